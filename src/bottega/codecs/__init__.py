@@ -1,0 +1,1 @@
+"""Codecs: one file for each modality."""

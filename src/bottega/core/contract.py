@@ -1,0 +1,171 @@
+"""Family and Codec, the two halves of the contract, and the capabilities a family may have."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, ClassVar, Protocol, Self, runtime_checkable
+
+from torch import Tensor, nn
+
+from bottega.core.batch import Batch
+from bottega.core.errors import SpecError
+from bottega.core.measure import Bound
+from bottega.core.rng import Rng
+from bottega.core.spec import Spec
+from bottega.core.terms import Terms
+from bottega.core.turn import Turn
+
+
+class Family(nn.Module):
+    """A set of players; most families have one, and then only ``loss`` and ``sample`` to write.
+
+    A constructor takes the Spec of the examples, then keyword arguments with defaults: they are the recipe's
+    ``[family]`` table and its only documentation. One of them is the dial ``size``, from which the rest follows.
+
+    Class attributes:
+        coupled: why rows of a batch see each other in the loss (batch norm, InfoNCE); empty when they do not.
+    """
+
+    coupled: ClassVar[str] = ""
+
+    def __init__(self, spec: Spec) -> None:
+        super().__init__()
+        if why := type(self).accepts(spec):
+            raise SpecError(f"{type(self).__name__} cannot model {spec}: {why}")
+        self.spec = spec
+
+    @classmethod
+    def accepts(cls, spec: Spec) -> str:
+        """Empty when this family can model such examples; otherwise why not, and what would."""
+        raise NotImplementedError
+
+    def loss(self, batch: Batch, rng: Rng) -> Terms:
+        """The objective, one number per example; nats where that means anything."""
+        raise NotImplementedError
+
+    def turns(self) -> tuple[Turn, ...]:
+        """Who moves, in which order, in one step."""
+        return (Turn("", self.loss),)
+
+    def sample(self, n: int, rng: Rng, cond: Tensor | None = None, **knobs: Any) -> Tensor:
+        """``n`` new examples, ``(n, *spec.shape)``; ``cond`` is ``(n, *spec.cond.shape)`` or None for unconditional."""
+        raise NotImplementedError
+
+    def settle(self, step: int) -> None:
+        """The only hook, after every step: anneal a weight, clip a critic, move a teacher."""
+
+
+@runtime_checkable
+class Scores(Protocol):
+    """Says how likely examples are."""
+
+    bound: Bound
+
+    def log_prob(self, batch: Batch, rng: Rng) -> Tensor:
+        """``(B,)`` nats; exact, a lower bound or an estimate, as ``bound`` says."""
+
+
+@runtime_checkable
+class Encodes(Protocol):
+    """Has a code for each example. ``latent`` is the Spec of one code."""
+
+    latent: Spec
+
+    def encode(self, batch: Batch) -> Tensor:
+        """``(B, *latent.shape)``; deterministic (a posterior's mean, a flow's base point, a codebook's index)."""
+
+    def decode(self, z: Tensor, cond: Tensor | None = None) -> Tensor:
+        """``(B, *latent.shape) -> (B, *spec.shape)``, deterministic."""
+
+
+@runtime_checkable
+class Streams(Protocol):
+    """Makes a piece part by part."""
+
+    def stream(self, n: int, rng: Rng, cond: Tensor | None = None, **knobs: Any) -> Iterator[Tensor]:
+        """Yields what is new in each part, ``(n, ...)``; together they are what ``sample`` returns."""
+
+
+@runtime_checkable
+class Edits(Protocol):
+    """Makes the missing part of a piece: inpainting, infilling, completion, continuation."""
+
+    def edit(self, batch: Batch, keep: Tensor, rng: Rng, **knobs: Any) -> Tensor:
+        """``(B, *spec.shape)``, equal to ``batch.x`` wherever ``keep`` (bool, broadcastable to ``x``) is True."""
+
+
+def has(model: object, capability: type) -> bool:
+    """Whether ``model`` has a capability (``Scores``, ``Encodes``, ``Streams``, ``Edits``): having the methods is it.
+
+    A family whose class has the method but whose settings take it away says so by ``lacks: set[str]``.
+    """
+    return isinstance(model, capability) and capability.__name__ not in getattr(model, "lacks", ())
+
+
+@dataclass(frozen=True)
+class Item:
+    """One piece outside the models: a picture as uint8 ``(height, width, channels)``, a str, a dict of a row's values.
+
+    Attributes:
+        value: the piece.
+        cond: what is known of it, as a person says it (a class name, a caption); None when nothing is.
+        name: where it came from, for messages and manifests.
+        group: pieces of one group (a patient, an author) never stand on both sides of a split.
+    """
+
+    value: Any
+    cond: Any = None
+    name: str = ""
+    group: str | None = None
+
+
+class Source(Protocol):
+    """Training rows by number: an encoded batch, or windows cut from a long text when asked for."""
+
+    def __len__(self) -> int:
+        """How many rows there are."""
+
+    def take(self, rows: Tensor) -> Batch:
+        """The rows of those numbers, int64 ``(B,)``."""
+
+
+class Codec(Protocol):
+    """One modality: files to tensors and back. Constructor arguments are the recipe's ``[codec]`` table.
+
+    ``spec`` holds after ``fit`` (or ``load_state``). ``medium`` names what judges and servers need to know.
+    """
+
+    spec: Spec
+    medium: str
+
+    def read(self, source: str | Path) -> Sequence[Item]:
+        """Pieces from a file or folder; raises DataError naming the bad file and the mend."""
+
+    def fit(self, items: Sequence[Item]) -> Self:
+        """Learn vocabulary, quantiles, ranges, class names; returns self."""
+
+    def encode(self, items: Sequence[Item]) -> Batch:
+        """Pieces to examples, one row each (long texts: one row for each window)."""
+
+    def source(self, items: Sequence[Item], *, train: bool) -> Source:
+        """Rows for training, or for judging (``train=False``: each part of the data exactly once)."""
+
+    def encode_cond(self, values: Sequence[Any]) -> Tensor:
+        """What a person asked for (class names, captions) as ``(B, *spec.cond.shape)``; RecipeError when unknown."""
+
+    def decode(self, x: Tensor, cond: Tensor | None = None) -> list[Item]:
+        """The inverse of ``encode``."""
+
+    def write(self, item: Item, path: Path, mark: dict[str, str] | None = None) -> Path:
+        """One piece as a file, ``mark`` in the format's own metadata; returns the path with its ending."""
+
+    def show(self, items: Sequence[Item], path: Path) -> Path:
+        """The picture people look at: a grid, a page, a map; returns the path with its ending."""
+
+    def state(self) -> dict[str, Any]:
+        """What ``fit`` learned, JSON-ready; goes into the header of the weights file."""
+
+    def load_state(self, state: dict[str, Any]) -> Self:
+        """The inverse of ``state``; returns self."""

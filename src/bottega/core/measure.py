@@ -1,0 +1,55 @@
+"""Measure: one number that was measured, with its interval, its sample size and its bound."""
+
+from __future__ import annotations
+
+import math
+from dataclasses import asdict, dataclass
+from typing import Any, Literal
+
+from torch import Tensor
+
+Bound = Literal["", "exact", "lower", "upper", "estimate"]
+
+
+@dataclass(frozen=True)
+class Measure:
+    """One measured number; the only thing judges return.
+
+    Attributes:
+        name: snake_case, with its unit where it has one (``nll_nats``, ``bits_per_dim``, ``sample_ms``).
+        value: the number.
+        low, high: a 95 % interval; None where none can be had (say so in ``note``).
+        n: how many examples it rests on.
+        seed: the seed of whatever was random in measuring.
+        bound: whether ``value`` is exact, a lower or upper bound of the true number, or an estimate.
+        better: which direction is better; empty when neither.
+        ceiling: the same measure of real held-out data, the best a faithful generator can hope for.
+        note: one sentence a reader needs to read the number rightly.
+    """
+
+    name: str
+    value: float
+    low: float | None = None
+    high: float | None = None
+    n: int = 0
+    seed: int = 0
+    bound: Bound = ""
+    better: Literal["", "higher", "lower"] = ""
+    ceiling: float | None = None
+    note: str = ""
+
+    def to_dict(self) -> dict[str, Any]:
+        """A JSON-ready form."""
+        return asdict(self)
+
+
+def mean_interval(values: Tensor) -> tuple[float, float, float]:
+    """Mean and 95 % normal interval of ``(N,)`` values: ``(mean, low, high)``.
+
+    >>> import torch
+    >>> mean_interval(torch.tensor([1.0, 1.0, 1.0]))
+    (1.0, 1.0, 1.0)
+    """
+    mean = values.double().mean().item()
+    half = 1.96 * values.double().std().item() / math.sqrt(len(values)) if len(values) > 1 else math.inf
+    return mean, mean - half, mean + half

@@ -1,0 +1,1 @@
+"""Applications, each built from the rooms below."""

@@ -1,0 +1,93 @@
+"""Stream: training batches by number, so that resuming is knowing one number."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Self
+
+import torch
+from torch import Tensor
+
+from bottega.core import Batch, DataError, Rng, Source
+
+
+@dataclass(frozen=True)
+class Encoded:
+    """Rows that fit in memory, as one encoded batch."""
+
+    batch: Batch
+
+    def __len__(self) -> int:
+        return len(self.batch)
+
+    def take(self, rows: Tensor) -> Batch:
+        """The rows of those numbers, int64 ``(B,)``."""
+        return self.batch.take(rows)
+
+
+class Stream:
+    """Endless shuffled batches. Batch ``position`` depends on the seed and the position only.
+
+    Every epoch is a fresh permutation and every row appears once in it; a batch may straddle two epochs. With
+    several ranks each takes its own slice of a global batch of ``batch_size * world`` rows.
+
+    Args:
+        source: rows by number.
+        batch_size: rows in each batch of this rank.
+        seed: of the order and of the augmentation.
+        rank, world: which slice is ours.
+        augment: ``(batch, rng) -> batch`` applied to each, or None.
+        device: where batches are delivered.
+
+    Raises:
+        DataError: there are fewer rows than one global batch.
+    """
+
+    def __init__(
+        self,
+        source: Source,
+        batch_size: int,
+        *,
+        seed: int = 0,
+        rank: int = 0,
+        world: int = 1,
+        augment: Callable[[Batch, Rng], Batch] | None = None,
+        device: torch.device | str = "cpu",
+    ) -> None:
+        if len(source) < batch_size * world:
+            raise DataError(
+                f"the training part has {len(source)} rows, fewer than the batch of {batch_size * world}; "
+                f"give more data or --set train.batch={max(1, len(source) // world // 2)}"
+            )
+        self.source, self.batch_size, self.seed = source, batch_size, seed
+        self.rank, self.world, self.augment, self.device = rank, world, augment, torch.device(device)
+        self.position = 0
+        self._orders: dict[int, Tensor] = {}
+
+    def __iter__(self) -> Self:
+        return self
+
+    def __next__(self) -> Batch:
+        first = (self.position * self.world + self.rank) * self.batch_size
+        batch = self.source.take(self._rows(first, first + self.batch_size))
+        if self.augment is not None:
+            batch = self.augment(batch, Rng(self.seed * 1_000_003 + self.position * self.world + self.rank))
+        self.position += 1
+        return batch.to(self.device)
+
+    def _rows(self, first: int, last: int) -> Tensor:
+        n = len(self.source)
+        parts = []
+        while first < last:
+            epoch, offset = divmod(first, n)
+            take = min(last - first, n - offset)
+            parts.append(self._order(epoch)[offset : offset + take])
+            first += take
+        return parts[0] if len(parts) == 1 else torch.cat(parts)
+
+    def _order(self, epoch: int) -> Tensor:
+        if epoch not in self._orders:
+            self._orders = {e: o for e, o in self._orders.items() if e == epoch - 1}
+            self._orders[epoch] = Rng(self.seed + 7919 * epoch).permutation(len(self.source))
+        return self._orders[epoch]

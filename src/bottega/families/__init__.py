@@ -1,0 +1,1 @@
+"""Families: one file each, loss and sample, nothing else."""

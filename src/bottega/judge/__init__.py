@@ -1,0 +1,1 @@
+"""Judges: one file for each measure; none needs a downloaded network."""

@@ -1,0 +1,1 @@
+"""Bodies: networks that know shapes and not losses."""

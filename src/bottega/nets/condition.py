@@ -1,0 +1,56 @@
+"""What is known of an example as one vector, with a place for 'nothing is known'."""
+
+from __future__ import annotations
+
+import torch
+from torch import Tensor, nn
+
+from bottega.core import Spec
+
+__all__ = ["Condition"]
+
+
+class Condition(nn.Module):
+    """Embed ``cond`` as ``(B, width)``; unknown rows get one learned vector, so guidance and ``cond=None`` work.
+
+    A class label ``Spec((), vocab=k)`` is looked up (-1 means unknown); a caption ``Spec((L,), vocab=k)`` is the mean of
+    token and position embeddings through a linear layer; real features ``Spec((d,))`` pass a linear layer. Without a
+    ``cond`` Spec the result is zeros and there are no parameters.
+
+    Args:
+        spec: the Spec of one ``cond``, or None when examples come without.
+        width: of the vector.
+    """
+
+    def __init__(self, spec: Spec | None, width: int) -> None:
+        super().__init__()
+        self.spec, self.width = spec, width
+        self.register_buffer("zero", torch.zeros(width), persistent=False)
+        if spec is None:
+            return
+        self.unknown = nn.Parameter(torch.randn(width) * 0.5)
+        if spec.is_tokens:
+            self.embed = nn.Embedding(spec.vocab, width)
+            if spec.shape:
+                self.place = nn.Parameter(torch.randn(*spec.shape, width) * 0.1)
+        if not spec.is_tokens or spec.shape:
+            self.mix = nn.Linear(width if spec.is_tokens else spec.dims, width)
+
+    def forward(self, cond: Tensor | None, n: int, drop: Tensor | None = None) -> Tensor:
+        """``(n, *spec.shape)`` or None, and which rows to forget ``(n,)`` bool -> ``(n, width)``."""
+        if self.spec is None:
+            return self.zero.expand(n, -1)
+        if cond is None:
+            return self.unknown.expand(n, -1)
+        known = torch.ones(n, dtype=torch.bool, device=cond.device)
+        if self.spec.is_tokens:
+            if not self.spec.shape:
+                known = cond >= 0
+            out = self.embed(cond.clamp_min(0))
+            if self.spec.shape:
+                out = self.mix((out * (1 + self.place)).flatten(1, -2).mean(1))
+        else:
+            out = self.mix(cond.flatten(1))
+        if drop is not None:
+            known = known & ~drop
+        return torch.where(known[:, None], out, self.unknown)

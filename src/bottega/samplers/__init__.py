@@ -1,0 +1,1 @@
+"""Samplers: functions over one-line protocols, named after the paper's algorithm."""

@@ -1,0 +1,1 @@
+"""The counter: engine, API, studio."""

@@ -1,0 +1,1 @@
+"""Shrink: prune, quantise, distil, export."""

@@ -1,0 +1,1 @@
+"""Trust: marks, audits, privacy, provenance."""
