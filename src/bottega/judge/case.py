@@ -1,0 +1,50 @@
+"""Case: all that a judge may look at, and nothing that names a family."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, field
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from bottega.core import Batch, Family, Item, Rng, Spec
+
+__all__ = ["Case"]
+
+
+@dataclass
+class Case:
+    """What is judged, and what it is judged against.
+
+    Attributes:
+        medium: ``"image"``, ``"text"``, ``"table"`` or ``"points"``.
+        spec: of the examples.
+        train: examples the model was trained on (a seeded part of them when there are very many).
+        held: examples it never saw; never fewer than two.
+        samples: its own, ``(N, *spec.shape)``, with ``sample_cond`` as they were asked for.
+        model: for measures that need more than samples (likelihood, codes, speed); None when only pieces are judged.
+        decode: examples to pieces, the codec's.
+        seed: of whatever a judge draws.
+        facts: what judges may need and the workshop knows: ``classes`` (names), ``target`` (a table's column),
+            ``truth`` (a made world's), ``bytes_per_token``, ``seconds_per_sample``.
+        cache: shared between the judges of one case; feature networks are trained once and kept here.
+    """
+
+    medium: str
+    spec: Spec
+    train: Batch
+    held: Batch
+    samples: Tensor
+    sample_cond: Tensor | None = None
+    model: Family | None = None
+    decode: Callable[[Tensor], Sequence[Item]] | None = None
+    seed: int = 0
+    device: torch.device = field(default_factory=lambda: torch.device("cpu"))
+    facts: dict[str, Any] = field(default_factory=dict)
+    cache: dict[str, Any] = field(default_factory=dict)
+
+    def rng(self, label: str) -> Rng:
+        """A stream of randomness for one purpose, the same whatever other judges drew."""
+        return Rng(self.seed, device=self.device).fork(label)
