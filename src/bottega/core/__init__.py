@@ -1,26 +1,54 @@
 """The contract: what a batch, a loss, a turn, a family and a codec are.
 
-Imports torch and nothing of ours; everything else in the house imports this room.
+Imports torch and nothing of ours; everything else in the house imports this room. Names are imported on first use, so
+that ``bottega.core.errors`` and ``bottega.core.registry`` can be had without torch.
 """
 
-from bottega.core.batch import Batch
-from bottega.core.contract import Codec, Edits, Encodes, Family, Item, Scores, Source, Streams, has
-from bottega.core.errors import (
-    BottegaError,
-    CheckpointError,
-    DataError,
-    DivergedError,
-    OutputError,
-    RecipeError,
-    SpecError,
-    nearest,
-)
-from bottega.core.measure import Measure, mean_interval
-from bottega.core.registry import lookup, names
-from bottega.core.rng import Rng
-from bottega.core.spec import Block, Spec
-from bottega.core.terms import Terms
-from bottega.core.turn import Turn
+from __future__ import annotations
+
+from importlib import import_module
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from bottega.core.batch import Batch
+    from bottega.core.contract import Codec, Edits, Encodes, Family, Item, Scores, Source, Streams, has
+    from bottega.core.errors import (
+        BottegaError,
+        CheckpointError,
+        DataError,
+        DivergedError,
+        OutputError,
+        RecipeError,
+        SpecError,
+        nearest,
+    )
+    from bottega.core.measure import Measure, mean_interval
+    from bottega.core.registry import lookup, names
+    from bottega.core.rng import Rng
+    from bottega.core.spec import Block, Spec
+    from bottega.core.terms import Terms
+    from bottega.core.turn import Turn
+
+_HOMES = {
+    "batch": ("Batch",),
+    "contract": ("Codec", "Edits", "Encodes", "Family", "Item", "Scores", "Source", "Streams", "has"),
+    "errors": (
+        "BottegaError",
+        "CheckpointError",
+        "DataError",
+        "DivergedError",
+        "OutputError",
+        "RecipeError",
+        "SpecError",
+        "nearest",
+    ),
+    "measure": ("Measure", "mean_interval"),
+    "registry": ("lookup", "names"),
+    "rng": ("Rng",),
+    "spec": ("Block", "Spec"),
+    "terms": ("Terms",),
+    "turn": ("Turn",),
+}
 
 __all__ = [
     "Batch",
@@ -51,3 +79,13 @@ __all__ = [
     "names",
     "nearest",
 ]
+
+
+def __getattr__(name: str) -> Any:
+    """Import ``name`` from its module on first use."""
+    for home, offered in _HOMES.items():
+        if name in offered:
+            value = getattr(import_module(f"bottega.core.{home}"), name)
+            globals()[name] = value
+            return value
+    raise AttributeError(f"module 'bottega.core' has no attribute {name!r}")
