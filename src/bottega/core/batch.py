@@ -41,7 +41,8 @@ class Batch:
         """Up to ``pieces`` consecutive parts, as even as can be; none is empty."""
         if pieces <= 1:
             return [self]
-        return [self.take(rows) for rows in torch.arange(len(self), device=self.x.device).chunk(pieces)]
+        rows = torch.arange(len(self), device=self.x.device)
+        return [self.take(part) for part in rows.tensor_split(min(pieces, len(self)))]
 
     def to(self, device: torch.device | str) -> Batch:
         """The same batch on another device."""

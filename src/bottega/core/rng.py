@@ -22,6 +22,9 @@ class Rng:
         source: where the generators live; by default the CPU when there is one stream for each row (the same
             seed then gives the same numbers on every device) and ``device`` when there is one stream.
 
+    Attributes:
+        per_row: whether each row has a stream of its own; for a single row, ask for it with ``for_rows``.
+
     >>> both, alone = Rng(5, 6), Rng(6)
     >>> torch.equal(both.normal(2, 3)[1:], alone.normal(1, 3))
     True
@@ -35,22 +38,20 @@ class Rng:
         self.device = torch.device(device)
         self.source = torch.device(source if source is not None else "cpu" if len(seeds) > 1 else device)
         self.streams = [torch.Generator(self.source).manual_seed(int(seed)) for seed in seeds]
+        self.per_row = len(seeds) > 1
 
     @classmethod
     def _of(cls, streams: list[torch.Generator], device: torch.device, source: torch.device) -> Rng:
         new = cls.__new__(cls)
-        new.streams, new.device, new.source = streams, device, source
+        new.streams, new.device, new.source, new.per_row = streams, device, source, True
         return new
 
     @classmethod
     def for_rows(cls, seeds: Sequence[int], device: torch.device | str = "cpu") -> Rng:
-        """One stream for each row, with generators on the CPU even when there is only one row."""
-        return cls(*seeds, device=device, source="cpu")
-
-    @property
-    def per_row(self) -> bool:
-        """Whether each row has a stream of its own."""
-        return len(self.streams) > 1
+        """One stream for each row, with generators on the CPU, even when there is only one row."""
+        new = cls(*seeds, device=device, source="cpu")
+        new.per_row = True
+        return new
 
     def _rows(self, draw: Callable[..., Tensor], shape: tuple[int, ...], **kwargs: Any) -> Tensor:
         if not self.per_row:
@@ -95,7 +96,7 @@ class Rng:
         """What each part of ``Batch.split(pieces)`` of ``rows`` rows should draw from."""
         if not self.per_row:
             return [self] * max(1, min(pieces, rows))
-        parts = torch.arange(rows).chunk(max(1, pieces))
+        parts = torch.arange(rows).tensor_split(max(1, min(pieces, rows)))
         return [self._of([self.streams[i] for i in part.tolist()], self.device, self.source) for part in parts]
 
     def fork(self, label: str) -> Rng:
@@ -104,7 +105,9 @@ class Rng:
         for g in self.streams:
             digest = hashlib.sha256(g.get_state().cpu().numpy().tobytes() + label.encode()).digest()
             seeds.append(int.from_bytes(digest[:8], "little") >> 1)
-        return Rng(*seeds, device=self.device, source=self.source)
+        new = Rng(*seeds, device=self.device, source=self.source)
+        new.per_row = self.per_row
+        return new
 
     def repeat(self, times: int) -> Rng:
         """For ``times`` rows drawn for each row (importance samples): forks, so rows stay independent."""

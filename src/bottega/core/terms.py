@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass
 
+import torch
 from torch import Tensor
 
 
@@ -41,7 +42,7 @@ class Terms:
         if self.weight is not None:
             return self.weight.sum()
         total = next(iter(self.parts.values()))
-        return total.new_full((), len(total))
+        return torch.full((), float(len(total)), device=total.device)  # exact, where bfloat16 would round it
 
     def means(self) -> dict[str, float]:
         """Each part summed over examples and divided by the summed weight, for logs."""

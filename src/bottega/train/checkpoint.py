@@ -10,6 +10,7 @@ import hashlib
 import json
 import os
 from collections.abc import Mapping
+from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
@@ -48,7 +49,8 @@ def save(path: Path, tensors: Mapping[str, Tensor], header: Mapping[str, Any]) -
         why = error.strerror if isinstance(error, OSError) and error.strerror else str(error)
         raise OutputError(f"cannot write {path}: {why}; free some space or choose another folder with --out") from error
     finally:
-        part.unlink(missing_ok=True)
+        with suppress(OSError):
+            part.unlink()
 
 
 def load(path: Path, *, prefix: str = "") -> tuple[dict[str, Tensor], dict[str, Any]]:
@@ -59,12 +61,13 @@ def load(path: Path, *, prefix: str = "") -> tuple[dict[str, Tensor], dict[str, 
     """
     try:
         with path.open("rb") as file:
-            first = file.read(8)
+            first = file.read(9)
     except OSError as error:
         raise CheckpointError(
             f"cannot read {path}: {error.strerror}; give the folder of a run, or its model.safetensors"
         ) from error
-    if first[:2] in {b"PK", b"\x80\x02", b"\x80\x03", b"\x80\x04", b"\x80\x05"}:
+    # safetensors: 8 bytes of header length (which may look like any of these marks), then "{"
+    if first[8:] != b"{" and first[:2] in {b"PK", b"\x80\x02", b"\x80\x03", b"\x80\x04", b"\x80\x05"}:
         raise CheckpointError(
             f"{path} is a pickle, which can run code when loaded; Bottega reads safetensors only, convert it first"
         )
@@ -108,8 +111,11 @@ def unpack(
     """
     load_weights(model, _under("model.", tensors))
     if ema is not None:
-        device = next(model.parameters()).device
-        ema.shadow = {k: v.to(device, copy=True) for k, v in _under("ema.", tensors).items()}
+        average = _under("ema.", tensors)
+        if average.keys() != ema.shadow.keys():
+            raise CheckpointError("the file holds no average of this model's weights; leave train.ema as it was")
+        for name, own in ema.shadow.items():  # in place: `update` relies on the order of the model, not of the file
+            own.copy_(average[name])
     for player, optim in optims.items():
         optim.load_state(_under(f"optim.{player}|", tensors))
     rng.load_state([tensors[f"rng.{i}"] for i in range(len(rng.streams))])

@@ -61,7 +61,7 @@ def play(
         bf16: run the loss under bfloat16 autocast.
 
     Raises:
-        DivergedError: the gradient is not finite; nothing has moved, the message names the term.
+        DivergedError: the loss or its gradient is not finite; nothing has moved, the message names the term.
     """
     with only(model, turn.player) as params:
         optim.zero_grad(set_to_none=True)
@@ -76,7 +76,7 @@ def play(
         grads = [p.grad for p in params if p.grad is not None]
         torch._foreach_div_(grads, count.to(grads[0].dtype))
         norm = nn.utils.clip_grad_norm_(params, clip or torch.inf)
-        if not torch.isfinite(norm):
+        if not torch.isfinite(norm + terms.total.sum()):
             bad = [name for name, part in terms.parts.items() if not torch.isfinite(part).all()]
             raise DivergedError(
                 f"term {bad[0] if bad else 'gradient'!r} of player {turn.player or 'model'!r} is not finite"
