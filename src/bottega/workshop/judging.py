@@ -1,0 +1,129 @@
+"""Judging a run: gather what judges may look at, run those that apply, write evidence, report and card."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable, Sequence
+from pathlib import Path
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from bottega.core import Batch, Codec, DataError, Item, Rng, names
+from bottega.data.dataset import fingerprint
+from bottega.judge import Case, run_all
+from bottega.workshop import evidence as ev
+from bottega.workshop.build import find_data
+from bottega.workshop.run import CHUNK, EVIDENCE, Progress, Run, Tell
+from bottega.workshop.training import divide
+
+MOST_TRAIN = 20_000  # training rows that judges look at; more do not change a measure and cost minutes
+
+
+def judge_run(
+    run: Run,
+    data: str | Path | None = None,
+    *,
+    only: Sequence[str] | None = None,
+    n: int | None = None,
+    seed: int | None = None,
+    progress: Tell | None = None,
+) -> ev.Evidence:
+    """Judge ``run``; see ``Run.judge``."""
+    tell = progress or (lambda _: None)
+    plan = run.recipe
+    n = plan.judge.n if n is None else n
+    seed = plan.judge.seed if seed is None else seed
+    only = only if only is not None else [name.strip() for name in plan.judge.only.split(",") if name.strip()] or None
+    began = time.perf_counter()
+    tell(Progress("judge", note="reading the data"))
+    dataset = find_data(plan, data if data is not None else run.header["data_argument"] or None, run.codec)
+    if data is None and fingerprint(dataset.items) != run.header["fingerprint"]:
+        raise DataError(
+            f"the data {dataset.name!r} changed since the run was trained; judge against it with --data, or train again"
+        )
+    parts = divide(plan, dataset)
+    train = rows_of(run.codec, parts.train, MOST_TRAIN, seed)
+    held = rows_of(run.codec, parts.held, max(n, 2), seed)
+    tell(Progress("judge", note=f"making {n} samples"))
+    samples, cond = make_samples(run, train, n, seed, tell)
+    case = Case(
+        medium=getattr(run.codec, "inner", run.codec).medium,
+        spec=run.spec,
+        train=train.to(run.device),
+        held=held.to(run.device),
+        samples=samples,
+        sample_cond=cond,
+        model=run.model,
+        decode=run.codec.decode,
+        seed=seed,
+        device=run.device,
+        facts=_facts(run, dataset.truth, parts.held),
+    )
+    evidence = run.evidence
+    for judge in only or names("judge"):
+        tell(Progress("judge", note=judge))
+        found, skipped = run_all(case, [judge])
+        evidence.skipped.pop(judge, None)
+        evidence.skipped |= skipped
+        for measure in found:
+            evidence.add(judge, measure)
+    evidence.memorisation = {m.name: m.value for m in evidence.measures if m.judge == "memorisation"}
+    evidence.cost.judge_seconds = round(time.perf_counter() - began, 1)
+    _pictures(run, parts.held, tell)
+    evidence.write(run.path / EVIDENCE)
+    from bottega.workshop.card import write_card
+    from bottega.workshop.report import write_report
+
+    write_card(run.path, evidence)
+    write_report(run.path, evidence)
+    return evidence
+
+
+def rows_of(codec: Codec, items: Sequence[Item], most: int, seed: int) -> Batch:
+    """Up to ``most`` encoded rows of ``items``, each part of the data at most once, in a seeded order."""
+    if not items:
+        raise DataError("no pieces were kept back to judge against; set data.held above 0, or give more data")
+    source = codec.source(items, train=False)
+    return source.take(Rng(seed).permutation(len(source))[:most])
+
+
+def make_samples(
+    run: Run, like: Batch, n: int, seed: int, tell: Callable[[Progress], None]
+) -> tuple[Tensor, Tensor | None]:
+    """``n`` samples under the conditions of randomly drawn rows of ``like``."""
+    cond = None
+    if run.spec.cond is not None and like.cond is not None:
+        cond = like.cond[Rng(seed).integers(len(like), n)].to(run.device)
+    rng = Rng(seed, device=run.device).fork("judged samples")
+    run.model.eval()
+    parts = []
+    for first in range(0, n, CHUNK):
+        many = min(CHUNK, n - first)
+        parts.append(run.model.sample(many, rng, None if cond is None else cond[first : first + many]))
+        tell(Progress("judge", note=f"made {first + many} of {n} samples"))
+    return torch.cat(parts), cond
+
+
+def _facts(run: Run, truth: dict[str, Any], held: Sequence[Item]) -> dict[str, Any]:
+    codec = getattr(run.codec, "inner", run.codec)
+    facts: dict[str, Any] = {"truth": truth, "iwae": run.recipe.judge.iwae, "cache_dir": run.path / "cache"}
+    facts["fingerprint"] = run.header["fingerprint"]
+    target = run.recipe.judge.target or getattr(codec, "target", "")
+    if target:
+        facts["target"] = target
+    if getattr(codec, "classes", None):
+        facts["classes"] = list(codec.classes)  # type: ignore[attr-defined]
+    if hasattr(codec, "bytes_per_token"):
+        facts["bytes_per_token"] = codec.bytes_per_token(held)
+    return facts
+
+
+def _pictures(run: Run, held: Sequence[Item], tell: Callable[[Progress], None]) -> None:
+    """The sheet of samples and, to look at beside it, as many real pieces that the model never saw."""
+    tell(Progress("judge", note="drawing the sheets"))
+    n = 200 if hasattr(run.codec, "write_all") else 36
+    run.sample(n).show(run.path / "samples" / "sheet")
+    order = Rng(0).permutation(len(held))[:n].tolist()
+    run.codec.show([held[i] for i in order], run.path / "samples" / "real")

@@ -1,0 +1,504 @@
+"""A run: train from a recipe, resume, sample, edit, score, judge. This is the Python surface.
+
+>>> import bottega
+>>> run = bottega.train("digits-diffusion", out="runs/digits")      # doctest: +SKIP
+>>> run.sample(4, seeds=range(4)).save("pieces/")                   # doctest: +SKIP
+>>> bottega.load("runs/digits").judge()                             # doctest: +SKIP
+"""
+
+from __future__ import annotations
+
+import inspect
+import json
+import math
+import time
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import torch
+from torch import Tensor
+
+import bottega
+from bottega.core import (
+    Batch,
+    BottegaError,
+    CheckpointError,
+    Codec,
+    Edits,
+    Family,
+    Item,
+    OutputError,
+    RecipeError,
+    Rng,
+    Scores,
+    Source,
+    Spec,
+    has,
+    nearest,
+)
+from bottega.train import checkpoint, cluster
+from bottega.train.precision import pick_device
+from bottega.trust.mark import mark
+from bottega.workshop import evidence as ev
+from bottega.workshop.build import make_codec, make_family
+from bottega.workshop.recipe import Recipe, check_arguments, guess, load_recipe
+
+if TYPE_CHECKING:
+    from bottega.workshop.compare import Comparison
+
+__all__ = ["Pieces", "Progress", "Run", "compare", "load", "train"]
+
+WEIGHTS, EVIDENCE, LOG, RECIPE = "model.safetensors", "evidence.json", "log.jsonl", "recipe.toml"
+CHUNK = 250  # rows sampled or scored at once
+WATTS_PER_CORE = 15.0  # what a busy server core draws, about; stated beside every estimate
+
+
+@dataclass(frozen=True)
+class Progress:
+    """Where long work stands; what progress bars are drawn from.
+
+    Attributes:
+        phase: ``"data"``, ``"train"``, ``"sample"`` or ``"judge"``.
+        step, steps: done, and in all.
+        losses: the latest mean of each term, ``player.term -> value``.
+        seconds: spent in this phase.
+        rate: steps a second, lately.
+        left_seconds: expected.
+        note: one line, when something happened.
+    """
+
+    phase: str
+    step: int = 0
+    steps: int = 0
+    losses: dict[str, float] = field(default_factory=dict)
+    seconds: float = 0.0
+    rate: float = 0.0
+    left_seconds: float = math.inf
+    note: str = ""
+
+
+Tell = Callable[[Progress], None]
+
+
+@dataclass(frozen=True)
+class Pieces:
+    """What a run made: pieces with the seeds they belong to."""
+
+    run: Run
+    items: list[Item]
+    seeds: list[int]
+    x: Tensor
+
+    def __len__(self) -> int:
+        return len(self.items)
+
+    def save(self, folder: str | Path, name: str = "") -> list[Path]:
+        """Write every piece, marked, a sheet to look at and ``pieces.json``; returns the paths of the pieces.
+
+        Tables become one file for all rows. Raises OutputError when the folder cannot be written.
+        """
+        folder = Path(folder)
+        stem = name or self.run.recipe.name
+        try:
+            folder.mkdir(parents=True, exist_ok=True)
+            write_all = getattr(self.run.codec, "write_all", None)
+            if write_all is not None:
+                paths = [write_all(self.items, folder / stem, self.run.mark(self.seeds[0] if self.seeds else 0))]
+            else:
+                paths = [
+                    self.run.codec.write(item, folder / f"{stem}-{seed}", self.run.mark(seed))
+                    for item, seed in zip(self.items, self.seeds, strict=True)
+                ]
+            self.show(folder / "sheet")
+        except OSError as error:
+            raise OutputError(
+                f"cannot write to {folder}: {error.strerror}; choose another folder with --out"
+            ) from error
+        manifest = {
+            **self.run.mark(0),
+            "seed": None,
+            "pieces": [
+                {"file": path.name, "sha256": _sha256(path), "seed": seed}
+                for path, seed in zip(
+                    paths, self.seeds if len(paths) == len(self.seeds) else [None] * len(paths), strict=True
+                )
+            ],
+            "seeds": self.seeds,
+        }
+        ev.write_atomically(folder / "pieces.json", json.dumps(manifest, indent=1))
+        return paths
+
+    def show(self, path: str | Path) -> Path:
+        """Write the picture people look at; returns its path."""
+        return self.run.codec.show(self.items, Path(path))
+
+    def text(self) -> str:
+        """The pieces as text, where they have one."""
+        return "\n\n".join(
+            i.value if isinstance(i.value, str) else json.dumps(i.value, default=str) for i in self.items
+        )
+
+
+def _sha256(path: Path) -> str:
+    import hashlib
+
+    return hashlib.sha256(path.read_bytes()).hexdigest()
+
+
+class Run:
+    """A trained (or half-trained) model with its codec, recipe and evidence.
+
+    Attributes:
+        path: the run's folder, or the folder of a weights file that stands alone.
+        recipe: what it was made from.
+        codec, model, spec: ready to use; the model holds the averaged weights where there are any.
+        header: the JSON header of the weights file.
+        weights_hash: SHA-256 of the weights that sampling uses.
+    """
+
+    def __init__(self, path: Path, recipe: Recipe, codec: Codec, model: Family, header: dict[str, Any]) -> None:
+        self.path, self.recipe, self.codec, self.model, self.header = path, recipe, codec, model, header
+        self.spec = model.spec
+        self.weights_hash = checkpoint.weights_hash(dict(model.state_dict()))
+
+    @property
+    def step(self) -> int:
+        """Steps it was trained for."""
+        return int(self.header["step"])
+
+    @property
+    def device(self) -> torch.device:
+        """Where the model is."""
+        return next(self.model.parameters()).device
+
+    @property
+    def evidence(self) -> ev.Evidence:
+        """What was measured; an empty form when nothing was."""
+        path = self.path / EVIDENCE
+        return ev.Evidence.read(path) if path.exists() else _blank_evidence(self)
+
+    def mark(self, seed: int) -> dict[str, str]:
+        """What is written into every piece: machine-made, by which weights, from which seed."""
+        return mark(self.weights_hash, seed, recipe=self.recipe.name)
+
+    def __repr__(self) -> str:
+        return f"Run({str(self.path)!r}, family={self.recipe.family['name']!r}, step={self.step})"
+
+    def sample(
+        self,
+        n: int = 16,
+        *,
+        seeds: Sequence[int] | None = None,
+        seed: int = 0,
+        cond: Any = None,
+        progress: Tell | None = None,
+        **knobs: Any,
+    ) -> Pieces:
+        """Make ``n`` pieces; each belongs to its seed, however many are made at once.
+
+        Args:
+            n: how many.
+            seeds: one for each piece; otherwise ``seed, seed + 1, ...``.
+            seed: the first.
+            cond: what to ask for (a class, a caption), one for all or a list; None cycles through what is known.
+            progress: told after every chunk.
+            knobs: of the family's ``sample`` (temperature, guidance, steps, ...).
+
+        Raises:
+            RecipeError: an unknown knob or an unknown condition.
+        """
+        seeds = list(range(seed, seed + n)) if seeds is None else [int(s) for s in seeds]
+        if not seeds:
+            raise RecipeError("asked for no pieces; n must be at least 1")
+        check_knobs(self.model.sample, knobs, skip=3)
+        known = self._conditions(cond, seeds)
+        codes = None if known is None else self.codec.encode_cond(known).to(self.device)
+        self.model.eval()
+        parts = []
+        began = time.perf_counter()
+        for first in range(0, len(seeds), CHUNK):
+            some = seeds[first : first + CHUNK]
+            given = None if codes is None else codes[first : first + CHUNK]
+            parts.append(self.model.sample(len(some), Rng.for_rows(some, self.device), given, **knobs).cpu())
+            if progress is not None:
+                progress(_at("sample", first + len(some), len(seeds), began))
+        x = torch.cat(parts)
+        items = self.codec.decode(x, None if codes is None else codes.cpu())
+        return Pieces(self, items, seeds, x)
+
+    def _conditions(self, cond: Any, seeds: Sequence[int]) -> list[Any] | None:
+        if self.spec.cond is None:
+            if cond is not None:
+                raise RecipeError(
+                    f"{self.recipe.name} was trained without conditions, so --cond {cond!r} means nothing to it; leave it out"
+                )
+            return None
+        if isinstance(cond, list | tuple):
+            if len(cond) != len(seeds):
+                raise RecipeError(f"{len(cond)} conditions for {len(seeds)} pieces; give one, or one for each")
+            return list(cond)
+        if cond is not None:
+            return [cond] * len(seeds)
+        known = self.header["conditions"]  # a seed names its condition too
+        return [known[s % len(known)] for s in seeds]
+
+    def edit(
+        self,
+        source: Path | str | Item,
+        *,
+        mask: Path | None = None,
+        n: int = 1,
+        seeds: Sequence[int] | None = None,
+        seed: int = 0,
+        cond: Any = None,
+        **knobs: Any,
+    ) -> Pieces:
+        """Make the missing part of a piece: complete, inpaint or continue it, ``n`` times.
+
+        Args:
+            source: a file, or a piece; for text, the beginning.
+            mask: a picture whose white parts are made anew; without one, the codec's own idea (the lower half of a
+                picture, what follows a text, the empty cells of a row).
+            n, seeds, seed, cond, knobs: as in ``sample``.
+
+        Raises:
+            BottegaError: the family cannot edit.
+        """
+        if not has(self.model, Edits):
+            raise BottegaError(f"a {self.recipe.family['name']} cannot edit; pixelcnn, gpt and diffusion runs can")
+        seeds = list(range(seed, seed + n)) if seeds is None else [int(s) for s in seeds]
+        check_knobs(self.model.edit, knobs, skip=3)  # type: ignore[operator]
+        batch, keep = self.codec.start_edit(source, mask)  # type: ignore[attr-defined]
+        known = None if self.spec.cond is None else self._conditions(cond, seeds)
+        codes = None if known is None or cond is None and batch.cond is not None else self.codec.encode_cond(known)
+        if codes is None and batch.cond is not None:
+            codes = batch.cond.expand(len(seeds), *batch.cond.shape[1:])
+        many = Batch(
+            batch.x.expand(len(seeds), *batch.x.shape[1:]).to(self.device),
+            None if codes is None else codes.to(self.device),
+        )
+        keep = keep.expand(len(seeds), *keep.shape[1:]).to(self.device)
+        self.model.eval()
+        x = self.model.edit(many, keep, Rng.for_rows(seeds, self.device), **knobs).cpu()  # type: ignore[operator]
+        return Pieces(self, self.codec.decode(x, None if codes is None else codes.cpu()), seeds, x)
+
+    def score(self, sources: Sequence[Path | str], *, seed: int = 0) -> list[dict[str, Any]]:
+        """How likely files are under the model: nats, and bits per dimension or per token where that means something.
+
+        Raises:
+            BottegaError: the family gives no likelihood.
+        """
+        if not has(self.model, Scores):
+            raise BottegaError(
+                f"a {self.recipe.family['name']} gives no likelihood; use vae, flow, pixelcnn, gpt or diffusion"
+            )
+        out = []
+        self.model.eval()
+        for source in sources:
+            items = self.codec.read(source)
+            batch = _all_rows(self.codec.source(items, train=False)).to(self.device)
+            nll = -self._log_prob(batch, seed)
+            mask = batch.mask
+            dims = float(mask.sum()) if mask is not None else float(batch.x[0].numel() * len(batch))
+            row: dict[str, Any] = {"name": str(source), "pieces": len(items), "nll_nats": nll.sum().item()}
+            row["nats_per_dim"] = row["nll_nats"] / dims
+            if self.spec.is_tokens:
+                row["bits_per_dim"] = row["nats_per_dim"] / math.log(2)
+            row["bound"] = self.model.bound  # type: ignore[attr-defined]
+            out.append(row)
+        return out
+
+    def _log_prob(self, batch: Batch, seed: int) -> Tensor:
+        rng = Rng(seed, device=self.device)
+        with torch.no_grad():
+            parts = [self.model.log_prob(b, rng) for b in batch.split(max(1, math.ceil(len(batch) / CHUNK)))]  # type: ignore[operator]
+        return torch.cat(parts).cpu()
+
+    def judge(
+        self,
+        data: str | Path | None = None,
+        *,
+        only: Sequence[str] | None = None,
+        n: int | None = None,
+        seed: int | None = None,
+        progress: Tell | None = None,
+    ) -> ev.Evidence:
+        """Measure the run against held-out real data and write ``evidence.json``, ``report.html`` and ``card.md``.
+
+        Args:
+            data: other data than it was trained on; its held-out part is judged against.
+            only: names of judges; None for all that apply.
+            n: samples, the recipe's number by default.
+            seed: of the samples, the recipe's by default.
+            progress: told before every judge.
+        """
+        from bottega.workshop.judging import judge_run
+
+        return judge_run(self, data, only=only, n=n, seed=seed, progress=progress)
+
+    def show(self, path: str | Path | None = None) -> Path:
+        """Write the sheet of 16 samples that the run is known by; returns its path."""
+        return self.sample(16).show(path or self.path / "samples" / "sheet")
+
+
+def check_knobs(method: Callable[..., Any], knobs: Mapping[str, Any], skip: int) -> None:
+    """Raise RecipeError for a knob that the family's method does not have, naming the nearest."""
+    names = list(inspect.signature(method).parameters)[skip:]
+    for knob in knobs:
+        if knob not in names:
+            raise RecipeError(
+                f"no knob called {knob!r} here{nearest(knob, names)}"
+                if names
+                else f"there are no knobs here, {knob!r} is unknown"
+            )
+    check_arguments(method, knobs, "knob", skip=skip)
+
+
+def _all_rows(source: Source) -> Batch:
+    return source.take(torch.arange(len(source)))
+
+
+def load(path: str | Path, device: str = "auto") -> Run:
+    """A run by its folder or its weights file; the weights file alone is enough.
+
+    Raises:
+        CheckpointError: missing, truncated, a pickle, or newer than this version.
+    """
+    path = Path(path)
+    file = path / WEIGHTS if path.is_dir() else path
+    if not file.exists():
+        raise CheckpointError(
+            f"no run at {path}: there is no {WEIGHTS}; train one with bottega train RECIPE --out {path}"
+        )
+    tensors, header = checkpoint.load(file)
+    return revive(file.parent, tensors, header, pick_device(device))
+
+
+def revive(folder: Path, tensors: dict[str, Tensor], header: dict[str, Any], device: torch.device) -> Run:
+    try:
+        recipe = Recipe.from_dict(header["recipe"])
+        codec = _revive_codec(recipe, header, tensors)
+        model = make_family(recipe.family, Spec.from_dict(header["spec"]), seed=0)
+    except KeyError as error:
+        raise CheckpointError(f"{folder / WEIGHTS} lacks {error} in its header; it is not a whole run") from error
+    checkpoint.load_weights(model, checkpoint.sampling_weights(tensors))
+    return Run(folder, recipe, codec, model.to(device).eval(), header)
+
+
+def _revive_codec(recipe: Recipe, header: dict[str, Any], tensors: dict[str, Tensor]) -> Codec:
+    if "inner" not in header:
+        return make_codec(recipe.codec).load_state(header["codec"])
+    # A model of another model's codes carries that model with it, so that one file is still enough.
+    from bottega.core import lookup
+
+    weights = {k.removeprefix("inner."): v for k, v in tensors.items() if k.startswith("inner.")}
+    inner = revive(Path(), {f"model.{k}": v for k, v in weights.items()}, header["inner"], torch.device("cpu"))
+    arguments = {k: v for k, v in recipe.codec.items() if k not in {"name", "run"}}
+    codec: Codec = lookup("codecs", recipe.codec["name"])(inner.codec, inner.model, **arguments)
+    return codec.load_state(header["codec"])
+
+
+def train(
+    recipe: str | Path,
+    data: str | Path | None = None,
+    out: str | Path | None = None,
+    *,
+    steps: int | None = None,
+    set: Mapping[str, Any] | None = None,
+    device: str = "auto",
+    seed: int | None = None,
+    judge: bool = True,
+    progress: Tell | None = None,
+) -> Run:
+    """Train a recipe, or go on with the run that stands at ``out``; then judge it.
+
+    Args:
+        recipe: a shipped name, a TOML file, or a folder or file of one's own (the recipe is then chosen by what it holds).
+        data: what to train on instead of what the recipe names: a path, a built-in name, ``hub:owner/name``.
+        out: the run's folder; ``runs/<recipe>`` by default.
+        steps, seed: short for ``train.steps`` and ``train.seed``.
+        set: overrides, ``{"family.size": 64}``.
+        device: ``auto``, ``cpu``, ``cuda``, ``mps``.
+        judge: measure it afterwards.
+        progress: told a few times a second.
+
+    Raises:
+        BottegaError: a mistake in the recipe, the data or the place; nothing is half-written.
+        DivergedError: a loss stopped being a number; the last checkpoint is whole.
+        KeyboardInterrupt: Ctrl-C, after a checkpoint was written; the same call goes on.
+    """
+    from bottega.workshop.training import Training
+
+    overrides = dict(set or {})
+    overrides |= {f"train.{k}": v for k, v in {"steps": steps, "seed": seed}.items() if v is not None}
+    if not str(recipe).endswith(".toml") and Path(recipe).exists() and data is None:
+        recipe, data = guess(Path(recipe)), recipe
+    plan = load_recipe(recipe, overrides)
+    where = (
+        Path(out) if out is not None else Path("runs") / (plan.name if data is None else f"{plan.name}-{_slug(data)}")
+    )
+    training = Training(plan, data, where, pick_device(device), progress or (lambda _: None))
+    finished = training.run()
+    cluster_rank = training.rank
+    if judge and cluster_rank == 0 and not (finished.path / EVIDENCE).exists():
+        finished.judge(progress=progress)
+    cluster.leave()
+    return finished
+
+
+def _slug(data: str | Path) -> str:
+    name = Path(str(data)).name.split(".")[0] or "data"
+    return "".join(c if c.isalnum() or c in "-_" else "-" for c in name)
+
+
+def _at(phase: str, done: int, steps: int, began: float) -> Progress:
+    seconds = time.perf_counter() - began
+    rate = done / max(seconds, 1e-9)
+    return Progress(phase, done, steps, seconds=seconds, rate=rate, left_seconds=(steps - done) / rate)
+
+
+def _blank_evidence(run: Run) -> ev.Evidence:
+    """The form with everything that training knows and nothing yet measured."""
+    h = run.header
+    kwh = h["seconds"] * WATTS_PER_CORE * h["threads"] / 3.6e6
+    return ev.Evidence(
+        run=ev.RunPart(
+            name=run.path.name, created=h["created"], bottega=h["version"], commit=_commit(), weights=run.weights_hash,
+            step=run.step, seed=run.recipe.train.seed,
+        ),
+        machine=ev.machine(h["device"]),
+        software=ev.software(),
+        data=ev.DataPart(**h["data"], fingerprint=h["fingerprint"]),
+        recipe=run.recipe.to_dict(),
+        cost=ev.CostPart(
+            seconds=h["seconds"], steps=run.step, rows_seen=h["rows_seen"], parameters=h["parameters"],
+            threads=h["threads"], precision=h["precision"], kwh=round(kwh, 6),
+            kwh_assumes=f"{WATTS_PER_CORE:g} W for each of {h['threads']} busy cores; not measured",
+        ),
+        losses={k: [h["first_losses"].get(k, v), v] for k, v in h["last_losses"].items()},
+        notes=h["notes"],
+        marks={"pieces": "machine-made, weights hash and seed in each file's own metadata", "watermark": None, "manifest": None},
+    )  # fmt: skip
+
+
+def _commit() -> str:
+    """The commit of the source tree that runs, when it is one; empty for an installed package."""
+    import subprocess
+
+    root = Path(bottega.__file__).resolve().parents[2]
+    if not (root / ".git").exists():
+        return ""
+    try:
+        done = subprocess.run(["git", "-C", str(root), "rev-parse", "HEAD"], capture_output=True, text=True, timeout=5)
+    except (OSError, subprocess.SubprocessError):
+        return ""
+    return done.stdout.strip() if done.returncode == 0 else ""
+
+
+def compare(runs: Sequence[str | Path | Run], *, force: bool = False) -> Comparison:
+    """One table for two or more runs on the same data; raises BottegaError when the data differs, unless ``force``."""
+    from bottega.workshop.compare import compare as build
+
+    return build([run if isinstance(run, Run) else load(run) for run in runs], force=force)

@@ -1,0 +1,374 @@
+"""Training a recipe: from data to a finished weights file, resumable at every step."""
+
+from __future__ import annotations
+
+import json
+import math
+import signal
+import threading
+import time
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager, nullcontext, suppress
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Any
+
+import torch
+from torch import Tensor
+
+import bottega
+from bottega.core import Batch, BottegaError, Codec, DataError, Item, OutputError, RecipeError, Rng, Terms, Turn
+from bottega.data.augment import make as make_augment
+from bottega.data.dataset import Dataset, fingerprint
+from bottega.data.splits import Split, split
+from bottega.data.stream import Stream
+from bottega.train import checkpoint, cluster
+from bottega.train.ema import Ema
+from bottega.train.loop import fit
+from bottega.train.optim import Optim, make_optims
+from bottega.train.precision import use_bf16
+from bottega.workshop import evidence as ev
+from bottega.workshop.build import find_data, make_codec, make_family
+from bottega.workshop.recipe import Recipe, check_arguments
+from bottega.workshop.run import EVIDENCE, LOG, RECIPE, WEIGHTS, Progress, Run, Tell, revive
+
+__all__ = ["Training", "divide"]
+
+
+class Training:
+    """One call of ``train``: everything between the recipe and the finished weights file."""
+
+    def __init__(self, plan: Recipe, data: str | Path | None, out: Path, device: torch.device, tell: Tell) -> None:
+        self.plan, self.data, self.out, self.device, self.tell = plan, data, out, device, tell
+        self.rank, self.world = cluster.join()
+        self.notes: list[str] = []
+        self.best, self.waited, self.seconds = math.inf, 0, 0.0
+        self.first_losses: dict[str, float] = {}
+        self.last_losses: dict[str, float] = {}
+
+    def run(self) -> Run:
+        file = self.out / WEIGHTS
+        before = checkpoint.load(file) if file.exists() else None
+        if before is not None:
+            self._agree(before[1])
+            if before[1]["step"] >= self.plan.train.steps or before[1]["stopped"]:
+                self.tell(Progress("train", before[1]["step"], self.plan.train.steps, note="already trained"))
+                return revive(self.out, *before, self.device)
+        self.tell(Progress("data", note="reading the data"))
+        self._prepare()
+        if before is not None:
+            self._go_on(*before)
+        elif self.rank == 0:
+            ev.write_atomically(self.out / RECIPE, self.plan.to_toml())
+            (self.out / EVIDENCE).unlink(missing_ok=True)
+            (self.out / LOG).unlink(missing_ok=True)
+        cluster.share(self.model)
+        self._fit()
+        tensors, header = checkpoint.load(file)
+        return revive(self.out, tensors, header, self.device)
+
+    def _agree(self, header: dict[str, Any]) -> None:
+        theirs = Recipe.from_dict(header["recipe"])
+        if why := self.plan.differs(theirs):
+            raise RecipeError(
+                f"{self.out} holds a run of another recipe: {why}; use another --out, or the same recipe to go on"
+            )
+        if str(self.data or "") != header["data_argument"]:
+            raise RecipeError(
+                f"{self.out} was trained on --data {header['data_argument'] or '(the recipe’s own)'}, not {self.data or '(the recipe’s own)'}; "
+                "use another --out"
+            )
+
+    def _prepare(self) -> None:
+        plan = self.plan
+        codec = make_codec(plan.codec)
+        self.dataset = find_data(plan, self.data, codec)
+        self.parts = divide(plan, self.dataset)
+        self.codec = codec.fit(self.parts.train)
+        source = self.codec.source(self.parts.train, train=True)
+        self.model = make_family(plan.family, self.codec.spec, plan.train.seed).to(self.device)
+        augment = make_augment(plan.train.augment, self.codec.spec) if plan.train.augment else None
+        self.stream = Stream(
+            source, plan.train.batch, seed=plan.train.seed, rank=self.rank, world=self.world,
+            augment=augment, device=self.device,
+        )  # fmt: skip
+        self.optims = make_optims(self.model, plan.train.steps, optim_table(plan.optim))
+        self.ema = Ema(self.model, plan.train.ema) if plan.train.ema else None
+        self.rng = Rng(plan.train.seed + 1 + 1009 * self.rank, device=self.device)
+        self.held = _held_rows(self.codec, self.parts.held, 256)
+        self.start = 0
+        self.fingerprint = fingerprint(self.dataset.items)
+        self.parameters = sum(p.numel() for p in self.model.parameters())
+        self.conditions = _conditions(self.parts.train) if self.codec.spec.cond is not None else []
+
+    def _go_on(self, tensors: dict[str, Tensor], header: dict[str, Any]) -> None:
+        if header["fingerprint"] != self.fingerprint:
+            raise DataError(
+                f"the data at {self.data or self.dataset.name} changed since {self.out} was begun; use another --out"
+            )
+        checkpoint.unpack(tensors, self.model, self.optims, self.ema, self.rng)
+        self.start, self.stream.position, self.seconds = header["step"], header["position"], header["seconds"]
+        self.best, self.waited, self.notes = header["best"], header["waited"], header["notes"]
+        self.first_losses = header["first_losses"]
+        _cut_log(self.out / LOG, self.start)
+        self.tell(Progress("train", self.start, self.plan.train.steps, note=f"going on from step {self.start}"))
+
+    def _fit(self) -> None:
+        plan = self.plan
+        self.began = self.told = self.saved = time.perf_counter()
+        self.sums: dict[str, Tensor] = {}
+        self.counts: dict[str, Tensor] = {}
+        self.done = self.start
+        self.every_log = max(1, plan.train.steps // 400)
+        self.every_check = max(1, plan.train.steps // plan.train.checks) if plan.train.checks else 0
+        self.events = _events(self.out) if plan.train.tensorboard and self.rank == 0 else None
+        with _patient_interrupt() as self.interrupted, suppress(_Stop):
+            fit(
+                self.model, self.stream, self.optims, steps=plan.train.steps, rng=self.rng, start=self.start,
+                accum=plan.train.accum, clip=plan.train.clip, bf16=use_bf16(plan.train.precision, self.device),
+                ema=self.ema, watch=self._watch,
+            )  # fmt: skip
+        self._save(stopped=True)
+
+    def _watch(self, step: int, played: Sequence[tuple[Turn, Terms]]) -> None:
+        self.done = step + 1
+        for turn, terms in played:
+            for part, values in terms.parts.items():
+                key = f"{turn.player}.{part}" if turn.player else part
+                self.sums[key] = self.sums.get(key, 0) + values.sum()
+                self.counts[key] = self.counts.get(key, 0) + terms.count
+        last = self.done == self.plan.train.steps
+        if self.done % self.every_log == 0 or last or self.done == 1:
+            self._log()
+        if self.every_check and (self.done % self.every_check == 0 or last):
+            self._check()
+        now = time.perf_counter()
+        if now - self.told > 0.2 or last:
+            self.told = now
+            rate = (self.done - self.start) / (now - self.began)
+            left = (self.plan.train.steps - self.done) / rate
+            self.tell(
+                Progress("train", self.done, self.plan.train.steps, self.last_losses, now - self.began, rate, left)
+            )
+        if self.plan.train.sample_every and self.done % self.plan.train.sample_every == 0 and self.rank == 0:
+            self._picture()
+        if self.interrupted.is_set():
+            self._save(stopped=False)
+            raise KeyboardInterrupt
+        if now - self.saved > self.plan.train.save_seconds:
+            self.saved = now
+            self._save(stopped=False)
+
+    def _log(self, extra: Mapping[str, float] | None = None) -> None:
+        if not self.sums and not extra:
+            return
+        means = {k: (v / self.counts[k].clamp_min(1e-12)).item() for k, v in self.sums.items()}
+        self.sums, self.counts = {}, {}
+        if means:
+            self.last_losses = means
+            self.first_losses = self.first_losses or means
+        if self.rank:
+            return
+        row = {
+            "step": self.done,
+            "seconds": round(self.seconds + time.perf_counter() - self.began, 3),
+            **means,
+            **(extra or {}),
+        }
+        try:
+            self.out.mkdir(parents=True, exist_ok=True)
+            with (self.out / LOG).open("a", encoding="utf-8") as file:
+                file.write(json.dumps(row) + "\n")
+        except OSError as error:
+            raise OutputError(
+                f"cannot write {self.out / LOG}: {error.strerror}; choose another folder with --out"
+            ) from error
+        if self.events is not None:
+            for key, value in row.items():
+                self.events.add_scalar(key, value, self.done)
+
+    def _check(self) -> None:
+        """The held-out loss, with the same noise every time; the monitor of overfitting and early stopping."""
+        if self.held is None:
+            return
+        total, losses = 0.0, {}
+        self.model.eval()
+        for turn in self.model.turns():
+            for piece in self.held.to(self.device).split(max(1, len(self.held) // self.plan.train.batch)):
+                terms = turn.loss(piece, Rng(0, device=self.device))
+                for part, values in terms.parts.items():
+                    key = f"held/{turn.player}.{part}" if turn.player else f"held/{part}"
+                    share = len(piece) / len(self.held)
+                    losses[key] = losses.get(key, 0.0) + share * (values.detach().sum() / terms.count.detach()).item()
+        self.model.train()
+        self._log(losses)
+        total = sum(losses.values())
+        players = {turn.player for turn in self.model.turns()}
+        if len(players) > 1 or not math.isfinite(total):
+            return  # players at odds have no common loss to watch
+        if total < self.best:
+            self.best, self.waited = total, 0
+            if self.plan.train.patience:
+                self._save(stopped=False, name="best.safetensors")
+            return
+        self.waited += 1
+        patience = self.plan.train.patience
+        if self.waited == 4:
+            self._note(
+                f"step {self.done}: the held-out loss has not improved for 4 checks; train less (train.steps), give more data, or set train.patience"
+            )
+        if patience and self.waited >= patience:
+            self._note(
+                f"step {self.done}: stopped early after {patience} checks without improvement; went back to the best"
+            )
+            tensors, _ = checkpoint.load(self.out / "best.safetensors")
+            rng = Rng(0, device=self.device)
+            rng.load_state(self.rng.state())
+            checkpoint.unpack(tensors, self.model, self.optims, self.ema, rng)
+            raise _Stop
+
+    def _note(self, text: str) -> None:
+        self.notes.append(text)
+        self.tell(Progress("train", self.done, self.plan.train.steps, note=text))
+
+    def _picture(self) -> None:
+        run = self._snapshot()
+        with self.ema.swapped(self.model) if self.ema is not None else nullcontext():
+            run.sample(16).show(self.out / "samples" / f"step-{self.done:07d}")
+        self.model.train()
+
+    def _snapshot(self) -> Run:
+        return Run(self.out, self.plan, self.codec, self.model, self._header(stopped=False))
+
+    def _header(self, stopped: bool) -> dict[str, Any]:
+        now = time.perf_counter()
+        return {
+            "version": bottega.__version__,
+            "recipe": self.plan.to_dict(),
+            "spec": self.codec.spec.to_dict(),
+            "codec": self.codec.state(),
+            "step": self.done,
+            "stopped": stopped,
+            "position": self.stream.position,
+            "seconds": round(self.seconds + now - self.began, 3),
+            "rows_seen": self.stream.position * self.plan.train.batch * self.world,
+            "fingerprint": self.fingerprint,
+            "data_argument": str(self.data or ""),
+            "data": {k: getattr(self.dataset, k) for k in ("name", "medium", "source", "licence", "about")}
+            | {"rows": len(self.dataset.items), "train_rows": len(self.parts.train), "held_rows": len(self.parts.held)}
+            | {"duplicates_kept_together": self.parts.kept_together, "consent": str(self.plan.data.get("consent", ""))},
+            "conditions": self.conditions,
+            "parameters": self.parameters,
+            "device": str(self.device),
+            "threads": torch.get_num_threads(),
+            "precision": "bf16" if use_bf16(self.plan.train.precision, self.device) else "fp32",
+            "best": self.best if math.isfinite(self.best) else 1e300,
+            "waited": self.waited,
+            "notes": self.notes,
+            "first_losses": self.first_losses,
+            "last_losses": self.last_losses,
+            "created": datetime.now(UTC).isoformat(timespec="seconds"),
+            **self._inner(),
+        }
+
+    def _inner(self) -> dict[str, Any]:
+        model = getattr(self.codec, "model", None)
+        return {} if model is None else {"inner": self.codec.header}  # type: ignore[attr-defined]
+
+    def _save(self, stopped: bool, name: str = WEIGHTS) -> None:
+        if self.rank:
+            return
+        tensors = checkpoint.pack(self.model, self.optims, self.ema, self.rng)
+        inner = getattr(self.codec, "model", None)
+        if inner is not None:
+            tensors |= {f"inner.{k}": v for k, v in inner.state_dict().items()}
+        checkpoint.save(self.out / name, tensors, self._header(stopped))
+
+
+class _Stop(Exception):
+    pass
+
+
+@contextmanager
+def _patient_interrupt() -> Iterator[threading.Event]:
+    """Ctrl-C sets the event, so that training stops between two steps; a second Ctrl-C stops at once."""
+    event = threading.Event()
+    if threading.current_thread() is not threading.main_thread():
+        yield event
+        return
+
+    def on_signal(number: int, frame: Any) -> None:
+        if event.is_set():
+            raise KeyboardInterrupt
+        event.set()
+
+    old = {s: signal.signal(s, on_signal) for s in (signal.SIGINT, signal.SIGTERM)}
+    try:
+        yield event
+    finally:
+        for s, handler in old.items():
+            signal.signal(s, handler)
+
+
+def optim_table(table: Mapping[str, Any]) -> dict[str, Any]:
+    """The ``[optim]`` table, its keys and kinds checked."""
+    for where, content in {
+        "optim": table,
+        **{f"optim.{k}": v for k, v in table.items() if isinstance(v, Mapping)},
+    }.items():
+        check_arguments(Optim, {k: v for k, v in content.items() if not isinstance(v, Mapping)}, where, skip=2)
+    return dict(table)
+
+
+def divide(plan: Recipe, dataset: Dataset) -> Split:
+    """The data set's training, held-out and test parts; the same for the same recipe and data.
+
+    Raises:
+        DataError: too few pieces to keep any back.
+    """
+    return split(
+        dataset.items,
+        held=float(plan.data.get("held", 0.1)),
+        test=float(plan.data.get("test", 0.0)),
+        seed=plan.train.seed,
+    )
+
+
+def _held_rows(codec: Codec, items: Sequence[Item], most: int) -> Batch | None:
+    if not items:
+        return None
+    source = codec.source(items, train=False)
+    if not len(source):
+        return None
+    return source.take(Rng(0).permutation(len(source))[:most])
+
+
+def _conditions(items: Sequence[Item], most: int = 256) -> list[Any]:
+    """Up to ``most`` different things that are known of training pieces, in a stable order."""
+    seen = dict.fromkeys(item.cond for item in items if item.cond is not None)
+    values = sorted(seen, key=lambda v: (len(v), v) if isinstance(v, str) else (0, str(v)))
+    if len(values) <= most:
+        return values
+    return [values[i] for i in Rng(0).permutation(len(values))[:most].tolist()]
+
+
+def _cut_log(path: Path, step: int) -> None:
+    """Forget lines of steps that were not saved, so that a resumed log has each step once."""
+    if path.exists():
+        lines = [line for line in path.read_text(encoding="utf-8").splitlines() if _step_of(line) <= step]
+        ev.write_atomically(path, "".join(f"{line}\n" for line in lines))
+
+
+def _step_of(line: str) -> float:
+    try:
+        return float(json.loads(line)["step"])
+    except (ValueError, KeyError):
+        return math.inf  # a line cut short by a kill
+
+
+def _events(out: Path) -> Any:
+    try:
+        from torch.utils.tensorboard import SummaryWriter
+    except ImportError as error:
+        raise BottegaError("train.tensorboard needs TensorBoard: pip install 'bottega[track]'") from error
+    return SummaryWriter(str(out / "events"))  # type: ignore[no-untyped-call]
