@@ -1,0 +1,231 @@
+"""Diffusion: learn to take noise away, then make examples of nothing but noise (Ho et al. 2020, arXiv:2006.11239)."""
+
+from __future__ import annotations
+
+import math
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from bottega.core import Batch, Family, RecipeError, Rng, Spec, Terms, nearest
+from bottega.core.measure import Bound
+from bottega.nets.condition import Condition
+from bottega.nets.denoiser import Fourier, ResidualMLP
+from bottega.nets.unet import UNet
+from bottega.samplers.diffusion import (
+    PREDICTIONS,
+    SAMPLERS,
+    SCHEDULES,
+    Denoise,
+    Prediction,
+    Schedule,
+    coefficients,
+    draw_sigma,
+    flow_log_prob,
+    repaint,
+    sigma_range,
+    sigmas_for,
+)
+
+__all__ = ["Diffusion"]
+
+
+class Diffusion(Family):
+    """A denoiser ``D(x0 + sigma * noise; sigma)`` of the expected clean example, and the samplers that follow it down.
+
+    Karras et al. 2022, arXiv:2206.00364: ``D = skip * x + out * net(x / sqrt(scale^2 + sigma^2), log(sigma) / 4)``, with
+    ``skip`` and ``out`` from ``prediction`` (``samplers.diffusion.coefficients``). The schedule decides which noise
+    levels are trained on and stepped through, and ``scale``: 1 for the variance-preserving ``"linear"`` and
+    ``"cosine"`` (the network then sees exactly the ``z`` of those papers), ``data_std`` for ``"edm"``. The loss is the
+    mean squared error of the network's output, which weighs levels as the papers do: ``"eps"`` is Ho's simple loss,
+    ``"v"`` with ``"edm"`` is Karras's. It is not in nats.
+
+    Pictures go through a U-Net, everything else through a residual MLP. Whole-number levels are modelled as real
+    numbers and rounded.
+
+    Args:
+        spec: real numbers or ordered levels, of any shape; ``(C, H, W)`` is a picture.
+        size: the dial, a multiple of 4: channels of the U-Net at full resolution; a vector's body is ``4 * size`` wide.
+        depth: U-Net blocks at each resolution, and half the layers of a vector's body.
+        prediction: what the network says: ``"eps"``, ``"x"`` or ``"v"``.
+        schedule: ``"linear"``, ``"cosine"`` or ``"edm"``.
+        data_std: standard deviation of the data's coordinates, for ``"edm"``.
+        drop: the chance that ``cond`` is forgotten in training, so that ``cond=None`` and guidance work.
+    """
+
+    bound: Bound = "estimate"
+    score_steps = 64  # noise levels (reals) or Monte-Carlo draws (levels) behind one log_prob
+
+    def __init__(
+        self,
+        spec: Spec,
+        *,
+        size: int = 32,
+        depth: int = 2,
+        prediction: Prediction = "v",
+        schedule: Schedule = "edm",
+        data_std: float = 0.5,
+        drop: float = 0.1,
+    ) -> None:
+        super().__init__(spec)
+        if prediction not in PREDICTIONS:
+            raise RecipeError(f"unknown prediction {prediction!r}{nearest(str(prediction), PREDICTIONS)}")
+        if schedule not in SCHEDULES:
+            raise RecipeError(f"unknown schedule {schedule!r}{nearest(str(schedule), SCHEDULES)}")
+        if size < 4 or size % 4 or depth < 1 or not data_std > 0 or not 0 <= drop < 1:
+            raise RecipeError(
+                f"size={size}, depth={depth}, data_std={data_std}, drop={drop}: size must be a multiple of 4, depth at "
+                "least 1, data_std above 0, drop in [0, 1)"
+            )
+        self.prediction: Prediction = prediction
+        self.schedule: Schedule = schedule
+        self.drop, self.scale = drop, data_std if schedule == "edm" else 1.0
+        if spec.is_tokens:
+            self.bound = "lower"
+        width = 4 * size
+        self.level, self.condition = Fourier(width), Condition(spec.cond, width)
+        if spec.is_image:
+            self.body = UNet(spec.shape[0], size, width, side=min(spec.shape[1:]), depth=depth)
+        else:
+            self.body = ResidualMLP(spec.dims, width, 2 * depth)
+
+    @classmethod
+    def accepts(cls, spec: Spec) -> str:
+        """Real numbers and ordered levels."""
+        if spec.is_tokens and not spec.ordinal:
+            return "its tokens are names, not ordered levels; use gpt, or a codec that gives real numbers"
+        return ""
+
+    def _denoise(self, x: Tensor, sigma: Tensor, given: Tensor) -> Tensor:
+        """``x`` ``(B, *shape)``, ``sigma`` ``(B,)``, ``given`` ``(B, width)`` -> expected clean example."""
+        s = sigma.view(-1, *[1] * (x.ndim - 1))
+        inputs = x / (s**2 + self.scale**2).sqrt()
+        known = self.level(sigma.log() / 4) + given
+        if not self.spec.is_image:
+            inputs = inputs.flatten(1)
+        skip, out = coefficients(self.prediction, s, self.scale)
+        return skip * x + out * self.body(inputs, known).float().view(x.shape)
+
+    def denoiser(self, n: int, cond: Tensor | None = None, guidance: float = 1.0) -> Denoise:
+        """``denoise(x (n, ...), sigma scalar)`` for the samplers, with classifier-free guidance.
+
+        Ho & Salimans 2022, arXiv:2207.12598: ``D_u + guidance * (D_c - D_u)``; 1 is conditional, 0 unconditional.
+        """
+        blank = self.condition(None, n)
+        given = self.condition(cond, n)
+        if cond is None or self.spec.cond is None or guidance in (0, 1):
+            only = blank if guidance == 0 else given
+            return lambda x, sigma: self._denoise(x, sigma.expand(n), only)
+        both = torch.cat([given, blank])
+
+        def guided(x: Tensor, sigma: Tensor) -> Tensor:
+            known, free = self._denoise(torch.cat([x, x]), sigma.expand(2 * n), both).chunk(2)
+            return free + guidance * (known - free)
+
+        return guided
+
+    def loss(self, batch: Batch, rng: Rng) -> Terms:
+        """Mean squared error of what the network predicts, at a random noise level."""
+        x, n = self.spec.as_real(batch.x), len(batch)
+        sigma = draw_sigma(self.schedule, n, rng)
+        noisy = x + sigma.view(-1, *[1] * (x.ndim - 1)) * rng.normal(*x.shape)
+        forget = rng.uniform(n) < self.drop if self.spec.cond is not None else None
+        x0 = self._denoise(noisy, sigma, self.condition(batch.cond, n, forget))
+        _, out = coefficients(self.prediction, sigma, self.scale)
+        return Terms({"denoise": (x0 - x).square().flatten(1).mean(1) / out**2})
+
+    def _start(self, n: int, rng: Rng, steps: int) -> tuple[Tensor, Tensor]:
+        if steps < 1:
+            raise RecipeError(f"steps is {steps}; it must be at least 1")
+        sigmas = sigmas_for(self.schedule, steps).to(rng.device)
+        return sigmas[0] * rng.normal(n, *self.spec.shape), sigmas
+
+    def _sampled(self, denoise: Denoise) -> Denoise:
+        """Pictures: the clean example is kept within [-1, 1] (static thresholding, Saharia 2022, arXiv:2205.11487)."""
+        return (lambda x, sigma: denoise(x, sigma).clamp(-1, 1)) if self.spec.is_image else denoise
+
+    @torch.no_grad()
+    def sample(
+        self,
+        n: int,
+        rng: Rng,
+        cond: Tensor | None = None,
+        *,
+        sampler: str = "dpmpp_2m",
+        steps: int = 24,
+        guidance: float = 1.0,
+        eta: float = 0.0,
+    ) -> Tensor:
+        """``(n, *spec.shape)``.
+
+        Args:
+            n: how many.
+            rng: one stream, or one for each row.
+            cond: ``(n, *spec.cond.shape)`` or None.
+            sampler: ``"ddpm"``, ``"ddim"``, ``"euler"``, ``"heun"`` or ``"dpmpp_2m"``; see ``samplers.diffusion``.
+            steps: from noise to example.
+            guidance: 1 is conditional, 0 unconditional, above 1 follows ``cond`` harder.
+            eta: of ``"ddim"``: 0 is deterministic after the first draw, 1 is ``"ddpm"``.
+        """
+        if sampler not in SAMPLERS:
+            raise RecipeError(f"unknown sampler {sampler!r}{nearest(sampler, SAMPLERS)}")
+        if eta and sampler != "ddim":
+            raise RecipeError(f"eta is {eta} but sampler is {sampler!r}; only 'ddim' has it")
+        x, sigmas = self._start(n, rng, steps)
+        extra: dict[str, Any] = {"eta": eta} if sampler == "ddim" else {}
+        x = SAMPLERS[sampler](self._sampled(self.denoiser(n, cond, guidance)), x, sigmas, rng, **extra)
+        return self.spec.as_tokens(x)
+
+    @torch.no_grad()
+    def edit(
+        self, batch: Batch, keep: Tensor, rng: Rng, *, steps: int = 24, guidance: float = 1.0, tries: int = 5
+    ) -> Tensor:
+        """Inpainting by ``samplers.diffusion.repaint``: kept numbers stay exactly, the rest is made to agree with them.
+
+        Args:
+            batch: the pieces, with ``cond`` where known.
+            keep: bool, broadcastable to ``batch.x``.
+            rng: one stream, or one for each row.
+            steps: from noise to example.
+            guidance: as in ``sample``.
+            tries: how often each step is made.
+        """
+        x, sigmas = self._start(len(batch), rng, steps)
+        denoise = self._sampled(self.denoiser(len(batch), batch.cond, guidance))
+        x = repaint(denoise, x, sigmas, rng, self.spec.as_real(batch.x), keep, tries)
+        return torch.where(keep, batch.x, self.spec.as_tokens(x))
+
+    @torch.no_grad()
+    def log_prob(self, batch: Batch, rng: Rng) -> Tensor:
+        """``(B,)`` nats: the probability-flow ODE for real numbers, a variational lower bound for levels."""
+        if self.spec.is_tokens:
+            return self._lower_bound(batch, rng)
+        low, high = sigma_range(self.schedule)
+        ramp = torch.linspace(high ** (1 / 7), low ** (1 / 7), self.score_steps, device=batch.x.device) ** 7
+        denoise = self.denoiser(len(batch), batch.cond)
+        return flow_log_prob(denoise, batch.x, ramp, rng, self.scale)
+
+    def _lower_bound(self, batch: Batch, rng: Rng) -> Tensor:
+        """Kingma et al. 2021, arXiv:2107.00630, eq. 11 and 17, with levels drawn evenly in log sigma.
+
+        ``log p(x) >= E log p(x | x_low) - KL(x_high) - integral of |x - D|^2 / sigma^3 over sigma``.
+        """
+        x, n = self.spec.as_real(batch.x), len(batch)
+        low, high = sigma_range(self.schedule)
+        levels = self.spec.as_real(torch.arange(self.spec.vocab, device=x.device))
+        seen = x + low * rng.normal(*x.shape)
+        closeness = -0.5 * ((seen[..., None] - levels) / low) ** 2
+        read = closeness.log_softmax(-1).gather(-1, batch.x[..., None])[..., 0].flatten(1).sum(1)
+        ratio = high**2 / (high**2 + self.scale**2)
+        kl = 0.5 * (ratio - 1 - math.log(ratio) + x**2 / (high**2 + self.scale**2)).flatten(1).sum(1)
+        given = self.condition(batch.cond, n)
+        span = math.log(high / low)
+        offsets = rng.uniform(n, self.score_steps)
+        lost = torch.zeros_like(kl)
+        for i in range(self.score_steps):  # one draw in each of `score_steps` equal parts of log sigma
+            sigma = low * torch.exp(span * (i + offsets[:, i]) / self.score_steps)
+            s = sigma.view(-1, *[1] * (x.ndim - 1))
+            x0 = self._denoise(x + s * rng.normal(*x.shape), sigma, given)
+            lost = lost + (x0 - x).square().flatten(1).sum(1) / sigma**2
+        return read - kl - lost * span / self.score_steps

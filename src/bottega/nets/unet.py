@@ -1,0 +1,128 @@
+"""A U-Net for pictures of any size."""
+
+from __future__ import annotations
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor, nn
+
+from bottega.nets.denoiser import gentle
+
+__all__ = ["UNet"]
+
+
+def _norm(channels: int) -> nn.GroupNorm:
+    return nn.GroupNorm(min(32, channels // 4), channels)
+
+
+class _Block(nn.Module):
+    """Two convolutions with a residual path; ``given`` scales and shifts between them (Dhariwal & Nichol 2021)."""
+
+    def __init__(self, inputs: int, outputs: int, width: int) -> None:
+        super().__init__()
+        self.norm1, self.conv1 = _norm(inputs), nn.Conv2d(inputs, outputs, 3, padding=1)
+        self.modulate = gentle(nn.Linear(width, 2 * outputs), 0.5)
+        self.norm2, self.conv2 = _norm(outputs), gentle(nn.Conv2d(outputs, outputs, 3, padding=1))
+        self.skip = nn.Conv2d(inputs, outputs, 1) if inputs != outputs else nn.Identity()
+
+    def forward(self, x: Tensor, given: Tensor) -> Tensor:
+        h = self.conv1(F.silu(self.norm1(x)))
+        scale, shift = self.modulate(given)[:, :, None, None].chunk(2, 1)
+        h = self.conv2(F.silu(self.norm2(h) * (1 + scale) + shift))
+        return self.skip(x) + h
+
+
+class _Attention(nn.Module):
+    """Every place of the picture sees every other; heads of about 32 channels."""
+
+    def __init__(self, channels: int) -> None:
+        super().__init__()
+        self.heads = max(1, channels // 32)
+        while channels % self.heads:
+            self.heads -= 1
+        self.norm = _norm(channels)
+        self.qkv = nn.Linear(channels, 3 * channels)
+        self.out = gentle(nn.Linear(channels, channels))
+
+    def forward(self, x: Tensor) -> Tensor:
+        flat = self.norm(x).flatten(2).transpose(1, 2)  # (B, H*W, C)
+        q, k, v = (t.unflatten(2, (self.heads, -1)).transpose(1, 2) for t in self.qkv(flat).chunk(3, -1))
+        h = F.scaled_dot_product_attention(q, k, v).transpose(1, 2).flatten(2)
+        return x + self.out(h).transpose(1, 2).reshape(x.shape)
+
+
+class UNet(nn.Module):
+    """Down to a small picture and up again, with the fine detail carried across (Ronneberger 2015, arXiv:1505.04597).
+
+    The blocks are those of diffusion U-Nets (Ho et al. 2020, arXiv:2006.11239, app. B; Dhariwal & Nichol 2021,
+    arXiv:2105.05233): group norm, SiLU, a vector that scales and shifts in every block, attention where the picture is
+    small. Height and width are padded (the edge repeated) to what can be halved, and cropped again.
+
+    Args:
+        channels: of the picture, in and out.
+        size: channels at full resolution, a multiple of 4; twice that at every lower one.
+        width: of the vector ``given``.
+        side: the shorter side of the pictures; it is halved until it is 4 or 5, at most three times.
+        depth: blocks at each resolution on the way down (one more on the way up).
+        attend: attention at resolutions whose shorter side is at most this.
+
+    >>> UNet(1, 8, 16, side=9)(torch.zeros(2, 1, 9, 12), torch.zeros(2, 16)).shape
+    torch.Size([2, 1, 9, 12])
+    """
+
+    def __init__(self, channels: int, size: int, width: int, *, side: int, depth: int = 1, attend: int = 8) -> None:
+        super().__init__()
+        sides = [side]
+        while len(sides) < 4 and sides[-1] > 5:
+            sides.append(-(-sides[-1] // 2))
+        self.unit = 2 ** (len(sides) - 1)
+        wide = [size, *[2 * size] * (len(sides) - 1)]
+        self.first = nn.Conv2d(channels, size, 3, padding=1)
+        self.down, self.up = nn.ModuleList(), nn.ModuleList()
+        now, carried = size, [size]
+        for level, (c, s) in enumerate(zip(wide, sides, strict=True)):
+            if level:
+                self.down.append(nn.Conv2d(now, now, 3, stride=2, padding=1))
+                carried.append(now)
+            for _ in range(depth):
+                self.down.append(_Stage(now, c, width, s <= attend))
+                now = c
+                carried.append(now)
+        self.middle = _Stage(now, now, width, True)
+        for level, (c, s) in reversed(list(enumerate(zip(wide, sides, strict=True)))):
+            for _ in range(depth + 1):
+                self.up.append(_Stage(now + carried.pop(), c, width, s <= attend))
+                now = c
+            if level:
+                self.up.append(nn.Conv2d(now, now, 3, padding=1))
+        self.last_norm, self.last = _norm(now), gentle(nn.Conv2d(now, channels, 3, padding=1))
+
+    def forward(self, x: Tensor, given: Tensor) -> Tensor:
+        """``(B, channels, H, W)``, ``(B, width)`` -> ``(B, channels, H, W)``."""
+        height, wide = x.shape[-2:]
+        x = F.pad(x, (0, -wide % self.unit, 0, -height % self.unit), mode="replicate")
+        given = F.silu(given)
+        h = self.first(x)
+        carried = [h]
+        for part in self.down:
+            h = part(h, given) if isinstance(part, _Stage) else part(h)
+            carried.append(h)
+        h = self.middle(h, given)
+        for part in self.up:
+            if isinstance(part, _Stage):
+                h = part(torch.cat([h, carried.pop()], 1), given)
+            else:
+                h = part(F.interpolate(h, scale_factor=2.0, mode="nearest"))
+        return self.last(F.silu(self.last_norm(h)))[..., :height, :wide]
+
+
+class _Stage(nn.Module):
+    """A block, and attention where asked for."""
+
+    def __init__(self, inputs: int, outputs: int, width: int, attend: bool) -> None:
+        super().__init__()
+        self.block = _Block(inputs, outputs, width)
+        self.attention = _Attention(outputs) if attend else nn.Identity()
+
+    def forward(self, x: Tensor, given: Tensor) -> Tensor:
+        return self.attention(self.block(x, given))
