@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import os
 import platform
+from contextlib import suppress
 from pathlib import Path
 from typing import Any, Literal
 
@@ -96,7 +97,7 @@ class Evidence(_Part):
     run: RunPart
     machine: MachinePart = Field(default_factory=MachinePart)
     software: dict[str, str] = Field(default_factory=dict)
-    data: DataPart = Field(default_factory=DataPart)
+    data: DataPart = DataPart()
     recipe: dict[str, Any] = Field(default_factory=dict)
     cost: CostPart = Field(default_factory=CostPart)
     losses: dict[str, list[float]] = Field(default_factory=dict, description="first and last value of each term")
@@ -150,7 +151,8 @@ def write_atomically(path: Path, text: str) -> None:
     except OSError as error:
         raise OutputError(f"cannot write {path}: {error.strerror}; choose another folder with --out") from error
     finally:
-        part.unlink(missing_ok=True)
+        with suppress(OSError):  # where there is no such folder there is nothing to clear away
+            part.unlink()
 
 
 def machine(device: str) -> MachinePart:

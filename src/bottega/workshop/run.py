@@ -204,7 +204,7 @@ class Run:
             seed: the first.
             cond: what to ask for (a class, a caption), one for all or a list; None cycles through what is known.
             progress: told after every chunk.
-            knobs: of the family's ``sample`` (temperature, guidance, steps, ...).
+            **knobs: of the family's ``sample`` (temperature, guidance, steps, ...).
 
         Raises:
             RecipeError: an unknown knob or an unknown condition.
@@ -261,7 +261,11 @@ class Run:
             source: a file, or a piece; for text, the beginning.
             mask: a picture whose white parts are made anew; without one, the codec's own idea (the lower half of a
                 picture, what follows a text, the empty cells of a row).
-            n, seeds, seed, cond, knobs: as in ``sample``.
+            n: how many versions.
+            seeds: one for each; otherwise ``seed, seed + 1, ...``.
+            seed: the first.
+            cond: what to ask for, as in ``sample``.
+            **knobs: of the family's ``edit``.
 
         Raises:
             BottegaError: the family cannot edit.
@@ -418,7 +422,8 @@ def train(
         recipe: a shipped name, a TOML file, or a folder or file of one's own (the recipe is then chosen by what it holds).
         data: what to train on instead of what the recipe names: a path, a built-in name, ``hub:owner/name``.
         out: the run's folder; ``runs/<recipe>`` by default.
-        steps, seed: short for ``train.steps`` and ``train.seed``.
+        steps: short for ``train.steps``.
+        seed: short for ``train.seed``.
         set: overrides, ``{"family.size": 64}``.
         device: ``auto``, ``cpu``, ``cuda``, ``mps``.
         judge: measure it afterwards.

@@ -47,6 +47,7 @@ class Training:
         self.last_losses: dict[str, float] = {}
 
     def run(self) -> Run:
+        """Train to the end, or go on with what stands there; returns the run with the weights to sample with."""
         file = self.out / WEIGHTS
         before = checkpoint.load(file) if file.exists() else None
         if before is not None:
@@ -59,6 +60,8 @@ class Training:
         if before is not None:
             self._go_on(*before)
         elif self.rank == 0:
+            for stale in self.out.glob(".*.part"):  # left by a kill in the middle of a save
+                stale.unlink()
             ev.write_atomically(self.out / RECIPE, self.plan.to_toml())
             (self.out / EVIDENCE).unlink(missing_ok=True)
             (self.out / LOG).unlink(missing_ok=True)

@@ -1,0 +1,114 @@
+"""Recipes are typo-proof and inert, and survive being written and read."""
+
+from pathlib import Path
+
+import pytest
+
+from bottega.core import RecipeError
+from bottega.workshop.recipe import Judging, Recipe, Train, check_arguments, load_recipe, parse_value, shipped
+
+GOOD = """# 2 cores: about 1 minute
+# second line
+
+about = "a test"
+[data]
+name = "ring"
+[codec]
+name = "points"
+[family]
+name = "vae"
+size = 8
+[optim]
+lr = 0.01
+[optim.critic]
+lr = 0.02
+[train]
+steps = 5
+"""
+
+
+def write(tmp_path: Path, text: str) -> Path:
+    path = tmp_path / "mine.toml"
+    path.write_text(text)
+    return path
+
+
+def test_a_recipe_survives_being_written_and_read(tmp_path):
+    recipe = load_recipe(write(tmp_path, GOOD), {"family.size": "16", "train.clip": "0.5"})
+    assert recipe.header == "2 cores: about 1 minute\nsecond line"
+    assert (recipe.name, recipe.family["size"], recipe.train.clip) == ("mine", 16, 0.5)
+    again = load_recipe(write(tmp_path, recipe.to_toml()))
+    assert again == recipe
+    assert Recipe.from_dict(recipe.to_dict()).differs(recipe) == ""
+
+
+@pytest.mark.parametrize(
+    ("change", "message"),
+    [
+        (("[family]", "[famly]"), "unknown key 'famly' in the recipe; did you mean 'family'?"),
+        (("steps = 5", "stepz = 5"), "unknown key train.stepz; did you mean 'steps'?"),
+        (("steps = 5", "steps = 0"), "train.steps is 0; it must be at least 1"),
+        (("steps = 5", 'steps = "5"'), "train.steps is '5'; it must be a whole number"),
+        (("steps = 5", 'precision = "fp8"'), "train.precision is 'fp8'"),
+        (("steps = 5", "ema = 1.0"), "train.ema is 1.0"),
+        (('name = "vae"', ""), "no family.name"),
+        (("[family]", "[family"), "cannot read the recipe"),
+    ],
+)
+def test_a_wrong_recipe_is_named_in_one_line(tmp_path, change, message):
+    with pytest.raises(RecipeError, match=".") as caught:
+        load_recipe(write(tmp_path, GOOD.replace(*change)))
+    assert message in str(caught.value)
+    assert "\n" not in str(caught.value).removesuffix("\n")
+
+
+def test_unknown_recipes_and_settings_name_the_nearest(tmp_path):
+    some = next(iter(shipped()))
+    with pytest.raises(RecipeError, match=f"did you mean '{some}'"):
+        load_recipe(some[:-1])
+    with pytest.raises(RecipeError, match="table.key=value"):
+        load_recipe(write(tmp_path, GOOD), {"size": "3"})
+
+
+def test_differing_recipes_name_the_key(tmp_path):
+    a = load_recipe(write(tmp_path, GOOD))
+    b = load_recipe(write(tmp_path, GOOD), {"optim.lr": "0.5"})
+    assert a.differs(b) == "optim.lr is 0.01 now and was 0.5"
+    assert a.differs(load_recipe(write(tmp_path, GOOD), {"train.save_seconds": "1"})) == ""
+
+
+def test_values_are_read_as_toml_or_taken_as_text():
+    assert [parse_value(t) for t in ("3", "1e-2", "true", "[1,2]", "hinge", "a b", "'q'")] == [
+        3,
+        0.01,
+        True,
+        [1, 2],
+        "hinge",
+        "a b",
+        "q",
+    ]
+
+
+def test_arguments_are_checked_against_signatures():
+    def make(spec: object, *, size: int = 3, rate: float = 0.1, kind: str = "a") -> None: ...
+
+    check_arguments(make, {"size": 4, "rate": 1}, "family", skip=1)
+    for table, message in [
+        ({"sise": 1}, "unknown key family.sise; did you mean 'size'"),
+        ({"size": 1.5}, "family.size is 1.5; it must be a whole number"),
+        ({"size": True}, "family.size is True"),
+        ({"spec": 1}, "unknown key family.spec"),
+        ({"kind": 2}, "family.kind is 2; it must be a text"),
+    ]:
+        with pytest.raises(RecipeError) as caught:
+            check_arguments(make, table, "family", skip=1)
+        assert message in str(caught.value)
+
+
+@pytest.mark.parametrize("name", sorted(shipped()))
+def test_every_shipped_recipe_is_whole(name):
+    recipe = load_recipe(name)
+    assert recipe.about, f"{name} has no about"
+    assert "minute" in recipe.header or "second" in recipe.header, f"{name} does not say how long it takes"
+    assert isinstance(recipe.train, Train)
+    assert isinstance(recipe.judge, Judging)
