@@ -1,0 +1,104 @@
+"""The mark of a piece: that a machine made it, which weights, which seed; and reading it back from a file.
+
+Codecs write the mark in the format's own metadata: PNG in an iTXt chunk ``bottega`` (and in XMP, for other people's
+readers), a table in the CSVW description ``<file>-metadata.json``, anything else in ``<file>.meta.json``. This is a
+label, not a proof: anyone may strip or forge it. A signed manifest has its place under the key ``manifest``.
+"""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import Any
+
+import bottega
+from bottega.core.errors import DataError
+
+__all__ = ["MADE_BY_A_MODEL", "mark", "read"]
+
+MADE_BY_A_MODEL = "http://cv.iptc.org/newscodes/digitalsourcetype/trainedAlgorithmicMedia"
+"""IPTC's Digital Source Type of media made by a trained model (IPTC Photo Metadata Standard 2023.1)."""
+
+
+def mark(weights: str, seed: int, *, recipe: str = "", manifest: str = "") -> dict[str, str]:
+    """What is written into a piece; the same weights, seed and recipe give the same mark, so files are reproducible.
+
+    Args:
+        weights: SHA-256 of the weights that made it.
+        seed: from which it was made.
+        recipe: that the weights were trained by.
+        manifest: a signed manifest, or where one lies; left out when empty.
+
+    >>> mark("ab12", 7)["seed"], "manifest" in mark("ab12", 7)
+    ('7', False)
+    """
+    out = {
+        "machine_made": "true",
+        "digital_source_type": MADE_BY_A_MODEL,
+        "software": f"bottega {bottega.__version__}",
+        "weights": weights,
+        "seed": str(seed),
+    }
+    if recipe:
+        out["recipe"] = recipe
+    if manifest:
+        out["manifest"] = manifest
+    return out
+
+
+def read(path: Path) -> dict[str, str]:
+    """The mark of a file: its own metadata first, then the files beside it; empty when there is none.
+
+    No mark means nothing: it says neither that a person made the file nor that a machine did.
+
+    Raises:
+        DataError: there is no such file, or the mark is damaged.
+    """
+    if not path.is_file():
+        raise DataError(f"no file at {path}; give a picture, text or table to look at")
+    for place in (_picture, _beside, _table):
+        if found := place(path):
+            return {str(key): str(value) for key, value in found.items() if value is not None}
+    return {}
+
+
+def _picture(path: Path) -> dict[str, Any]:
+    from PIL import Image, UnidentifiedImageError
+
+    try:
+        with Image.open(path) as picture:
+            picture.load()  # chunks after the pixels count too
+            text = getattr(picture, "text", {}).get("bottega", "")
+    except UnidentifiedImageError:
+        return {}  # not a picture
+    except (OSError, SyntaxError, ValueError) as error:
+        raise DataError(f"{path} is a damaged picture ({error}); its mark cannot be trusted") from error
+    return _ours(_parse(text, path)) if text else {}
+
+
+def _beside(path: Path) -> dict[str, Any]:
+    side = path.with_name(f"{path.name}.meta.json")
+    return _ours(_parse(side.read_text(encoding="utf-8"), side)) if side.is_file() else {}
+
+
+def _table(path: Path) -> dict[str, Any]:
+    side = path.with_name(f"{path.name}-metadata.json")
+    if not side.is_file():
+        return {}
+    notes = _parse(side.read_text(encoding="utf-8"), side).get("notes", [])
+    return next((note for note in map(_ours, notes if isinstance(notes, list) else [notes]) if note), {})
+
+
+def _ours(found: Any) -> dict[str, Any]:
+    """``found`` when it is a mark: other programs write notes and sidecars too."""
+    return found if isinstance(found, dict) and "machine_made" in found else {}
+
+
+def _parse(text: str, path: Path) -> dict[str, Any]:
+    try:
+        found = json.loads(text)
+    except ValueError as error:
+        raise DataError(f"the mark in {path} is damaged ({error}); do not rely on it") from error
+    if not isinstance(found, dict):
+        raise DataError(f"the mark in {path} is damaged (not an object); do not rely on it")
+    return found
