@@ -1,0 +1,640 @@
+"""The checks of the contract. Each is one sentence that a family keeps, as a function that raises AssertionError."""
+
+from __future__ import annotations
+
+import copy
+import inspect
+import math
+import random
+import tempfile
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from bottega.core import Batch, Block, BottegaError, Family, Rng, Spec, SpecError
+from bottega.data.stream import Encoded, Stream
+from bottega.testing.cases import Subject, double, everything, specs
+from bottega.testing.ranks import pair, why_not_sent
+from bottega.train import checkpoint, loop
+from bottega.train.ema import Ema
+from bottega.train.optim import make_optims
+
+__all__ = ["CHECKS", "Check"]
+
+
+@dataclass(frozen=True)
+class Check:
+    """One check: ``check(subject)`` raises AssertionError, ``check.why_not(subject)`` says why it does not apply.
+
+    Attributes:
+        name: what holds when it passes.
+        run: the check itself, run in float64.
+        why_not: empty when it applies to a subject; otherwise the reason, for the table.
+        once: it looks at the class only, so one kind of Spec is enough.
+    """
+
+    name: str
+    run: Callable[[Subject], None]
+    why_not: Callable[[Subject], str]
+    once: bool = False
+
+    def __call__(self, subject: Subject) -> None:
+        """Run it; raises AssertionError, saying what is wrong."""
+        with double():
+            self.run(subject)
+
+
+CHECKS: dict[str, Check] = {}
+
+
+def _check(
+    why_not: Callable[[Subject], str] = lambda subject: "", once: bool = False
+) -> Callable[[Callable[[Subject], None]], Check]:
+    def enter(run: Callable[[Subject], None]) -> Check:
+        CHECKS[run.__name__] = Check(run.__name__, run, why_not, once)
+        return CHECKS[run.__name__]
+
+    return enter
+
+
+# --- helpers ---------------------------------------------------------------------------------------------------------
+
+
+def _same(a: Tensor, b: Tensor, tolerance: float = 1e-6) -> bool:
+    if a.shape != b.shape or a.dtype != b.dtype:
+        return False
+    return torch.equal(a, b) or (a.is_floating_point() and torch.allclose(a, b, rtol=tolerance, atol=tolerance))
+
+
+def _state(model: Family) -> dict[str, Tensor]:
+    return {k: v.detach().clone() for k, v in model.state_dict().items()}
+
+
+def _changed(before: dict[str, Tensor], model: Family) -> list[str]:
+    now = model.state_dict()
+    return [k for k in before.keys() | now.keys() if k not in now or k not in before or not _same(before[k], now[k], 0)]
+
+
+@contextmanager
+def _global_randomness_untouched(what: str) -> Iterator[None]:
+    before = torch.get_rng_state(), np.random.get_state()[1].copy(), random.getstate()  # type: ignore[index,union-attr]
+    yield
+    assert torch.equal(before[0], torch.get_rng_state()), f"{what} draws from torch's global generator; use rng"
+    assert (before[1] == np.random.get_state()[1]).all(), f"{what} draws from numpy's global generator; use rng"  # type: ignore[index]
+    assert before[2] == random.getstate(), f"{what} draws from Python's global generator; use rng"
+
+
+def _fits(x: Tensor, spec: Spec, n: int, what: str) -> None:
+    assert tuple(x.shape) == (n, *spec.shape), f"{what} has shape {tuple(x.shape)}, not {(n, *spec.shape)}"
+    assert not x.requires_grad, f"{what} carries a graph; decorate with torch.no_grad()"
+    if spec.is_tokens:
+        assert x.dtype == torch.int64, f"{what} has dtype {x.dtype}, not int64"
+        low = torch.tensor([b.start for b in spec.blocks] or 0)
+        high = torch.tensor([b.start + b.width for b in spec.blocks] or spec.vocab)
+        assert ((x >= low) & (x < high)).all(), f"{what} has tokens out of range"
+    else:
+        assert x.dtype == torch.get_default_dtype(), f"{what} has dtype {x.dtype}, not {torch.get_default_dtype()}"
+        assert torch.isfinite(x).all(), f"{what} is not finite"
+
+
+def _label(spec: Spec, n: int, which: int = 1) -> Tensor | None:
+    """The same condition for each row."""
+    if spec.cond is None:
+        return None
+    if spec.cond.is_tokens:
+        return torch.full((n, *spec.cond.shape), which % spec.cond.vocab)
+    return torch.full((n, *spec.cond.shape), 0.9 if which else -0.9)
+
+
+def _rows(n: int, first: int = 10) -> Rng:
+    return Rng.for_rows(range(first, first + n))
+
+
+# --- what a class is -------------------------------------------------------------------------------------------------
+
+
+@_check(once=True)
+def its_constructor_is_its_configuration(subject: Subject) -> None:
+    """Keyword arguments with plain defaults, ``size`` among them; an unknown one is refused."""
+    family = type(subject.model())
+    first, *rest = list(inspect.signature(family).parameters.values())
+    assert first.name == "spec", f"the first argument is {first.name!r}, not 'spec'"
+    for p in rest:
+        assert p.kind is p.KEYWORD_ONLY, f"argument {p.name!r} must be keyword-only and named"
+        plain = p.default is None or isinstance(p.default, str | int | float | bool | list | tuple)
+        assert plain, f"argument {p.name!r} needs a plain default, has {p.default!r}"
+    assert "size" in {p.name for p in rest}, "there is no dial 'size'"
+    try:
+        family(subject.spec, no_such_setting=1)  # type: ignore[call-arg]
+    except TypeError:
+        return
+    raise AssertionError("an unknown keyword argument is accepted")
+
+
+@_check(once=True)
+def it_refuses_what_it_cannot_model(subject: Subject) -> None:
+    """A Spec that ``accepts`` refuses is refused by the constructor, in one line that names the mend."""
+    family = type(subject.model())
+    others = {**specs(), "video": Spec((2, 1, 4, 4)), "names on a grid": Spec((1, 4, 4), vocab=5)}
+    for kind, spec in others.items():
+        why = family.accepts(spec)
+        assert isinstance(why, str), f"accepts({kind}) returns {why!r}, not a str"
+        if not why:
+            continue
+        assert "\n" not in why, f"accepts({kind}) must answer in one line: {why!r}"
+        assert len(why.split()) >= 4, f"accepts({kind}) must say what is wrong and the mend: {why!r}"
+        said = ""
+        try:
+            family(spec)
+        except SpecError as error:
+            said = str(error)
+        assert why in said, f"accepts refuses {kind} ({why}) but the constructor says {said!r}"
+
+
+@_check()
+def its_state_is_whole(subject: Subject) -> None:
+    """No two entries of the state share memory, and a deep copy samples the same."""
+    model = subject.model().eval()
+    seen: dict[int, str] = {}
+    for name, t in model.state_dict().items():
+        where = t.untyped_storage().data_ptr()
+        assert not t.numel() or where not in seen, f"{name!r} shares memory with {seen[where]!r}; register one of them"
+        seen[where] = name
+    again = copy.deepcopy(model)
+    cond, knobs = _label(subject.spec, 2), subject.knobs(model.sample)
+    assert _same(model.sample(2, Rng(1), cond, **knobs), again.sample(2, Rng(1), cond, **knobs)), (
+        "a copy samples otherwise"
+    )
+
+
+# --- losses and turns ------------------------------------------------------------------------------------------------
+
+
+@_check()
+def a_loss_is_one_number_per_example(subject: Subject) -> None:
+    """Each part and the weight are finite and ``(B,)``; the weight is not negative and carries no graph."""
+    model = subject.model()
+    turns = model.turns()
+    assert turns, "there is no turn"
+    for turn in turns:
+        for batch in (subject.batch(4), replace(subject.batch(4), cond=None)):
+            terms = turn.loss(batch, Rng(2))
+            assert terms.parts, f"turn {turn.player!r} has no terms"
+            for name, part in terms.parts.items():
+                assert part.shape == (4,), f"term {name!r} has shape {tuple(part.shape)}, not (4,): take no mean or sum"
+                assert torch.isfinite(part).all(), f"term {name!r} is not finite"
+            if terms.weight is not None:
+                assert terms.weight.shape == (4,), f"the weight has shape {tuple(terms.weight.shape)}, not (4,)"
+                assert (terms.weight >= 0).all(), "the weight is negative"
+                assert not terms.weight.requires_grad, "the weight carries a graph"
+            assert terms.total.requires_grad, f"the loss of {turn.player!r} does not depend on any weight"
+
+
+@_check()
+def a_loss_changes_nothing(subject: Subject) -> None:
+    """The same random state gives the same loss again; state, batch and global generators stay as they were."""
+    model = subject.model()
+    for turn in model.turns():
+        batch, before = subject.batch(4), _state(model)
+        with _global_randomness_untouched(f"the loss of {turn.player!r}"):
+            first = turn.loss(batch, Rng(3)).total
+        assert not (what := _changed(before, model)), f"the loss changes {what[0]!r}; change it in settle"
+        assert _same(turn.loss(batch, Rng(3)).total, first, 1e-12), "the same loss differs when asked again"
+        assert _same(batch.x, subject.batch(4).x, 0), "the loss writes into the batch"
+
+
+@_check()
+def only_the_player_moves(subject: Subject) -> None:
+    """A turn moves its player; the others keep weights, buffers and empty gradients, and are thawed afterwards."""
+    model = subject.model()
+    trainable = {k for k, p in model.named_parameters() if p.requires_grad}
+    for turn in model.turns():
+        prefix = f"{turn.player}." if turn.player else ""
+        before = _state(model)
+        optim = torch.optim.SGD(model.get_submodule(turn.player).parameters(), 0.1)
+        subject.play(model, turn, subject.batch(4), optim, Rng(2))
+        moved = _changed(before, model)
+        assert any(k.startswith(prefix) for k in moved), f"the turn of {turn.player!r} moves nothing"
+        others = [k for k in moved if not k.startswith(prefix)]
+        assert not others, f"the turn of {turn.player!r} moves {others[0]!r}"
+        for name, p in model.named_parameters():
+            if not name.startswith(prefix):
+                assert p.grad is None, f"the turn of {turn.player!r} leaves a gradient on {name!r}"
+            assert p.requires_grad == (name in trainable), f"the turn of {turn.player!r} leaves {name!r} frozen"
+        model.zero_grad(set_to_none=True)
+
+
+@_check()
+def every_parameter_is_reached(subject: Subject) -> None:
+    """Over all turns, with and without condition, each parameter gets a gradient (or says ``unused = True``)."""
+    model = subject.model()
+    missing = {k for k, p in model.named_parameters() if p.requires_grad and not getattr(p, "unused", False)}
+    for turn in model.turns():
+        for batch in (subject.batch(7), replace(subject.batch(7), cond=None)):
+            with loop.only(model, turn.player):
+                model.zero_grad(set_to_none=True)
+                turn.loss(batch, Rng(2)).total.sum().backward()  # type: ignore[no-untyped-call]
+            missing -= {k for k, p in model.named_parameters() if p.grad is not None and p.grad.any()}
+    assert not missing, f"no turn reaches {sorted(missing)[0]!r} ({len(missing)} in all)"
+
+
+def _coupled(subject: Subject) -> str:
+    return f"coupled: {subject.facts.coupled}" if subject.facts.coupled else ""
+
+
+@_check(_coupled)
+def rows_are_independent(subject: Subject) -> None:
+    """With a random stream for each row, the loss of a row does not depend on the other rows."""
+    model, batch = subject.model(), subject.batch(4)
+    for turn in model.turns():
+        terms = turn.loss(batch, _rows(4))
+        for i, one in enumerate(batch.split(4)):
+            alone = turn.loss(one, _rows(1, 10 + i))
+            assert _same(terms.total[i : i + 1], alone.total), (
+                f"row {i} of {turn.player!r}: {terms.total[i].item()} among others, {alone.total.item()} alone"
+            )
+            if terms.weight is not None and alone.weight is not None:
+                assert _same(terms.weight[i : i + 1], alone.weight), f"the weight of row {i} depends on other rows"
+
+
+def _close(got: Any, want: Any, what: str) -> None:
+    """Gradients of one turn, None meaning zeros, to 1e-7 of the largest."""
+    got = [np.zeros(()) if g is None else np.asarray(g) for g in got]
+    want = [np.zeros(()) if w is None else np.asarray(w) for w in want]
+    scale = max((np.abs(w).max() for w in want if w.size), default=0.0)
+    worst = max(np.abs(g - w).max() for g, w in zip(got, want, strict=True) if g.size)
+    assert worst <= 1e-7 * scale + 1e-12, f"{what}: gradients differ by {worst:.2g} where the largest is {scale:.2g}"
+
+
+def _weighted_mean(subject: Subject) -> list[list[Tensor | None]]:
+    out = []
+    model, batch = subject.model(), subject.batch(7)
+    for turn in model.turns():
+        with loop.only(model, turn.player) as params:
+            terms = turn.loss(batch, Rng.for_rows(range(7)))
+            grads = torch.autograd.grad(terms.total.sum() / terms.count, params, allow_unused=True)
+        of = {id(p): g for p, g in zip(params, grads, strict=True)}
+        out.append([of.get(id(p)) for p in model.get_submodule(turn.player).parameters()])
+    return out
+
+
+@_check(_coupled)
+def the_gradient_is_the_weighted_mean_however_the_batch_is_cut(subject: Subject) -> None:
+    """``play`` leaves d(sum of losses / sum of weights), with 7 rows in 1, 2, 3, 5 or 7 micro-batches."""
+    want = _weighted_mean(subject)
+    for accum in (1, 2, 3, 5, 7):
+        for turn, (a, b) in enumerate(zip(subject.gradients(accum=accum), want, strict=True)):
+            _close(a, b, f"turn {turn} in {accum} micro-batches")
+
+
+@_check(lambda subject: _coupled(subject) or why_not_sent(subject))
+def two_processes_with_uneven_rows_agree_with_one(subject: Subject) -> None:
+    """Ranks with 4 and 3 rows have the gradient of one process with 7."""
+    want = _weighted_mean(subject)
+    for rank, turns in enumerate(pair().gradients(subject)):
+        for turn, (a, b) in enumerate(zip(turns, want, strict=True)):
+            _close(a, b, f"turn {turn} on rank {rank} of 2")
+
+
+@_check(lambda subject: "" if subject.batch(2).mask is not None else "no padding")
+def padding_is_ignored(subject: Subject) -> None:
+    """What stands under a False mask changes no loss and no likelihood; a full mask is the same as none."""
+    model, batch = subject.model(), subject.batch(4)
+    assert batch.mask is not None
+    other = replace(batch, x=torch.where(batch.mask, batch.x, (batch.x + 1) % max(2, subject.spec.vocab)))
+    full = replace(batch, mask=torch.ones_like(batch.mask))
+    measures: list[Callable[[Batch], Tensor]] = [lambda b, t=t: t.loss(b, _rows(4)).total for t in model.turns()]  # type: ignore[misc]
+    if subject.facts.bound:
+        measures.append(lambda b: model.log_prob(b, _rows(4)))
+    for measure in measures:
+        assert _same(measure(batch), measure(other)), "padding changes the result"
+        assert _same(measure(full), measure(replace(full, mask=None))), "a full mask differs from no mask"
+
+
+@_check(lambda subject: "" if subject.spec.cond is not None else "no condition")
+def the_condition_matters(subject: Subject) -> None:
+    """Losses and samples respond to ``cond``."""
+    heard, seen = False, False
+    for shake in (0.1, 0.3, 1.0):
+        model, batch = subject.model(shake=shake), subject.batch(7)
+        a, b = _label(subject.spec, 7, 0), _label(subject.spec, 7, 1)
+        heard = heard or any(
+            not _same(t.loss(replace(batch, cond=a), _rows(7)).total, t.loss(replace(batch, cond=b), _rows(7)).total)
+            for t in model.turns()
+        )
+        knobs = subject.knobs(model.sample)
+        seen = seen or not _same(model.sample(7, _rows(7), a, **knobs), model.sample(7, _rows(7), b, **knobs))
+    assert heard, "no loss responds to cond"
+    assert seen, "samples do not respond to cond"
+
+
+# --- samples ---------------------------------------------------------------------------------------------------------
+
+
+@_check()
+def a_sample_fits_the_spec(subject: Subject) -> None:
+    """Shape, kind and range are the Spec's, with and without condition, whatever the usual knobs say."""
+    model = subject.model().eval()
+    for n in (1, 3):
+        for cond in (None, _label(subject.spec, n)):
+            _fits(model.sample(n, Rng(4), cond, **subject.knobs(model.sample)), subject.spec, n, "the sample")
+    knobs = subject.knobs(model.sample, guidance=2.0, temperature=0.7)
+    _fits(model.sample(2, Rng(4), _label(subject.spec, 2), **knobs), subject.spec, 2, f"the sample with {knobs}")
+
+
+@_check()
+def a_sample_belongs_to_its_seed(subject: Subject) -> None:
+    """Row *i* of a batch equals the sample drawn alone with that seed, or with other neighbours."""
+    model = subject.model().eval()
+    for wanted in ({}, {"guidance": 2.0}):
+        knobs = subject.knobs(model.sample, **wanted)
+        cond = subject.batch(3).cond
+        three = model.sample(3, Rng.for_rows([5, 6, 7]), cond, **knobs)
+        for i in range(3):
+            one = None if cond is None else cond[i : i + 1]
+            alone = model.sample(1, Rng.for_rows([5 + i]), one, **knobs)
+            assert _same(alone, three[i : i + 1]), f"row {i} of 3 differs from the sample drawn alone"
+            assert _same(model.sample(1, Rng(5 + i), one, **knobs), alone), "Rng(seed) and for_rows([seed]) differ"
+        two = model.sample(2, Rng.for_rows([7, 6]), None if cond is None else cond[[2, 1]], **knobs)
+        assert _same(two, three[[2, 1]]), "a row depends on its neighbours"
+
+
+@_check()
+def a_sample_changes_nothing(subject: Subject) -> None:
+    """Equal seeds give equal samples, other seeds others, in either mode; model and global generators stay."""
+    model = subject.model()
+    before, knobs, cond = _state(model), subject.knobs(model.sample), _label(subject.spec, 5)
+    with _global_randomness_untouched("sample"):
+        training = model.sample(5, Rng(1), cond, **knobs)
+    assert model.training, "sample leaves the model in another mode"
+    assert not (what := _changed(before, model)), f"sample changes {what[0]!r}"
+    assert all(p.grad is None for p in model.parameters()), "sample leaves gradients"
+    assert _same(model.sample(5, Rng(1), cond, **knobs), training), "equal seeds give other samples"
+    assert not _same(model.sample(5, Rng(2), cond, **knobs), training), "another seed gives the same samples"
+    assert _same(model.eval().sample(5, Rng(1), cond, **knobs), training), "training mode changes samples"
+
+
+# --- memory ----------------------------------------------------------------------------------------------------------
+
+
+@_check()
+def a_saved_model_samples_the_same(subject: Subject) -> None:
+    """Weights that went through a file make the same samples in a new model."""
+    model, other = subject.model().eval(), subject.model(seed=99).eval()
+    cond, knobs = _label(subject.spec, 3), subject.knobs(model.sample)
+    with tempfile.TemporaryDirectory() as folder:
+        path = Path(folder) / "model.safetensors"
+        checkpoint.save(path, {f"model.{k}": v for k, v in model.state_dict().items()}, {})
+        checkpoint.load_weights(other, checkpoint.sampling_weights(checkpoint.load(path)[0]))
+    assert _same(model.sample(3, Rng(1), cond, **knobs), other.sample(3, Rng(1), cond, **knobs)), (
+        "loaded weights sample otherwise: something that matters is not in the state"
+    )
+
+
+class _Training:
+    """A training run in small, with all that a checkpoint must hold."""
+
+    def __init__(self, subject: Subject, seed: int) -> None:
+        self.model = subject.model(seed=seed)
+        self.batches = Stream(Encoded(subject.batch(11)), 4, seed=7)
+        self.optims = make_optims(self.model, 4, {"lr": 1e-2, "warmup": 2})
+        self.ema, self.rng = Ema(self.model, 0.9), Rng(seed)
+        self.subject = subject
+
+    def go(self, start: int, path: Path | None = None) -> None:
+        def watch(step: int, seen: object) -> None:
+            if path is not None and step == 1:
+                header = {"step": step + 1, "position": self.batches.position}
+                checkpoint.save(path, self.everything(), header)
+
+        loop.fit(
+            self.model,
+            self.batches,
+            self.optims,
+            steps=4,
+            rng=self.rng,
+            start=start,
+            ema=self.ema,
+            watch=watch,
+            play=self.subject.play,
+        )
+
+    def everything(self) -> dict[str, Tensor]:
+        return checkpoint.pack(self.model, self.optims, self.ema, self.rng)
+
+
+@_check()
+def a_resumed_run_equals_an_uninterrupted_one(subject: Subject) -> None:
+    """Stopped after 2 of 4 steps and gone on from the file by new objects: the same bits, in float32."""
+    with double(torch.float32), tempfile.TemporaryDirectory() as folder:
+        path = Path(folder) / "model.safetensors"
+        whole, resumed = _Training(subject, 0), _Training(subject, 99)
+        whole.go(0, path)
+        tensors, header = checkpoint.load(path)
+        checkpoint.unpack(tensors, resumed.model, resumed.optims, resumed.ema, resumed.rng)
+        resumed.batches.position = header["position"]
+        resumed.go(header["step"])
+        want, got = whole.everything(), resumed.everything()
+    # what the file forgot is not in `everything`, so the next thing drawn from each is compared too
+    want["next"], got["next"] = whole.rng.normal(4), resumed.rng.normal(4)
+    want["batch"], got["batch"] = next(whole.batches).x, next(resumed.batches).x
+    want |= {f"ema {k}": v for k, v in whole.ema.shadow.items()}
+    got |= {f"ema {k}": v for k, v in resumed.ema.shadow.items()}
+    differ = [k for k in want if k not in got or not torch.equal(want[k], got[k])]
+    assert not differ, f"{differ[0]!r} differs after resuming ({len(differ)} of {len(want)} tensors)"
+    assert checkpoint.weights_hash(want) == checkpoint.weights_hash(got), "the hashes differ"
+
+
+@_check()
+def bfloat16_is_close(subject: Subject) -> None:
+    """Under bfloat16 autocast losses stay within 5 % of float32, and gradients stay finite."""
+    with double(torch.float32):
+        model, batch = subject.model(), subject.batch(4)
+        for turn in model.turns():
+            full = turn.loss(batch, Rng(2)).total
+            with torch.autocast("cpu", dtype=torch.bfloat16):
+                half = turn.loss(batch, Rng(2)).total
+            error, size = (half.float() - full).abs().mean().item(), full.abs().mean().item()
+            assert error <= 0.05 * size + 0.05, f"the loss of {turn.player!r} is {size:.4g}, off by {error:.2g} in bf16"
+            with loop.only(model, turn.player) as params:
+                model.zero_grad(set_to_none=True)
+                half.sum().backward()  # type: ignore[no-untyped-call]
+            assert all(torch.isfinite(p.grad).all() for p in params if p.grad is not None), "a gradient is not finite"
+
+
+# --- capabilities ----------------------------------------------------------------------------------------------------
+
+
+def _no_scores(subject: Subject) -> str:
+    return "" if subject.facts.bound else "no log_prob"
+
+
+@_check(_no_scores)
+def scores_are_sound(subject: Subject) -> None:
+    """``log_prob`` is finite, ``(B,)``, row by row, without side effects; an exact one does not depend on ``rng``."""
+    model, batch = subject.model().eval(), subject.batch(4)
+    assert subject.facts.bound in {"exact", "lower", "estimate"}, f"unknown bound {subject.facts.bound!r}"
+    before = _state(model)
+    with torch.no_grad(), _global_randomness_untouched("log_prob"):
+        scores = model.log_prob(batch, _rows(4))
+        assert scores.shape == (4,), f"log_prob has shape {tuple(scores.shape)}, not (4,)"
+        assert torch.isfinite(scores).all(), "log_prob is not finite"
+        for i, one in enumerate(batch.split(4)):
+            assert _same(model.log_prob(one, _rows(1, 10 + i)), scores[i : i + 1]), f"row {i} depends on other rows"
+        if subject.facts.bound == "exact":
+            assert _same(model.log_prob(batch, Rng(99)), scores), "an exact log_prob depends on rng"
+        unknown = model.log_prob(replace(batch, cond=None), _rows(4))
+        assert unknown.shape == (4,), f"log_prob without condition has shape {tuple(unknown.shape)}, not (4,)"
+    assert not (what := _changed(before, model)), f"log_prob changes {what[0]!r}"
+
+
+def _no_plane(subject: Subject) -> str:
+    if _no_scores(subject) or subject.facts.bound == "estimate":
+        return "no bound of log_prob to integrate"
+    plane = subject.spec.shape == (2,) and not subject.spec.is_tokens and not subject.spec.blocks
+    return "" if plane else "not a plane"
+
+
+def _probabilities(subject: Subject, model: Family, spec: Spec, x: Tensor) -> Tensor:
+    """exp(log_prob) of each row of ``x`` given the second label; a bound is averaged over 16 draws."""
+    batch = Batch(x, _label(spec, len(x)))
+    draws = 1 if subject.facts.bound == "exact" else 16
+    with torch.no_grad():
+        return torch.stack([model.log_prob(batch, Rng(k)) for k in range(draws)]).mean(0).exp()
+
+
+def _total_is_one(subject: Subject, total: float, slack: float) -> None:
+    if subject.facts.bound == "exact":
+        assert abs(total - 1) <= slack, f"probabilities add up to {total:.5f}, not 1"
+    else:
+        assert total <= 1.05, f"a lower bound adds up to {total:.4f}, above 1"
+        assert total > 1e-4, f"a lower bound adds up to {total:.2g}; it is no bound of a probability"
+
+
+def _follows(counts: Tensor, expected: Tensor) -> None:
+    """Pearson's chi-squared test; the limit lies 6 standard deviations above the mean."""
+    few = expected < 5
+    if few.any():
+        counts, expected = (torch.cat([t[~few], t[few].sum()[None]]) for t in (counts, expected))
+    free = len(counts) - 1
+    chi2 = ((counts - expected) ** 2 / expected.clamp_min(1.0)).sum().item()
+    assert chi2 <= free + 6 * math.sqrt(2 * free) + 6, f"samples do not follow log_prob: chi2 {chi2:.0f} for {free}"
+
+
+@_check(_no_plane)
+def a_density_integrates_to_one(subject: Subject) -> None:
+    """On a grid of the plane: exact densities to 1 ± 2 %, lower bounds to no more; samples follow exact ones."""
+    model = subject.model().eval()
+    sample = model.sample(1000, Rng(1), _label(subject.spec, 1000), **subject.knobs(model.sample))
+    centre = sample.median(0).values
+    half = ((sample - centre).abs().amax(0) * 1.5 + 0.5)[:, None]
+    side = 160
+    axes = centre[:, None] + half * (torch.arange(side) * 2 + 1 - side) / side
+    cells = torch.cartesian_prod(*axes)
+    mass = _probabilities(subject, model, subject.spec, cells) * (2 * half / side).prod()
+    _total_is_one(subject, mass.sum().item(), 0.02)
+    if subject.facts.bound == "exact":
+        cuts = sample.quantile(torch.tensor([1 / 3, 2 / 3]), dim=0)
+
+        def cell(x: Tensor) -> Tensor:
+            return torch.stack([torch.bucketize(x[:, k].contiguous(), cuts[:, k].contiguous()) for k in (0, 1)], 1) @ (
+                torch.tensor([3, 1])
+            )
+
+        counts = torch.bincount(cell(sample), minlength=9).to(mass)
+        _follows(counts, 1000 * torch.zeros(9).index_add(0, cell(cells), mass))
+
+
+def _small(spec: Spec) -> Spec | None:
+    """A token Spec of the same kind with few enough examples to list them all."""
+    if not spec.is_tokens or (not spec.blocks and spec.is_image and spec.vocab > 2):
+        return None
+    if spec.blocks:
+        return Spec((2,), vocab=5, blocks=(Block("a", "scalar", 0, 2), Block("b", "choice", 2, 3)), cond=spec.cond)
+    if spec.is_image:
+        return Spec((1, 2, 2), vocab=2, ordinal=True, cond=spec.cond)
+    return Spec((3,), vocab=3, cond=spec.cond)
+
+
+def _no_small(subject: Subject) -> str:
+    if _no_scores(subject) or subject.facts.bound == "estimate":
+        return "no bound of log_prob to sum"
+    spec = _small(subject.spec)
+    if spec is None:
+        return "too many examples to list"
+    try:
+        subject.model(spec=spec)
+    except BottegaError as error:
+        return f"refuses a small space: {error}"
+    return ""
+
+
+@_check(_no_small)
+def probabilities_sum_to_one(subject: Subject) -> None:
+    """Over every example of a small space: exact ones to 1, lower bounds to no more; samples follow exact ones."""
+    spec = _small(subject.spec)
+    assert spec is not None
+    model = subject.model(spec=spec, shake=0.3).eval()
+    x = everything(spec)
+    p = _probabilities(subject, model, spec, x)
+    _total_is_one(subject, p.sum().item(), 1e-6)
+    if subject.facts.bound == "exact":
+        n = 2000
+        sample = model.sample(n, Rng(1), _label(spec, n), **subject.knobs(model.sample))
+        hits = (sample.flatten(1)[:, None] == x.flatten(1)[None]).all(-1)
+        assert hits.any(1).all(), "a sample lies outside the space"
+        _follows(hits.sum(0).to(p), n * p)
+
+
+@_check(lambda subject: "" if subject.facts.encodes else "no encode")
+def codes_are_sound(subject: Subject) -> None:
+    """``encode`` is deterministic and row by row, ``decode`` fits the Spec; an exact bijection comes back."""
+    model, batch = subject.model().eval(), subject.batch(3)
+    latent: Spec = model.latent
+    with torch.no_grad(), _global_randomness_untouched("encode or decode"):
+        z = model.encode(batch)
+        _fits(z, latent, 3, "the code")
+        assert _same(model.encode(batch), z), "encode is random"
+        assert _same(model.encode(batch.take(slice(1, 2))), z[1:2]), "a code depends on other rows"
+        x = model.decode(z, batch.cond)
+        _fits(x, subject.spec, 3, "the decoded code")
+        assert _same(model.decode(z, batch.cond), x), "decode is random"
+        _fits(model.decode(z), subject.spec, 3, "the decoded code without condition")
+        if subject.facts.bound == "exact" and latent.dims == subject.spec.dims and not latent.is_tokens:
+            worst = (x - batch.x).abs().max().item()
+            assert worst <= 1e-4, f"decode(encode(x)) is off by {worst:.2g}"
+
+
+@_check(lambda subject: "" if subject.facts.edits else "no edit")
+def an_edit_keeps_what_it_is_told_to_keep(subject: Subject) -> None:
+    """Kept parts come back untouched, the rest fits the Spec and belongs to its seed."""
+    model, batch = subject.model().eval(), subject.batch(3)
+    knobs = subject.knobs(model.edit)
+    keep = Rng(3).uniform(3, *subject.spec.shape) < 0.5
+    for mask in (keep, keep[:1], torch.ones_like(keep), torch.zeros_like(keep)):
+        with _global_randomness_untouched("edit"):
+            x = model.edit(batch, mask, _rows(3), **knobs)
+        _fits(x, subject.spec, 3, "the edit")
+        assert torch.equal(torch.where(mask, x, batch.x), batch.x), "an edit touches what was to be kept"
+    assert _same(batch.x, subject.batch(3).x, 0), "an edit writes into the batch"
+    x = model.edit(batch, keep, _rows(3), **knobs)
+    for i, one in enumerate(batch.split(3)):
+        alone = model.edit(one, keep[i : i + 1], _rows(1, 10 + i), **knobs)
+        assert _same(alone, x[i : i + 1]), f"edited row {i} differs from the same edit alone"
+
+
+@_check(lambda subject: "" if subject.facts.streams else "no stream")
+def a_stream_is_the_sample_in_parts(subject: Subject) -> None:
+    """More than one part; together they are what ``sample`` returns for the same seeds."""
+    model, cond = subject.model().eval(), _label(subject.spec, 2)
+    parts = list(model.stream(2, _rows(2), cond, **subject.knobs(model.stream)))
+    assert len(parts) > 1, f"the stream came in {len(parts)} part(s)"
+    whole = model.sample(2, _rows(2), cond, **subject.knobs(model.sample))
+    together = torch.cat([p.reshape(2, -1) for p in parts], 1)
+    assert _same(together, whole.reshape(2, -1)), "the parts together are not the sample"
