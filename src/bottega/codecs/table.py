@@ -1,0 +1,989 @@
+"""Tables: rows of numbers, names, truth values and dates, with gaps, to tensors and back without losing their kinds."""
+
+from __future__ import annotations
+
+import csv
+import datetime as dt
+import gzip
+import json
+import math
+import re
+import warnings
+from collections import Counter
+from collections.abc import Callable, Iterable, Sequence
+from dataclasses import asdict, dataclass, field
+from itertools import chain
+from pathlib import Path
+from typing import Any, Literal, Self
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from bottega.core import Batch, Block, DataError, Item, OutputError, RecipeError, Source, Spec, nearest
+
+__all__ = ["TableCodec", "Column"]
+
+Kind = Literal["number", "integer", "category", "boolean", "date", "datetime"]
+KINDS = ("number", "integer", "category", "boolean", "date", "datetime")
+ENDINGS = (".csv", ".csv.gz", ".tsv", ".tsv.gz", ".parquet", ".jsonl", ".jsonl.gz")
+DATES = {"date": ("%Y-%m-%d", "%Y/%m/%d", "%d.%m.%Y"), "datetime": ("%Y-%m-%d %H:%M:%S", "%Y-%m-%dT%H:%M:%S")}
+MISSING = ("", "NA", "N/A", "n/a", "NaN", "nan", "NULL", "null", "?")
+FINE = 32  # levels inside one bin
+FEW = 16  # a numeric column with no more distinct values than this is one-hot in the mixed form
+EPOCH = dt.datetime(1970, 1, 1)
+_INTEGER = re.compile(r"-?(0|[1-9]\d{0,14})")
+_NUMBER = re.compile(r"[+-]?(\d+\.?\d*|\.\d+)([eE][+-]?\d+)?")
+_PADDED = re.compile(r"-?0\d+")
+
+
+@dataclass
+class Column:
+    """What was learned of one column.
+
+    Attributes:
+        name: the header.
+        kind: of its values.
+        format: how dates are written (``strptime``), or the two words of a boolean as ``"false|true"``.
+        decimals: digits after the point of a ``"number"``; -1 when there are more than 12.
+        missing: whether some row had no value.
+        code: ``"constant"`` takes no coordinate; ``"names"`` is a list; ``"levels"`` are numbers in bins;
+            ``"modes"`` are numbers around the means of a mixture.
+        values: the constant, the names, or the number that each level stands for (ascending).
+        edges: the numbers that part neighbouring levels.
+        first: the first level of each bin; every bin is one level when there are as many.
+        means, scales, weights, spreads: of the modes; a scale of 0 is a single value.
+        low, high: smallest and largest value seen.
+        usual: what stands for a gap where none was seen: index of the commonest level, or the median.
+        rare: the index of the rarest name.
+    """
+
+    name: str
+    kind: Kind
+    format: str = ""
+    decimals: int = -1
+    missing: bool = False
+    code: Literal["constant", "names", "levels", "modes"] = "names"
+    values: list[Any] = field(default_factory=list)
+    edges: list[float] = field(default_factory=list)
+    first: list[int] = field(default_factory=list)
+    means: list[float] = field(default_factory=list)
+    scales: list[float] = field(default_factory=list)
+    weights: list[float] = field(default_factory=list)
+    spreads: list[float] = field(default_factory=list)
+    low: float = 0.0
+    high: float = 0.0
+    usual: float = 0.0
+    rare: int = 0
+
+    @property
+    def numeric(self) -> bool:
+        """Whether values have an order and a distance: numbers, integers, dates."""
+        return self.kind not in {"category", "boolean"}
+
+    @property
+    def fine(self) -> int:
+        """How many levels the largest bin holds; 1 when a bin is a value."""
+        return int(max(np.diff([*self.first, len(self.values)]))) if self.first else 1
+
+    def to_numbers(self, values: Sequence[Any]) -> np.ndarray:
+        """Python values as float64, gaps as NaN; raises DataError naming the first that is not of this kind."""
+        try:
+            if self.kind == "date":
+                return np.array([math.nan if v is None else v.toordinal() for v in values], np.float64)
+            if self.kind == "datetime":
+                return np.array([math.nan if v is None else (v - EPOCH).total_seconds() for v in values], np.float64)
+            out = np.array([math.nan if v is None else v for v in values], np.float64)
+        except (TypeError, ValueError, AttributeError):
+            bad = next(v for v in values if v is not None and (isinstance(v, str) or not _is_kind(v, self.kind)))
+            raise DataError(f"column {self.name!r} holds {bad!r}, which is not a {self.kind}; mend the value") from None
+        if np.isinf(out).any():
+            raise DataError(f"column {self.name!r} holds an infinite number; replace it, or leave the field empty")
+        return out
+
+    def to_values(self, numbers: np.ndarray) -> list[Any]:
+        """The inverse of ``to_numbers``: on the column's grid and in its range; NaN becomes None."""
+        held = np.clip(numbers, self.low, self.high)
+        if self.kind == "number":
+            if self.decimals >= 0:
+                held = held.round(self.decimals)
+            return [None if v != v else v for v in held.tolist()]
+        if self.kind == "datetime":
+            held = held.round(self.decimals)
+            return [None if v != v else EPOCH + dt.timedelta(seconds=v) for v in held.tolist()]
+        whole = [None if v != v else round(v) for v in held.tolist()]
+        return whole if self.kind == "integer" else [None if v is None else dt.date.fromordinal(v) for v in whole]
+
+    def text(self, value: Any) -> str:
+        """One value as a CSV field; a gap is empty."""
+        if value is None:
+            return ""
+        if self.kind == "number":
+            return repr(float(value)) if self.decimals < 0 else f"{value:.{self.decimals}f}"
+        if self.kind == "boolean" and self.format:
+            return self.format.split("|")[bool(value)]
+        if self.kind in {"date", "datetime"}:
+            return value.strftime(self.format) if self.format else value.isoformat()
+        return str(value)
+
+
+class TableCodec:
+    """Rows as tokens (one position for each column) or as mixed vectors (numbers and one-hot choices).
+
+    The inverse is exact in kinds, ranges, category sets, decimals and gaps, whatever tensor is decoded. A column whose
+    values never vary takes no coordinate and is put back by ``decode``.
+
+    ``form="tokens"`` is for models of sequences. A category is a token. A numeric column whose values are few or repeat
+    (at most ``4 * bins`` of them, each seen 20 times on average) has one token for each value. Any other has two
+    positions: a bin of about equal mass, and one of up to 32 quantile levels inside it, so that what is decoded follows
+    from tokens alone; a value common enough to fill a bin (the 0 of a capital gain) is a bin of its own. A gap is a
+    token of its own. Position *i* takes tokens in ``[block.start, block.start + block.width)`` of ``spec.blocks[i]``.
+    The Kolmogorov-Smirnov distance between a column and its decoding is below ``1 / (32 * bins)`` on fitted rows.
+
+    ``form="mixed"`` is for VAE, GAN and diffusion: mode-specific normalisation (Xu et al. 2019, arXiv:1907.00503, section
+    4.2) by a variational Gaussian mixture, with a gap and each value that fills a tenth of the rows as modes of their own
+    (Zhao et al. 2021, arXiv:2102.08369, section 3.2). The mode is the likeliest one, and its scale covers all that is
+    assigned to it, so the number lies in [-1, 1] and nothing is clipped.
+
+    Args:
+        form: ``"tokens"`` or ``"mixed"``.
+        bins: bins of a continuous column (``tokens``); fewer when there are fewer than ``bins ** 2`` rows.
+        modes: most Gaussian modes of a numeric column (``mixed``).
+        target: the column that a utility judge predicts; it is moved to the end, where a sequence model has seen the
+            rest. Empty for none.
+        cond: a categorical, boolean or few-valued column that becomes the condition instead of a modelled part.
+        drop: columns to leave out (identifiers).
+        kinds: kinds that the values do not show, as ``"name:kind"`` (``"zip:category"``, ``"day:date %d/%m/%Y"``).
+        separator: between fields; empty means a comma in .csv and a tab in .tsv.
+        missing: how a gap is written.
+        most: most categories of one column.
+
+    Raises:
+        RecipeError: an argument is out of range.
+
+    >>> rows = [Item({"age": 20 + i % 30, "job": "ab"[i % 2], "paid": None if i % 5 == 0 else i / 4}) for i in range(60)]
+    >>> codec = TableCodec(form="mixed").fit(rows)
+    >>> codec.decode(codec.encode(rows[:3]).x)[2].value
+    {'age': 22, 'job': 'a', 'paid': 0.5}
+    """
+
+    medium = "table"
+    spec: Spec
+
+    def __init__(
+        self,
+        *,
+        form: str = "tokens",
+        bins: int = 64,
+        modes: int = 10,
+        target: str = "",
+        cond: str = "",
+        drop: Sequence[str] = (),
+        kinds: Sequence[str] = (),
+        separator: str = "",
+        missing: Sequence[str] = MISSING,
+        most: int = 1000,
+    ) -> None:
+        if form not in {"tokens", "mixed"}:
+            raise RecipeError(f"codec.form is {form!r}; use 'tokens' or 'mixed'")
+        if bins < 2 or modes < 1 or most < 2:
+            raise RecipeError(f"codec.bins={bins}, modes={modes}, most={most}; they must be at least 2, 1 and 2")
+        if len(separator) > 1:
+            raise RecipeError(f"codec.separator is {separator!r}; it must be one character")
+        self.form, self.bins, self.modes, self.target, self.cond = form, bins, modes, target, cond
+        self.drop, self.separator, self.missing, self.most = tuple(drop), separator, frozenset(missing), most
+        self.said: dict[str, tuple[str, str]] = {}
+        for entry in kinds:
+            name, _, what = entry.rpartition(":") if " %" not in entry else entry.partition(":")
+            kind, _, pattern = what.partition(" ")
+            if not name or kind not in KINDS:
+                raise RecipeError(f"codec.kinds has {entry!r}; write 'name:kind' with a kind of {', '.join(KINDS)}")
+            self.said[name] = (kind, pattern)
+        self.columns: list[Column] = []
+        self.notes: list[str] = []
+        self._texts: dict[str, str] = {}  # how booleans and dates were written where `read` met them
+
+    # ---- files -> items -------------------------------------------------------------------------------------------
+
+    def read(self, source: str | Path) -> list[Item]:
+        """Rows of a CSV, TSV, Parquet or JSON Lines file (also .gz), or of every such file of a folder.
+
+        ``Item.value`` maps column names to int, float, str, bool, date, datetime or None. Once fitted, values are read
+        as the fitted kinds.
+
+        Raises:
+            DataError: names the file, the line or the column, and the mend.
+        """
+        path = Path(source)
+        if path.is_dir():
+            files = sorted(p for p in path.iterdir() if p.name.lower().endswith(ENDINGS) and not p.name.startswith("."))
+            if not files:
+                raise DataError(f"{path} holds no table; give a file or folder with {', '.join(ENDINGS)}")
+        else:
+            files = [path]
+        names: list[str] = []
+        columns: list[list[Any]] = []
+        for file in files:
+            found, parts, typed = self._load(file)
+            if names and found != names:
+                raise DataError(f"{file} has other columns than {files[0].name}; give tables with one header")
+            if not typed:
+                parts = [self._parse(name, part, file) for name, part in zip(found, parts, strict=True)]
+            columns = [[*a, *b] for a, b in zip(columns, parts, strict=True)] if names else parts
+            names = found
+        label = path.name
+        return [
+            Item(dict(zip(names, row, strict=True)), name=f"{label} row {i}")
+            for i, row in enumerate(zip(*columns, strict=True), 1)
+        ]
+
+    def _load(self, path: Path) -> tuple[list[str], list[list[Any]], bool]:
+        """Header, columns, and whether the file says the kinds of its values."""
+        name = path.name.lower()
+        if not name.endswith(ENDINGS):
+            raise DataError(f"{path} is no table Bottega knows; give {', '.join(ENDINGS)}")
+        try:
+            if name.endswith(".parquet"):
+                names, columns = _read_parquet(path)
+            elif name.endswith((".jsonl", ".jsonl.gz")):
+                names, columns = _read_jsonl(path)
+                columns = [self._parse(n, c, path, dates_only=True) for n, c in zip(names, columns, strict=True)]
+            else:
+                separator = self.separator or ("\t" if ".tsv" in name else ",")
+                return (*_read_csv(path, separator), False)
+        except OSError as error:
+            raise DataError(f"cannot read {path}: {error.strerror or error}; check the path and the file") from error
+        except (EOFError, gzip.BadGzipFile) as error:
+            raise DataError(f"{path} is truncated or no gzip file ({error}); fetch it again") from error
+        except UnicodeDecodeError as error:
+            raise DataError(
+                f"{path} is not UTF-8 (byte {error.start}); save it as UTF-8: iconv -f latin1 -t utf8"
+            ) from error
+        return names, columns, True
+
+    def _parse(self, name: str, texts: list[Any], path: Path, dates_only: bool = False) -> list[Any]:
+        """Texts of one column as values of the kind that all of them show (or that was said, or fitted)."""
+        distinct = {t for t in set(texts) if isinstance(t, str)} if dates_only else set(texts)
+        if dates_only and any(t is not None and not isinstance(t, str) for t in texts):
+            return texts
+        gaps = {t for t in distinct if t.strip() in self.missing}
+        known = distinct - gaps
+        fitted = next((c for c in self.columns if c.name == name), None)
+        kind, pattern = self.said.get(name, ("", ""))
+        if fitted is not None:
+            kind, pattern = fitted.kind, fitted.format
+        if dates_only and not kind:
+            kind, pattern = _looks(known, name) if known else ("", "")
+            if kind not in {"date", "datetime"}:
+                return texts
+        elif not kind and known:
+            kind, pattern = _looks(known, name)
+        if kind in {"date", "datetime"} and not pattern and known:
+            patterns = [p for p in DATES[kind] if _all_dates(known, p)]
+            pattern = patterns[0] if patterns else ""
+        if pattern and fitted is None:
+            self._texts[name] = pattern
+        convert = _reader(kind, pattern)
+        values: dict[Any, Any] = dict.fromkeys(gaps)
+        values[None] = None
+        for t in known:
+            try:
+                values[t] = convert(t)
+            except ValueError:
+                row = texts.index(t) + 1
+                raise DataError(
+                    f"{path}, row {row}: column {name!r} holds {t!r}, which is not a {kind}"
+                    f"{' written ' + pattern if pattern else ''}; mend the value, or leave it empty"
+                ) from None
+        return [values[t] for t in texts]
+
+    # ---- fit ------------------------------------------------------------------------------------------------------
+
+    def fit(self, items: Sequence[Item]) -> Self:
+        """Learn kinds, categories, bins or modes, and ranges; returns self.
+
+        Raises:
+            DataError: no rows, a column without a value, a column of identifiers, no such target, nothing that varies.
+        """
+        table = self._table(items)
+        if len(items) < 2:
+            raise DataError(f"the table has {len(items)} rows; at least 2 are needed to learn from")
+        for what, name in (("target", self.target), ("cond", self.cond)):
+            if name and name not in table:
+                raise DataError(f"the table has no column {name!r} for codec.{what}{nearest(name, table)}")
+        self.notes = []
+        order = sorted(table, key=lambda name: name == self.target)  # stable: only the target moves, to the end
+        self.columns = [self._learn(name, table[name]) for name in order]
+        self.header = list(table)
+        self._lay_out()
+        return self
+
+    def _table(self, items: Sequence[Item]) -> dict[str, list[Any]]:
+        """The rows column by column, in the first row's order."""
+        if not items:
+            raise DataError("the table has no rows; give a file with a header and at least two rows")
+        rows = [item.value for item in items]
+        if not all(isinstance(row, dict) for row in rows):
+            raise DataError("an item of a table must be a dict of column -> value; this one is of another medium")
+        names = (
+            list(dict.fromkeys(chain.from_iterable(rows))) if any(len(r) != len(rows[0]) for r in rows) else [*rows[0]]
+        )
+        for name in self.drop:
+            if name not in names:
+                raise DataError(f"the table has no column {name!r} to drop{nearest(name, names)}")
+        return {name: [_plain(row.get(name)) for row in rows] for name in names if name not in self.drop}
+
+    def _learn(self, name: str, values: list[Any]) -> Column:
+        known = [v for v in values if v is not None]
+        if not known:
+            raise DataError(f"column {name!r} has no values at all; leave it out with --set codec.drop='[\"{name}\"]'")
+        said, pattern = self.said.get(name, ("", ""))
+        column = Column(
+            name, said or _kind(name, known), self._texts.get(name, pattern), missing=len(known) < len(values)
+        )  # type: ignore[arg-type]
+        if not column.numeric:
+            self._learn_names(column, known)
+        else:
+            numbers = column.to_numbers(known)
+            column.low, column.high = float(numbers.min()), float(numbers.max())
+            if column.kind == "number":
+                column.decimals = _decimals(numbers)
+            elif column.kind == "datetime":
+                column.decimals = max(0, _decimals(numbers, most=6))
+            self._learn_numbers(column, numbers)
+        return column
+
+    def _learn_names(self, column: Column, known: list[Any]) -> None:
+        if column.kind == "boolean":
+            counts = Counter(bool(v) for v in known)
+        else:
+            counts = Counter(str(v) for v in known)
+        if column.kind == "category" and len(counts) > max(20, len(known) // 2):
+            raise DataError(
+                f"column {column.name!r} has {len(counts)} different texts in {len(known)} rows, so it names rows rather "
+                f"than kinds and would be memorised; leave it out with --set codec.drop='[\"{column.name}\"]'"
+            )
+        if len(counts) > self.most:
+            raise DataError(
+                f"column {column.name!r} has {len(counts)} categories, more than {self.most}; leave it out with --set "
+                f"codec.drop='[\"{column.name}\"]', or allow it with --set codec.most={len(counts)}"
+            )
+        column.values = sorted(counts)
+        column.rare = min(range(len(column.values)), key=lambda i: counts[column.values[i]])
+        if len(counts) == 1 and not column.missing:
+            self._constant(column, column.values[0])
+
+    def _constant(self, column: Column, value: Any) -> None:
+        column.code, column.values = "constant", [value]
+        shown = column.to_values(np.array([value]))[0] if column.numeric else value
+        self.notes.append(f"column {column.name!r} is always {shown!r}: kept as it is, not modelled")
+
+    def _learn_numbers(self, column: Column, numbers: np.ndarray) -> None:
+        values, counts = np.unique(numbers, return_counts=True)
+        if len(values) == 1 and not column.missing:
+            return self._constant(column, float(values[0]))
+        column.usual = float(np.median(numbers))
+        if self.form == "mixed" and len(values) > FEW:
+            return self._learn_modes(column, numbers, values, counts)
+        column.code = "levels"
+        bins = min(self.bins, max(2, math.isqrt(len(numbers))))
+        repeat = len(values) <= 4 * self.bins and len(numbers) >= 20 * len(values)
+        if self.form == "mixed" or len(values) <= bins or repeat:
+            bin_of = level_of = np.arange(len(values))
+        else:
+            bin_of, level_of = _cut(counts, bins, min(FINE, bins))
+        starts = np.flatnonzero(np.diff(level_of, prepend=-1))
+        column.values = [
+            _middle(values[a:b], counts[a:b]) for a, b in zip(starts, [*starts[1:], len(values)], strict=True)
+        ]
+        column.edges = ((values[starts[1:]] + values[starts[1:] - 1]) / 2).tolist()
+        column.first = np.flatnonzero(np.diff(bin_of[starts], prepend=-1)).tolist()
+        return None
+
+    def _learn_modes(self, column: Column, numbers: np.ndarray, values: np.ndarray, counts: np.ndarray) -> None:
+        """Values that fill a tenth of the rows, then the Gaussian modes of the rest."""
+        from sklearn.exceptions import ConvergenceWarning
+        from sklearn.mixture import BayesianGaussianMixture
+
+        column.code = "modes"
+        points = values[counts >= len(numbers) / 10]
+        rest = np.sort(numbers[~np.isin(numbers, points)])
+        center, width = float(rest.mean()), float(rest.std()) or 1.0
+        part = (rest[np.linspace(0, len(rest) - 1, min(len(rest), 5000)).round().astype(int)] - center) / width
+        mixture = BayesianGaussianMixture(
+            n_components=min(self.modes, len(np.unique(part))), weight_concentration_prior=1e-3, random_state=0
+        )
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore", ConvergenceWarning)  # a mixture that still moves is as good a normalisation
+            mixture.fit(part[:, None])
+        keep = np.flatnonzero(mixture.weights_ > 0.005)
+        means = mixture.means_[keep, 0] * width + center
+        spreads = np.sqrt(mixture.covariances_[keep, 0, 0]) * width
+        weights = mixture.weights_[keep]
+        mode = _mode(rest, means, spreads, weights)
+        used = np.unique(mode)
+        scales = [max(4 * spreads[k], np.abs(rest[mode == k] - means[k]).max()) for k in used]
+        column.means = [*points.tolist(), *means[used].tolist()]
+        column.scales = [*[0.0] * len(points), *map(float, scales)]
+        column.spreads = [*[0.0] * len(points), *spreads[used].tolist()]
+        column.weights = [*[0.0] * len(points), *weights[used].tolist()]
+
+    def _lay_out(self) -> None:
+        """Which coordinates or tokens each column takes: ``spec``."""
+        blocks: list[Block] = []
+        start = 0
+        given = None
+        self._places: list[int] = []  # the first block of each column; -1 when it has none
+        for column in self.columns:
+            self._places.append(-1)
+            if column.code == "constant":
+                continue
+            if column.name == self.cond:
+                if column.code not in {"names", "levels"} or column.fine > 1:
+                    raise DataError(
+                        f"codec.cond={self.cond!r} has too many values to ask for; use a column of few values"
+                    )
+                given = Spec((), vocab=self._choices(column))
+                continue
+            self._places[-1] = len(blocks)
+            if column.code == "modes":
+                modes = len(column.means) + column.missing
+                block = (
+                    Block(column.name, "mixture", start, 1 + modes)
+                    if modes > 1
+                    else Block(column.name, "scalar", start, 1)
+                )
+            else:
+                block = Block(column.name, "choice", start, self._choices(column))
+            blocks.append(block)
+            start += block.width
+            if column.fine > 1:
+                blocks.append(Block(f"{column.name} (within its bin)", "choice", start, column.fine))
+                start += column.fine
+        if not blocks:
+            raise DataError(
+                "no column of the table varies, so there is nothing to model; give a table with varied rows"
+            )
+        if self.form == "tokens":
+            self.spec = Spec((len(blocks),), vocab=start, blocks=tuple(blocks), cond=given)
+        else:
+            self.spec = Spec((start,), blocks=tuple(blocks), cond=given)
+
+    def _choices(self, column: Column) -> int:
+        return (len(column.first) if column.code == "levels" else len(column.values)) + column.missing
+
+    # ---- rows <-> tensors -----------------------------------------------------------------------------------------
+
+    def encode(self, items: Sequence[Item]) -> Batch:
+        """Rows as ``x``: int64 ``(B, positions)`` tokens, or float32 ``(B, D)``; ``cond`` int64 ``(B,)`` where asked for.
+
+        A number outside the fitted range counts as the nearest end. A category never seen in fitting counts as the rarest
+        one (so that likelihoods are not flattered) and a gap never seen as the usual value, each with a warning.
+
+        Raises:
+            DataError: a column is absent, or a value is of another kind.
+        """
+        rows = [item.value for item in items]
+        cond = None
+        out = torch.zeros(len(rows), *self.spec.shape, dtype=torch.int64 if self.spec.is_tokens else torch.float32)
+        for column, place in zip(self.columns, self._places, strict=True):
+            if place < 0 and column.name != self.cond:
+                continue
+            try:
+                values = [_plain(row[column.name]) for row in rows]
+            except KeyError:
+                raise DataError(
+                    f"a row lacks column {column.name!r}, which the model was trained with; add it"
+                ) from None
+            if place < 0:
+                cond = torch.from_numpy(self._index(column, values)[0])
+                continue
+            block = self.spec.blocks[place]
+            if column.code == "modes":
+                out[:, block.start : block.start + block.width] = torch.from_numpy(self._mixture(column, values))
+                continue
+            index, within = self._index(column, values)
+            if not self.spec.is_tokens:
+                out[torch.arange(len(rows)), block.start + torch.from_numpy(index)] = 1.0
+                continue
+            out[:, place] = torch.from_numpy(index) + block.start
+            if column.fine > 1:
+                out[:, place + 1] = torch.from_numpy(within) + self.spec.blocks[place + 1].start
+        return Batch(out, cond)
+
+    def _index(self, column: Column, values: list[Any]) -> tuple[np.ndarray, np.ndarray]:
+        """Name or bin of each value, and the level within the bin; a gap is the last index."""
+        gap = self._choices(column) - 1
+        if column.code == "names":
+            known: dict[Any, int] = {v: i for i, v in enumerate(column.values)}
+            if column.missing:
+                known[None] = gap
+            as_known = (lambda v: v) if column.kind == "boolean" else (lambda v: None if v is None else str(v))
+            index = np.array([known.get(as_known(v), -1) for v in values], np.int64)
+            if (index < 0).any():
+                self._unseen(
+                    column, values[int(np.flatnonzero(index < 0)[0])], int((index < 0).sum()), "the rarest one"
+                )
+                index[index < 0] = column.rare
+            return index, np.zeros_like(index)
+        numbers = self._filled(column, values)
+        level = np.searchsorted(np.asarray(column.edges), numbers)
+        bin_of = np.searchsorted(np.asarray(column.first), level, side="right") - 1
+        within = level - np.asarray(column.first)[bin_of]
+        gaps = np.isnan(numbers)
+        return np.where(gaps, gap, bin_of), np.where(gaps, 0, within)
+
+    def _mixture(self, column: Column, values: list[Any]) -> np.ndarray:
+        """``(B, width)``: the number in [-1, 1], then the one-hot of its mode (where there is more than one)."""
+        numbers = np.clip(self._filled(column, values), column.low, column.high)
+        gaps = np.isnan(numbers)
+        means, scales, spreads = (np.asarray(v) for v in (column.means, column.scales, column.spreads))
+        points = int((scales == 0).sum())
+        mode = np.zeros(len(numbers), np.int64)
+        mode[~gaps] = points + _mode(
+            numbers[~gaps], means[points:], spreads[points:], np.asarray(column.weights[points:])
+        )
+        for k in range(points):
+            mode[numbers == means[k]] = k
+        number = np.clip((numbers - means[mode]) / np.where(scales[mode] > 0, scales[mode], np.inf), -1, 1)
+        number[gaps] = 0
+        mode[gaps] = len(means)
+        width = len(means) + column.missing
+        if width == 1:
+            return number[:, None].astype(np.float32)
+        return np.concatenate([number[:, None], np.eye(width)[mode]], 1).astype(np.float32)
+
+    def _filled(self, column: Column, values: list[Any]) -> np.ndarray:
+        numbers = column.to_numbers(values)
+        gaps = np.isnan(numbers)
+        if gaps.any() and not column.missing:
+            self._unseen(column, None, int(gaps.sum()), "its median")
+            numbers[gaps] = column.usual
+        return numbers
+
+    def _unseen(self, column: Column, value: Any, count: int, taken: str) -> None:
+        what = "a gap" if value is None else repr(value)
+        warnings.warn(
+            f"column {column.name!r} has {what} ({count} such rows), never seen in fitting; it counts as {taken}",
+            stacklevel=4,
+        )
+
+    def source(self, items: Sequence[Item], *, train: bool) -> Source:
+        """The encoded rows."""
+        return self.encode(items)
+
+    def encode_cond(self, values: Sequence[Any]) -> Tensor:
+        """Values of the ``cond`` column, as a person types them, as int64 ``(B,)``; None is unknown (-1).
+
+        Raises:
+            RecipeError: nothing can be asked for, or there is no such value.
+        """
+        column = next((c for c in self.columns if c.name == self.cond), None)
+        if column is None or self.spec.cond is None:
+            raise RecipeError("this model was trained without a condition; leave --cond out, or train with codec.cond")
+        shown = [column.text(v) for v in self._meanings(column)]
+        out = []
+        for value in values:
+            text = value if isinstance(value, str) else column.text(value)
+            if value is not None and text not in shown:
+                raise RecipeError(f"column {column.name!r} has no value {text!r}{nearest(text, shown)}")
+            out.append(-1 if value is None else shown.index(text))
+        return torch.tensor(out, dtype=torch.int64)
+
+    def _meanings(self, column: Column) -> list[Any]:
+        """The value that each index of a column without finer levels stands for; None for a gap."""
+        values = column.to_values(np.asarray(column.values)) if column.numeric else list(column.values)
+        return [*values, None] if column.missing else values
+
+    def decode(self, x: Tensor, cond: Tensor | None = None) -> list[Item]:
+        """``(B, *spec.shape)`` to rows of Python values, columns in the file's order.
+
+        Every tensor decodes to a valid row: tokens are held to their block, choices are the largest entry, numbers are
+        held to the range seen in fitting. The ``cond`` column is None where ``cond`` is None or -1.
+        """
+        array = x.detach().to("cpu").numpy()
+        columns: dict[str, list[Any]] = {}
+        for column, place in zip(self.columns, self._places, strict=True):
+            if column.code == "constant":
+                value = column.to_values(np.array(column.values))[0] if column.numeric else column.values[0]
+                columns[column.name] = [value] * len(array)
+            elif place < 0:
+                meanings = [*self._meanings(column), None]  # -1 picks the last
+                columns[column.name] = [None] * len(array) if cond is None else [meanings[i] for i in cond.tolist()]
+            else:
+                columns[column.name] = self._values(column, place, array)
+        given = columns.get(self.cond, [None] * len(array))
+        names = self.header
+        table = zip(*(columns[name] for name in names), strict=True)
+        return [Item(dict(zip(names, row, strict=True)), cond=c) for row, c in zip(table, given, strict=True)]
+
+    def _values(self, column: Column, place: int, array: np.ndarray) -> list[Any]:
+        block = self.spec.blocks[place]
+        if self.spec.is_tokens:
+            index = np.clip(array[:, place] - block.start, 0, block.width - 1)
+        else:
+            part = array[:, block.start : block.start + block.width].astype(np.float64)
+            if column.code == "modes":
+                mode = part[:, 1:].argmax(1) if block.kind == "mixture" else np.zeros(len(part), np.int64)
+                means, scales = np.asarray([*column.means, np.nan]), np.asarray([*column.scales, 0.0])  # last: a gap
+                return column.to_values(means[mode] + np.clip(part[:, 0], -1, 1) * scales[mode])
+            index = part.argmax(1)
+        if column.code == "names" or column.fine == 1:
+            meanings = self._meanings(column)
+            return [meanings[i] for i in index.tolist()]
+        fine = self.spec.blocks[place + 1]
+        first = np.asarray([*column.first, len(column.values)])
+        gaps = index >= len(column.first)
+        held = np.where(gaps, 0, index)
+        within = np.clip(array[:, place + 1] - fine.start, 0, (first[held + 1] - first[held]) - 1)
+        return column.to_values(np.where(gaps, np.nan, np.asarray(column.values)[first[held] + within]))
+
+    # ---- items -> files -------------------------------------------------------------------------------------------
+
+    def write(self, item: Item, path: Path, mark: dict[str, str] | None = None) -> Path:
+        """One row as a CSV file; see ``write_all``."""
+        return self.write_all([item], path, mark)
+
+    def write_all(self, items: Sequence[Item], path: Path, mark: dict[str, str] | None = None) -> Path:
+        """All rows as one CSV file, with ``<file>-metadata.json`` beside it, which holds kinds and ``mark``.
+
+        The metadata follow the W3C's *Metadata Vocabulary for Tabular Data* (CSVW, 2015); its readers find them by name.
+
+        Raises:
+            OutputError: the file cannot be written.
+        """
+        path = path if path.suffix.lower() == ".csv" else path.with_name(path.name + ".csv")
+        kinds = {"number": "decimal", "category": "string", "integer": "integer", "boolean": "boolean"}
+        columns = {c.name: c for c in self.columns}
+        described = [
+            {"name": n, "titles": n, "datatype": kinds.get(columns[n].kind, columns[n].kind)} for n in self.header
+        ]
+        metadata = {
+            "@context": "http://www.w3.org/ns/csvw", "url": path.name, "tableSchema": {"columns": described},
+            "notes": [mark] if mark else [],
+        }  # fmt: skip
+        try:
+            path.parent.mkdir(parents=True, exist_ok=True)
+            with path.open("w", newline="", encoding="utf-8") as file:
+                out = csv.writer(file, lineterminator="\n")
+                out.writerow(self.header)
+                for item in items:
+                    out.writerow([columns[n].text(item.value.get(n)) for n in self.header])
+            path.with_name(path.name + "-metadata.json").write_text(
+                json.dumps(metadata, indent=1, ensure_ascii=False) + "\n", encoding="utf-8"
+            )
+        except OSError as error:
+            raise OutputError(f"cannot write {path}: {error.strerror}; choose another place with --out") from error
+        return path
+
+    def show(self, items: Sequence[Item], path: Path, *, against: Sequence[Item] = ()) -> Path:
+        """A PNG of every column's marginal; ``against`` draws real rows behind the generated ones."""
+        from matplotlib.figure import Figure
+
+        path = path.with_suffix(".png")
+        across = min(5, len(self.columns))
+        down = -(-len(self.columns) // across)
+        figure = Figure(figsize=(2.6 * across, 2.1 * down), layout="constrained")
+        axes = np.atleast_1d(figure.subplots(down, across)).ravel()
+        columns = {c.name: c for c in self.columns}
+        for axis, name in zip(axes, self.header, strict=False):
+            self._marginal(
+                axis, columns[name], [i.value.get(name) for i in items], [i.value.get(name) for i in against]
+            )
+        for axis in axes[len(self.columns) :]:
+            axis.set_axis_off()
+        if against:
+            figure.legend(
+                *axes[0].get_legend_handles_labels(), loc="outside upper right", ncols=2, frameon=False, fontsize=8
+            )
+        path.parent.mkdir(parents=True, exist_ok=True)
+        figure.savefig(path, dpi=130)
+        return path
+
+    @staticmethod
+    def _marginal(axis: Any, column: Column, made: list[Any], real: list[Any]) -> None:
+        axis.set_title(column.name, fontsize=9, loc="left")
+        axis.tick_params(labelsize=6, length=2)
+        axis.spines[["top", "right", "left"]].set_visible(False)
+        axis.set_yticks([])
+        series = (
+            [(real, "#b9c0c8", "real"), (made, "#1f77b4", "generated")] if real else [(made, "#1f77b4", "generated")]
+        )
+        numeric = column.numeric and len(set(made) | set(real)) > FEW
+        if numeric:
+            numbers = [column.to_numbers([v for v in values if v is not None]) for values, _, _ in series]
+            edges = np.histogram_bin_edges(np.concatenate(numbers), bins=30)
+            for values, (_, colour, label) in zip(numbers, series, strict=True):
+                style = {"histtype": "step", "linewidth": 1.4} if real and label == "generated" else {"alpha": 0.9}
+                axis.hist(
+                    values,
+                    edges,
+                    weights=np.full(len(values), 1 / max(1, len(values))),
+                    color=colour,
+                    label=label,
+                    **style,
+                )
+            if column.kind in {"date", "datetime"}:
+                ticks = np.linspace(edges[0], edges[-1], 3)
+                clipped = np.clip(ticks, column.low, column.high)
+                axis.set_xticks(ticks, [column.text(v)[:10] for v in column.to_values(clipped)])
+            return
+        counts = [Counter("missing" if v is None else column.text(v) for v in values) for values, _, _ in series]
+        common = [name for name, _ in sum(counts, Counter()).most_common(8)]
+        for k, (count, (values, colour, label)) in enumerate(zip(counts, series, strict=True)):
+            height = 0.8 / len(series)
+            shares = [count[name] / max(1, len(values)) for name in common]
+            places = np.arange(len(common)) + (k - (len(series) - 1) / 2) * height
+            axis.barh(places, shares, height * 0.9, color=colour, label=label)
+        axis.set_yticks(range(len(common)), [name[:14] for name in common])
+        axis.invert_yaxis()
+
+    # ---- state ----------------------------------------------------------------------------------------------------
+
+    def state(self) -> dict[str, Any]:
+        """What ``fit`` learned, JSON-ready."""
+        empty = asdict(Column("", "number"))
+        columns = [{k: v for k, v in asdict(c).items() if k in {"name", "kind"} or v != empty[k]} for c in self.columns]
+        return {"columns": columns, "header": self.header, "notes": self.notes}
+
+    def load_state(self, state: dict[str, Any]) -> Self:
+        """The inverse of ``state``; returns self."""
+        self.columns = [Column(**c) for c in state["columns"]]
+        self.header, self.notes = list(state["header"]), list(state["notes"])
+        self._lay_out()
+        return self
+
+
+# ---- reading ------------------------------------------------------------------------------------------------------
+
+
+def _open(path: Path) -> Any:
+    if path.name.lower().endswith(".gz"):
+        return gzip.open(path, "rt", encoding="utf-8-sig", newline="")
+    return path.open(encoding="utf-8-sig", newline="")
+
+
+def _read_csv(path: Path, separator: str) -> tuple[list[str], list[list[Any]]]:
+    with _open(path) as file:
+        lines = csv.reader(file, delimiter=separator)
+        rows: list[list[str]] = []
+        header: list[str] = []
+        try:
+            for row in lines:
+                if not row:
+                    continue
+                if not header:
+                    header = [name.strip() for name in row]
+                    _check_header(path, header, separator)
+                elif len(row) != len(header):
+                    raise DataError(
+                        f"{path}, line {lines.line_num}: {len(row)} fields where the header has {len(header)}; mend the "
+                        f"line (a text that holds {separator!r} needs quotes)"
+                    )
+                else:
+                    rows.append(row)
+        except csv.Error as error:
+            raise DataError(f"{path}, line {lines.line_num}: {error}; is it a text table?") from error
+    if not header:
+        raise DataError(f"{path} is empty; give a table with a header and rows")
+    if not rows:
+        raise DataError(f"{path} has a header but no rows; give a table with rows")
+    return header, [list(column) for column in zip(*rows, strict=True)]
+
+
+def _check_header(path: Path, header: list[str], separator: str) -> None:
+    if len(header) == 1:
+        for other in ";\t|,":
+            if other != separator and other in header[0]:
+                raise DataError(
+                    f"{path} has one column {header[0][:40]!r}; if {other!r} parts its fields, say --set "
+                    f"codec.separator={other!r}"
+                )
+    for i, name in enumerate(header, 1):
+        if not name:
+            raise DataError(f"{path}: column {i} has no name; name it in the first line of the file")
+    twice = [name for name, count in Counter(header).items() if count > 1]
+    if twice:
+        raise DataError(f"{path}: two columns are called {twice[0]!r}; rename one in the first line of the file")
+
+
+def _read_jsonl(path: Path) -> tuple[list[str], list[list[Any]]]:
+    rows: list[dict[str, Any]] = []
+    names: dict[str, None] = {}
+    with _open(path) as file:
+        for number, line in enumerate(file, 1):
+            if not line.strip():
+                continue
+            try:
+                row = json.loads(line)
+            except json.JSONDecodeError as error:
+                raise DataError(
+                    f"{path}, line {number}: not JSON ({error.msg}); every line must be one object"
+                ) from error
+            if not isinstance(row, dict):
+                raise DataError(
+                    f"{path}, line {number}: a {type(row).__name__}, not an object; write {{column: value}}"
+                )
+            for name, value in row.items():
+                if isinstance(value, list | dict):
+                    raise DataError(
+                        f"{path}, line {number}: {name!r} holds a {type(value).__name__}; flatten it to columns"
+                    )
+            names |= dict.fromkeys(row)
+            rows.append(row)
+    if not rows:
+        raise DataError(f"{path} is empty; give one JSON object for each row")
+    return list(names), [[row.get(name) for row in rows] for name in names]
+
+
+def _read_parquet(path: Path) -> tuple[list[str], list[list[Any]]]:
+    try:
+        import pyarrow as pa
+        import pyarrow.parquet as pq
+    except ModuleNotFoundError:
+        raise DataError(f"reading {path} needs pyarrow; install it: pip install 'bottega[table]'") from None
+    try:
+        table = pq.read_table(path)
+    except pa.ArrowException as error:
+        raise DataError(
+            f"{path} is truncated or no Parquet file ({str(error).splitlines()[0]}); fetch it again"
+        ) from error
+    if not table.num_rows:
+        raise DataError(f"{path} has no rows; give a table with rows")
+    names = list(table.column_names)
+    _check_header(path, names, ",")
+    for name, column in zip(names, table.columns, strict=True):
+        if pa.types.is_nested(column.type):
+            raise DataError(f"{path}: column {name!r} holds {column.type}; flatten it to columns of single values")
+    return names, [column.to_pylist() for column in table.columns]
+
+
+def _looks(texts: Iterable[str], name: str) -> tuple[str, str]:
+    """The kind that all distinct texts of a column show, and how dates or booleans are written."""
+    texts = {t.strip() for t in texts}
+    if {t.lower() for t in texts} <= {"true", "false"}:
+        false = next((t for t in texts if t.lower() == "false"), "")
+        true = next((t for t in texts if t.lower() == "true"), "")
+        style = str.upper if (true or false).isupper() else str.lower if (true or false).islower() else str.title
+        return "boolean", f"{false or style('false')}|{true or style('true')}"
+    if all(_INTEGER.fullmatch(t) for t in texts):
+        return "integer", ""
+    if all(_NUMBER.fullmatch(t) for t in texts) and not any(_PADDED.fullmatch(t) for t in texts):
+        return "number", ""
+    for kind, patterns in DATES.items():
+        for pattern in patterns:
+            if _all_dates(texts, pattern):
+                return kind, pattern
+    slashed = [p for p in ("%d/%m/%Y", "%m/%d/%Y") if _all_dates(texts, p)]
+    if len(slashed) == 2:
+        raise DataError(
+            f"column {name!r} holds dates whose day and month cannot be told apart; say --set "
+            f"codec.kinds='[\"{name}:date %d/%m/%Y\"]' (or %m/%d/%Y)"
+        )
+    return ("date", slashed[0]) if slashed else ("category", "")
+
+
+def _all_dates(texts: Iterable[str], pattern: str) -> bool:
+    try:
+        return all(bool(dt.datetime.strptime(t.strip(), pattern)) for t in texts)
+    except ValueError:
+        return False
+
+
+def _reader(kind: str, pattern: str) -> Callable[[str], Any]:
+    """Text to value for one kind; raises ValueError."""
+    if kind == "integer":
+        return lambda t: int(float(t)) if float(t).is_integer() else float("not whole")
+    if kind == "number":
+        return float
+    if kind == "boolean":
+        words = {"false": False, "true": True, "no": False, "yes": True, "0": False, "1": True}
+        words |= dict(zip((w.lower() for w in pattern.split("|")), (False, True), strict=False))
+        return lambda t: words[t.strip().lower()] if t.strip().lower() in words else float("no boolean")
+    if kind == "date":
+        return lambda t: dt.datetime.strptime(t.strip(), pattern).date()
+    if kind == "datetime":
+        return lambda t: dt.datetime.strptime(t.strip(), pattern)
+    return str
+
+
+# ---- learning -----------------------------------------------------------------------------------------------------
+
+
+def _plain(value: Any) -> Any:
+    """A NumPy scalar as a Python value; NaN as None."""
+    if isinstance(value, np.generic):
+        value = value.item()
+    return None if isinstance(value, float) and value != value else value
+
+
+def _is_kind(value: Any, kind: str) -> bool:
+    if kind == "date":
+        return isinstance(value, dt.date) and not isinstance(value, dt.datetime)
+    if kind == "datetime":
+        return isinstance(value, dt.datetime) and value.tzinfo is None
+    return isinstance(value, int | float)
+
+
+def _kind(name: str, known: list[Any]) -> Kind:
+    """The one kind that Python values of a column have."""
+    types = set(map(type, known))
+    if types == {bool}:
+        return "boolean"
+    if types == {int}:
+        return "integer"
+    if types <= {int, float}:
+        return "number"
+    if types == {str}:
+        return "category"
+    if types == {dt.datetime}:
+        if any(v.tzinfo is not None for v in known):
+            raise DataError(f"column {name!r} holds times with a time zone; write them in UTC without one")
+        return "datetime"
+    if types == {dt.date}:
+        return "date"
+    shown = ", ".join(sorted(t.__name__ for t in types))
+    raise DataError(f"column {name!r} holds values of kinds {shown}; make them one kind, or drop the column")
+
+
+def _decimals(numbers: np.ndarray, most: int = 12) -> int:
+    """Digits after the point that write all numbers exactly (at least 1), or -1 when more than ``most`` are needed."""
+    for digits in range(1, most + 1):
+        if np.array_equal(numbers.round(digits), numbers):
+            return digits
+    return -1
+
+
+def _cut(counts: np.ndarray, bins: int, fine: int) -> tuple[np.ndarray, np.ndarray]:
+    """Bin and level of each distinct value (ascending), from how often each occurs.
+
+    A value that fills a bin is a bin; runs of others between them are cut at equal mass. Levels cut a bin at equal mass
+    again, into single values where it has no more than ``fine``.
+    """
+    heavy = counts >= counts.sum() / bins
+    light = np.where(heavy, 0, counts)
+    share = light.sum() / max(1, bins - int(heavy.sum()))
+    middle = np.cumsum(light) - light / 2
+    piece = np.where(heavy, -1, middle // share)
+    run = np.cumsum(np.diff(heavy.astype(int), prepend=int(heavy[0])) != 0)
+    new_bin = heavy | (np.diff(piece, prepend=-2) != 0) | (np.diff(run, prepend=-1) != 0)
+    bin_of = np.cumsum(new_bin) - 1
+    start = np.flatnonzero(new_bin)[bin_of]
+    before = np.concatenate([[0], np.cumsum(counts)])
+    end = np.concatenate([np.flatnonzero(new_bin)[1:], [len(counts)]])[bin_of]
+    done = (before[:-1] + counts / 2 - before[start]) / (before[end] - before[start])
+    rank = np.arange(len(counts)) - start
+    level = np.where(end - start <= fine, rank, np.floor(done * fine).astype(int))
+    new_level = new_bin | (np.diff(level, prepend=-1) != 0)
+    return bin_of, np.cumsum(new_level) - 1
+
+
+def _middle(values: np.ndarray, counts: np.ndarray) -> float:
+    """The median, counted with multiplicity; one of the values."""
+    return float(values[np.searchsorted(np.cumsum(counts), counts.sum() / 2)])
+
+
+def _mode(numbers: np.ndarray, means: np.ndarray, spreads: np.ndarray, weights: np.ndarray) -> np.ndarray:
+    """The likeliest Gaussian of each number."""
+    away = (numbers[:, None] - means) / spreads
+    return (np.log(weights) - np.log(spreads) - away**2 / 2).argmax(1)
