@@ -6,6 +6,7 @@ import base64
 import csv
 import json
 import math
+import os
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import lru_cache
@@ -23,6 +24,10 @@ __all__ = ["Chart", "Sheet", "charts", "measure_rows", "sheets_of", "write_index
 MADE, REAL = "Made by this run", "Real, held out: never seen in training"
 _MIME = {".png": "image/png", ".jpg": "image/jpeg", ".jpeg": "image/jpeg", ".webp": "image/webp", ".svg": "image/svg+xml"}  # fmt: skip
 _CARDS = 6
+NEXT = (
+    ("bottega train my/folder", "A model of your own pictures, text or table; a fitting recipe is chosen."),
+    ("bottega recipes", "What else can be trained by name."),
+)
 _WIDTH, _HEIGHT, _LEFT, _RIGHT, _TOP, _BOTTOM = 620, 220, 56, 12, 10, 26
 
 
@@ -64,9 +69,9 @@ def _width(path: Path) -> int:
 
 
 def sheets_of(run: Path, about: str = "") -> list[Sheet]:
-    """What stands in a run's ``samples/``: ``sheet.*`` is its own work, ``held.*`` the real thing beside it."""
+    """What stands in a run's ``samples/``: ``sheet.*`` is its own work, ``real.*`` the real thing beside it."""
     found = []
-    for stem, caption in (("sheet", MADE), ("held", REAL)):
+    for stem, caption in (("sheet", MADE), ("real", REAL)):
         for path in sorted((run / "samples").glob(f"{stem}.*")):
             if path.suffix.lower() in {*_MIME, ".txt", ".csv"}:
                 found.append(sheet(caption, path, f"{caption}: {about}" if about else caption))
@@ -265,7 +270,7 @@ def write_report(run: Path, evidence: Evidence, *, sheets: Mapping[str, Path] | 
         run: the folder; its ``log.jsonl`` gives the curves, ``samples/step-*.png`` the pictures made while it learned.
         evidence: what the page says.
         sheets: what is shown first, caption -> picture, text or CSV file; by default ``samples/sheet.*`` and
-            ``samples/held.*``.
+            ``samples/real.*``.
 
     Raises:
         OutputError: the page cannot be written.
@@ -294,22 +299,25 @@ def write_report(run: Path, evidence: Evidence, *, sheets: Mapping[str, Path] | 
 
 
 def write_index(
-    folder: Path,
+    path: Path,
     runs: Sequence[Path],
     *,
-    heading: str,
+    heading: str = "From the workshop",
     about: str = "",
-    following: Sequence[tuple[str, str]] = (),
-    notes: Mapping[str, str] | None = None,
+    following: Sequence[tuple[str, str]] = NEXT,
 ) -> Path:
-    """Write ``index.html`` into ``folder``: several judged runs on one page, each with a link to its own.
+    """Write a page that shows several judged runs, each with a link to its own page; returns ``path``.
 
     Args:
-        folder: where the page goes.
-        runs: folders of runs, below ``folder``.
-        heading, about: what the page is.
+        path: the page; the runs lie in folders below or beside it.
+        runs: their folders.
+        heading: what the page is.
+        about: one sentence; by default what was trained and how long it took.
         following: what to do next, ``(command, what it does)``.
-        notes: run name -> one sentence about it.
+
+    Raises:
+        BottegaError: a run was not judged yet.
+        OutputError: the page cannot be written.
     """
     shown = []
     for run in runs:
@@ -317,14 +325,20 @@ def write_index(
         shown.append(
             {
                 "e": evidence,
-                "link": (run.resolve().relative_to(folder.resolve()) / "report.html").as_posix(),
-                "about": (notes or {}).get(run.name) or evidence.recipe.get("about", ""),
+                "link": Path(os.path.relpath(run / "report.html", path.parent)).as_posix(),
+                "about": evidence.recipe.get("about", ""),
                 "sheets": sheets_of(run, evidence.data.about or evidence.data.name),
                 "cards": key_measures(evidence.measures, 3),
             }
         )
-    page = templates().get_template("index.html.j2").render(heading=heading, about=about, runs=shown, following=following)  # fmt: skip
-    path = folder / "index.html"
+    seconds = sum(entry["e"].cost.seconds for entry in shown)
+    told = (
+        f"{len(shown)} models, trained in {span(seconds)} on {shown[0]['e'].machine.device or 'this machine'}"
+        if shown
+        else ""
+    )
+    told += ", each judged against real data that it never saw." if shown else ""
+    page = templates().get_template("index.html.j2").render(heading=heading, about=about or told, runs=shown, following=following)  # fmt: skip
     write_atomically(path, page)
     return path
 

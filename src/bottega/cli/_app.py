@@ -1,0 +1,183 @@
+"""Verbs by file name, and what becomes of their errors."""
+
+from __future__ import annotations
+
+import difflib
+import errno
+import importlib
+import os
+import sys
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Annotated, Any
+
+import typer
+from typer.core import TyperGroup
+
+import bottega
+
+__all__ = ["help_text", "run", "verbs"]
+
+_HERE = Path(__file__).parent
+_ClickException: Any = typer.BadParameter.__mro__[2]  # typer may carry its own click; this is the one it raises
+_ABOUT = """One workshop for every kind of generative model.
+
+Bring a folder, file or table of your own; Bottega trains the right model, says how good it is, makes new pieces and
+marks them as machine-made, offline, on the machine you have.
+"""
+_EPILOG = """\b
+First steps:
+  bottega demo                          three models on real data, in minutes
+  bottega train my/pictures             a model of your own folder
+  bottega sample runs/pictures -n 16    new pieces from it
+"""
+# What the machine or the user's files are to blame for; any other OSError is a fault of ours.
+_USERS = {errno.EACCES, errno.EPERM, errno.EROFS, errno.ENOSPC, errno.EDQUOT, errno.ENOENT, errno.ENOTDIR,
+          errno.EISDIR, errno.EEXIST, errno.ENAMETOOLONG}  # fmt: skip
+
+
+def verbs() -> list[str]:
+    """Every verb: the files of this folder whose names do not begin with an underscore."""
+    return sorted(path.stem for path in _HERE.glob("*.py") if not path.stem.startswith("_"))
+
+
+class Verbs(TyperGroup):
+    """Commands that are imported when asked for, shown under the panels that they name themselves."""
+
+    def list_commands(self, ctx: Any) -> list[str]:
+        """The verbs, in the order in which a newcomer meets them."""
+        return sorted(verbs(), key=lambda verb: _module(verb).PLACE)
+
+    def get_command(self, ctx: Any, cmd_name: str) -> Any:
+        """One verb, or None."""
+        return _command(cmd_name) if cmd_name in verbs() else None
+
+    def resolve_command(self, ctx: Any, args: list[str]) -> Any:
+        """The verb that ``args`` begin with; an unknown one is answered with the nearest."""
+        if args[0] not in verbs() and not args[0].startswith("-"):
+            close = difflib.get_close_matches(args[0], verbs(), n=1)
+            hint = f"did you mean {close[0]!r}?" if close else f"verbs: {', '.join(verbs())}"
+            ctx.fail(f"unknown verb {args[0]!r}; {hint}")
+        return super().resolve_command(ctx, args)
+
+    def format_commands(self, ctx: Any, formatter: Any) -> None:
+        """The verbs with their first sentences, panel by panel."""
+        panels: dict[str, list[tuple[str, str]]] = {}
+        for verb in self.list_commands(ctx):
+            first = _command(verb).get_short_help_str(limit=200)
+            panels.setdefault(_module(verb).PANEL, []).append((verb, first))
+        width = max(len(verb) for rows in panels.values() for verb, _ in rows)
+        for panel, rows in panels.items():
+            with formatter.section(panel):
+                formatter.write_dl([(verb.ljust(width), first) for verb, first in rows])
+
+
+def _module(verb: str) -> Any:
+    return importlib.import_module(f"bottega.cli.{verb}")
+
+
+def _command(verb: str) -> Any:
+    module = _module(verb)
+    one = typer.Typer(add_completion=False, rich_markup_mode=None, pretty_exceptions_enable=False)
+    epilog = f"\b\nExamples:\n{module.EXAMPLES}"
+    one.command(verb, epilog=epilog, no_args_is_help=False)(getattr(module, module.__all__[0]))
+    return typer.main.get_command(one)
+
+
+def _app() -> Any:
+    app = typer.Typer(cls=Verbs, add_completion=False, rich_markup_mode=None, pretty_exceptions_enable=False)
+
+    @app.callback(help=_ABOUT, epilog=_EPILOG, no_args_is_help=True)
+    def _top(
+        version: Annotated[bool, typer.Option("--version", callback=_version, is_eager=True, help="Print the version.")] = False,
+    ) -> None: ...  # fmt: skip
+
+    return typer.main.get_command(app)
+
+
+def _version(asked: bool) -> None:
+    if asked:
+        print(f"bottega {bottega.__version__}")
+        raise typer.Exit
+
+
+def _say(message: str) -> None:
+    """One line on standard error, whatever the message holds."""
+    print("bottega:", " ".join(message.split()), file=sys.stderr)
+
+
+def run(args: Sequence[str] | None = None) -> int:
+    """Run the command line; see ``bottega.cli.main``."""
+    args = list(sys.argv[1:] if args is None else args)
+    try:
+        try:
+            app = _app()
+            with app.make_context("bottega", args) as ctx:
+                app.invoke(ctx)
+            sys.stdout.flush()
+            return 0
+        except typer.Exit as done:
+            sys.stdout.flush()
+            return done.exit_code
+        except _ClickException as error:
+            return _usage(error)
+    except BrokenPipeError:  # the reader (``| head``) has seen enough; python would complain once more at exit
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        return 0
+    except KeyboardInterrupt as stop:
+        _say(str(stop) or "stopped")
+        return 130
+    except OSError as error:
+        if error.errno not in _USERS:
+            return _fault()
+        what = error.filename or "a file"
+        _say(f"{what}: {(error.strerror or str(error)).lower()}; check the path, its permissions and the free space")
+        return 2
+    except Exception as error:
+        from bottega.core.errors import BottegaError
+
+        if not isinstance(error, BottegaError):
+            return _fault()
+        _say(str(error))
+        return 2
+
+
+def _usage(error: Any) -> int:
+    if type(error).__name__ == "NoArgsIsHelpError":
+        print(error.format_message())
+        return 0
+    message = error.format_message().rstrip(".")
+    ctx = getattr(error, "ctx", None)
+    path = ctx.command_path if ctx is not None else "bottega"
+    _say(f"{message[0].lower()}{message[1:]} ({path} --help shows how)")
+    return 2
+
+
+def _fault() -> int:
+    import platform
+    import traceback
+
+    traceback.print_exc()
+    _say(
+        f"this is a fault of ours, not yours; please report it with the lines above "
+        f"(bottega {bottega.__version__}, Python {platform.python_version()}, {platform.system()})"
+    )
+    return 1
+
+
+def help_text(width: int = 100) -> str:
+    """The help of ``bottega`` and of every verb as Markdown."""
+    app = _app()
+    top = app.make_context("bottega", ["demo"], resilient_parsing=True, terminal_width=width, max_content_width=width)
+    pages = [("bottega", app.get_help(top))]
+    for verb in app.list_commands(top):
+        command = _command(verb)
+        ctx = command.make_context(
+            verb, [], parent=top, resilient_parsing=True, terminal_width=width, max_content_width=width
+        )
+        pages.append((f"bottega {verb}", command.get_help(ctx)))
+    out = ["# Command line", "", "Written by `python -m bottega.cli.helptext`; do not edit.", ""]
+    for title, text in pages:
+        body = "\n".join(line.rstrip() for line in text.strip().splitlines())
+        out += [f"## {title}", "", "```text", body, "```", ""]
+    return "\n".join(out)

@@ -1,0 +1,51 @@
+"""``bottega edit``: make the missing part of a piece."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated, Any
+
+import typer
+
+from bottega.cli._shared import Device, Json, Out, Quiet, Sets, numbers, settings
+from bottega.cli.sample import deliver
+
+__all__ = ["edit"]
+
+PANEL, PLACE = "Make", 12
+EXAMPLES = """\
+  bottega edit runs/digits-diffusion digit.png --mask hole.png -n 4    white in the mask is made anew
+  bottega edit runs/english-gpt opening.txt -n 3 --show                a text is continued
+"""
+
+
+def edit(
+    run: Annotated[Path, typer.Argument(metavar="RUN", help="The folder of a run, or its model.safetensors.")],
+    file: Annotated[Path, typer.Argument(metavar="FILE", help="The piece to change.")],
+    mask: Annotated[Path | None, typer.Option("--mask", metavar="FILE", help="What to make anew: white parts of a picture of the same size.")] = None,
+    n: Annotated[int | None, typer.Option("-n", metavar="N", min=1, help="How many versions; 1 by default.")] = None,
+    seeds: Annotated[str | None, typer.Option("--seeds", metavar="LIST", help="A seed for each version: 0-3, or 1,5,9.")] = None,
+    seed: Annotated[int, typer.Option("--seed", metavar="N", help="The first seed; versions take it and those after it.")] = 0,
+    set_: Sets = [],  # noqa: B006
+    out: Annotated[Path | None, typer.Option("--out", metavar="DIR", help="Where the versions go; RUN/edits by default.")] = None,
+    show: Annotated[bool, typer.Option("--show", help="Print the versions instead of writing them.")] = False,
+    device: Device = "auto",
+    as_json: Json = False,
+    quiet: Quiet = False,
+) -> None:  # fmt: skip
+    """Make the missing part of a piece: inpainting, completion, continuation.
+
+    Everything outside the mask stays exactly as it is. For models that can (`bottega show RUN` says whether).
+    """
+    chosen = numbers(seeds) if seeds is not None else None
+    if chosen is not None and n is not None and n != len(chosen):
+        raise typer.BadParameter(f"-n {n} and {len(chosen)} seeds disagree; give one of them", param_hint="--seeds")
+    count = len(chosen) if chosen is not None else n or 1
+    changed = settings(set_)
+    from bottega.workshop.recipe import parse_value
+    from bottega.workshop.run import load
+
+    knobs: dict[str, Any] = {key: parse_value(value) for key, value in changed.items()}
+    made = load(run, device=device)
+    pieces = made.edit(file, mask=mask, seeds=chosen, seed=seed, n=count, **knobs)
+    deliver(Out(as_json, quiet), pieces, None if show else out or made.path / "edits")

@@ -1,0 +1,24 @@
+"""The reference page of the command line, written from the help texts themselves so that it cannot drift."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from bottega.cli import help_text
+
+__all__ = ["check", "write"]
+
+
+def write(path: Path) -> None:
+    """Write the page."""
+    path.parent.mkdir(parents=True, exist_ok=True)
+    path.write_text(help_text(), encoding="utf-8")
+
+
+def check(path: Path) -> str:
+    """Empty when the page says what the help texts say; otherwise what is wrong and the mend."""
+    if not path.is_file():
+        return f"{path} is missing; write it by python -m bottega.cli.helptext {path}"
+    if path.read_text(encoding="utf-8") != help_text():
+        return f"{path} is out of date; write it again by python -m bottega.cli.helptext {path}"
+    return ""

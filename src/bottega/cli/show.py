@@ -1,0 +1,101 @@
+"""``bottega show``: what a run is, or what made a file."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any
+
+import typer
+
+from bottega.cli._shared import Json, Out, Quiet
+
+if TYPE_CHECKING:
+    from bottega.workshop.run import Run
+
+__all__ = ["show"]
+
+PANEL, PLACE = "Judge", 23
+EXAMPLES = """\
+  bottega show runs/digits-diffusion                              recipe, data, what it can do, measures
+  bottega show runs/digits-diffusion --page                       and write its page and card again
+  bottega show runs/digits-diffusion/pieces/digits-diffusion-0.png   what made this picture
+"""
+
+
+def show(
+    what: Annotated[Path, typer.Argument(metavar="FILE|RUN", help="A run, a weights file, or a piece.")],
+    page: Annotated[bool, typer.Option("--page", help="Write report.html and card.md again from the evidence.")] = False,
+    as_json: Json = False,
+    quiet: Quiet = False,
+) -> None:  # fmt: skip
+    """Say what a run is and can do, or which weights and seed made a file."""
+    say = Out(as_json, quiet)
+    if what.is_dir() or what.suffix == ".safetensors":
+        _run(say, what, page)
+    else:
+        _piece(say, what)
+
+
+def _run(say: Out, path: Path, page: bool) -> None:
+    from bottega.core import Edits, Encodes, Scores, Streams, has
+    from bottega.workshop.run import load
+
+    run = load(path, device="cpu")
+    can = ["sample", *(verb for verb, capability in (("edit", Edits), ("score", Scores), ("encode", Encodes),
+           ("stream", Streams)) if has(run.model, capability))]  # fmt: skip
+    evidence = run.evidence
+    if page:
+        from bottega.workshop.card import write_card
+        from bottega.workshop.report import write_report
+
+        for written in (write_report(run.path, evidence), write_card(run.path, evidence)):
+            say.note(f"wrote {written}")
+    knobs = _knobs(run)
+    if not say.as_json:
+        _tell(say, run, can, knobs)
+    say.result({"run": run.path, "recipe": run.recipe.to_dict(), "can": can, "knobs": knobs, "evidence": evidence})
+
+
+def _knobs(run: Run) -> dict[str, Any]:
+    """The settings of ``sample``, with their defaults."""
+    import inspect
+
+    parameters = list(inspect.signature(run.model.sample).parameters.values())[3:]
+    return {p.name: None if p.default is p.empty else p.default for p in parameters}
+
+
+def _tell(say: Out, run: Run, can: list[str], knobs: dict[str, Any]) -> None:
+    from bottega.workshop.figures import span
+    from bottega.workshop.report import measure_rows
+
+    e = run.evidence
+    rows = [
+        ("run", f"{run.path}, recipe {run.recipe.name}"),
+        ("about", run.recipe.about),
+        ("data", f"{e.data.name}: {e.data.train_rows:,} rows, {e.data.held_rows:,} held out; {e.data.licence}"),
+        ("model", f"{run.recipe.family['name']}, {e.cost.parameters:,} parameters"),
+        ("trained", f"{e.run.step:,} steps in {span(e.cost.seconds)} on {e.machine.device}"),
+        ("weights", run.weights_hash),
+        ("can", ", ".join(can)),
+        ("knobs", "  ".join(f"{k}={v}" for k, v in knobs.items()) or "none"),
+    ]
+    say.table(("", ""), [(name, value) for name, value in rows if value])
+    if e.measures:
+        say.say()
+        say.table(("measure", "value", "95 % interval", "held-out data", "n"), measure_rows(e), numeric=(1, 3, 4))
+    else:
+        say.note(f"not judged yet; bottega judge {run.path} does it")
+    for note in e.notes:
+        say.say(note)
+
+
+def _piece(say: Out, path: Path) -> None:
+    from bottega.trust.mark import read
+
+    found = read(path)
+    if not say.as_json:
+        if found:
+            say.table((str(path), ""), list(found.items()))
+        else:
+            say.say(f"{path} carries no mark: nothing in it says who or what made it")
+    say.result({"file": path, "marked": bool(found), "mark": found})
