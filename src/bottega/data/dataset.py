@@ -29,6 +29,7 @@ class Dataset:
         source: who made them and where they lie.
         about: one sentence.
         truth: what is known of a made world by construction (entropy, modes, density); empty for real data.
+        target: the column of a table that is usually predicted from the others; empty when there is none.
     """
 
     name: str
@@ -38,6 +39,7 @@ class Dataset:
     source: str
     about: str = ""
     truth: dict[str, Any] = field(default_factory=dict)
+    target: str = ""
 
 
 def fingerprint(items: Sequence[Item]) -> str:

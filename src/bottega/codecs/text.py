@@ -1,0 +1,544 @@
+"""Text: UTF-8 files, JSON lines and CSV columns outside; windows or rows of token numbers inside."""
+
+from __future__ import annotations
+
+import csv
+import io
+import json
+import re
+import textwrap
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+from pathlib import Path, PurePosixPath
+from typing import Any, Literal, Self
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch import Tensor
+
+from bottega.codecs._files import contents, is_archive, read_bytes
+from bottega.core import Batch, DataError, Item, OutputError, RecipeError, Source, Spec, nearest
+
+__all__ = ["TextCodec", "SUFFIXES"]
+
+SUFFIXES = frozenset({".txt", ".md", ".rst", ".py", ".tex", ".abc"})
+TABLES = frozenset({".jsonl", ".csv"})
+
+
+class TextCodec:
+    r"""Text as token numbers ``(length,)``, 0 .. vocab - 1; the last number is ``end``, which no text contains.
+
+    ``read`` takes a UTF-8 file, a folder or an archive of ``.txt``, ``.md``, ``.rst``, ``.py``, ``.tex`` or ``.abc``
+    files, or ``.jsonl`` / ``.csv`` with the text in one column; each also gzipped. Line ends become ``\n``.
+
+    Args:
+        tokenizer: ``"bpe"``, byte-pair encoding over bytes trained on the data (Sennrich et al. 2016, arXiv:1508.07909;
+            over bytes after Radford et al. 2019), ``"char"``, or ``"byte"``. Bytes and BPE write any Unicode exactly;
+            characters only those seen.
+        vocab: how many different tokens BPE may use, ``end`` included; at least 257. The others need no number.
+        length: tokens in a row.
+        unit: what a row is. ``"document"``: windows over all documents in a line, with ``end`` after each (random
+            offsets in training; one after another in judging). ``"paragraph"``, ``"line"``, ``"item"``: one row for
+            each paragraph, line or whole piece, closed by ``end`` and padded; a longer one goes on in the next row.
+        column: of JSON lines and CSV files, where the text is.
+        label: a column with a class for each piece, to condition on; empty for none. Not for documents, whose windows
+            straddle pieces.
+        on_error: ``"stop"`` at a file that is not UTF-8, or ``"skip"`` it (its message is kept in ``skipped``).
+
+    Raises:
+        RecipeError: an argument has no such value.
+
+    >>> codec = TextCodec(tokenizer="byte", length=8, unit="line").fit([Item("hé\nho")])
+    >>> batch = codec.encode([Item("hé\nho")])
+    >>> batch.x[0].tolist(), batch.mask[0].tolist().count(True), [i.value for i in codec.decode(batch.x)]
+    ([104, 195, 169, 256, 256, 256, 256, 256], 4, ['hé', 'ho'])
+    """
+
+    medium = "text"
+
+    def __init__(
+        self,
+        *,
+        tokenizer: Literal["bpe", "char", "byte"] = "bpe",
+        vocab: int = 1024,
+        length: int = 128,
+        unit: Literal["document", "paragraph", "line", "item"] = "document",
+        column: str = "text",
+        label: str = "",
+        on_error: Literal["stop", "skip"] = "stop",
+    ) -> None:
+        for name, value, known in (
+            ("tokenizer", tokenizer, ("bpe", "char", "byte")),
+            ("unit", unit, ("document", "paragraph", "line", "item")),
+            ("on_error", on_error, ("stop", "skip")),
+        ):
+            if value not in known:
+                raise RecipeError(f"codec.{name} is {value!r}{nearest(value, known)}")
+        if tokenizer == "bpe" and vocab < 257:
+            raise RecipeError(f"codec.vocab is {vocab}; BPE over bytes needs at least 257 (256 bytes and the end)")
+        if length < 2:
+            raise RecipeError(f"codec.length is {length}; a row needs at least 2 tokens")
+        if label and unit == "document":
+            raise RecipeError(f"codec.label is {label!r}, but windows straddle documents; set codec.unit = 'item'")
+        self.tokenizer, self.vocab, self.length, self.unit = tokenizer, vocab, length, unit
+        self.column, self.label, self.on_error = column, label, on_error
+        self.classes: list[str] = []
+        self.skipped: list[str] = []
+
+    # ---- files -> pieces -------------------------------------------------------------------------------------------
+
+    def read(self, source: str | Path) -> list[Item]:
+        """Texts as str, one for each file or record, sorted by file name.
+
+        Raises:
+            DataError: nothing there, no text in it, not UTF-8 (with the byte where), no such column, broken JSON.
+        """
+        source = Path(source)
+        self.skipped = []
+        if not source.exists():
+            raise DataError(f"there is no {source}; give a UTF-8 text file, a folder of them, .jsonl or .csv")
+        if source.is_dir() or is_archive(source):
+            found = sorted(contents(source, lambda name: _suffix(name) in SUFFIXES | TABLES))
+            plain = [f for f in found if _suffix(f[0]) in SUFFIXES]
+            files = [(name, f"{source}/{name}", _unzipped(source, name, data)) for name, data in plain or found]
+        else:
+            files = [(source.name, str(source), read_bytes(source))]
+        items: list[Item] = []
+        for name, where, data in files:
+            try:
+                items += self._pieces(name, where, data)
+            except DataError as error:
+                if self.on_error == "stop":
+                    raise
+                self.skipped.append(str(error))
+        items = [item for item in items if item.value.strip()]
+        if not items:
+            lost = f" ({len(self.skipped)} unreadable)" if self.skipped else ""
+            raise DataError(
+                f"{source} holds no text{lost}; supported: {', '.join(sorted(SUFFIXES | TABLES))}, also .gz"
+            )
+        return items
+
+    def _pieces(self, name: str, where: str, data: bytes) -> list[Item]:
+        try:
+            text = data.decode("utf-8-sig")
+        except UnicodeDecodeError as error:
+            raise DataError(
+                f"{where} is not UTF-8: byte 0x{data[error.start]:02x} at offset {error.start}; "
+                "convert it, for example: iconv -f latin1 -t utf-8"
+            ) from error
+        text = text.replace("\r\n", "\n").replace("\r", "\n")
+        suffix = _suffix(name)
+        if suffix not in TABLES:
+            return [Item(text, name=name)]
+        rows = _json_rows(text, where) if suffix == ".jsonl" else _csv_rows(text, where)
+        out = []
+        for number, row in rows:
+            for column in (self.column, self.label):
+                if column and column not in row:
+                    raise DataError(
+                        f"{where}, line {number}: no column {column!r}{nearest(column, row)}; set codec.column"
+                    )
+            value = row[self.column]
+            if not isinstance(value, str):
+                raise DataError(
+                    f"{where}, line {number}: {self.column!r} is {value!r}, not text; name another codec.column"
+                )
+            cond = str(row[self.label]) if self.label else None
+            out.append(Item(value, cond, f"{name}#{number}"))
+        return out
+
+    # ---- pieces -> examples ----------------------------------------------------------------------------------------
+
+    def fit(self, items: Sequence[Item]) -> Self:
+        """Train the tokeniser on the pieces and learn the names of their classes; the same data gives the same tokens.
+
+        Raises:
+            DataError: no text.
+        """
+        texts = [item.value for item in items]
+        if not any(texts):
+            raise DataError("there is no text to learn from; give at least one character")
+        self._check_unicode(items)
+        learned = ""
+        if self.tokenizer == "bpe":
+            learned = _train_bpe(texts, self.vocab - 1)
+        elif self.tokenizer == "char":
+            learned = "".join(sorted(set().union(*texts)))
+        labels = {str(i.cond) for i in items if i.cond is not None} if self.unit != "document" else set()
+        self.classes = sorted(labels) if len(labels) > 1 else []
+        return self._ready(learned)
+
+    def _ready(self, learned: str) -> Self:
+        self.learned = learned
+        if self.tokenizer == "bpe":
+            from tokenizers import Tokenizer
+
+            self._bpe = Tokenizer.from_str(learned)
+            self.end = self._bpe.get_vocab_size()
+        elif self.tokenizer == "char":
+            self._codes = np.frombuffer(learned.encode("utf-32-le"), np.uint32)
+            self.end = len(self._codes)
+        else:
+            self.end = 256
+        cond = Spec((), vocab=len(self.classes)) if self.classes else None
+        self.spec = Spec((self.length,), vocab=self.end + 1, cond=cond)
+        return self
+
+    def _check_unicode(self, items: Iterable[Item]) -> None:
+        for item in items:
+            try:
+                item.value.encode("utf-8")
+            except UnicodeEncodeError as error:
+                raise DataError(
+                    f"{item.name or 'a text'} holds {item.value[error.start]!r}, half a character (a lone surrogate), at "
+                    f"position {error.start}; remove it"
+                ) from error
+
+    def tokens(self, texts: Sequence[str]) -> list[NDArray[np.int64]]:
+        """The token numbers of each text, without ``end``; concatenated pieces of text are not always concatenated tokens.
+
+        Raises:
+            DataError: a character that the character tokeniser has not seen.
+        """
+        if self.tokenizer == "bpe":
+            coded = self._bpe.encode_batch_fast(list(texts), add_special_tokens=False)
+            return [np.asarray(code.ids, np.int64) for code in coded]
+        if self.tokenizer == "byte":
+            return [np.frombuffer(text.encode("utf-8"), np.uint8).astype(np.int64) for text in texts]
+        out = []
+        for text in texts:
+            codes = np.frombuffer(text.encode("utf-32-le"), np.uint32)
+            place = np.searchsorted(self._codes, codes).clip(max=len(self._codes) - 1)
+            strange = np.flatnonzero(self._codes[place] != codes)
+            if len(strange):
+                c = text[strange[0]]
+                raise DataError(
+                    f"the character {c!r} (U+{ord(c):04X}) was not in the training text; leave it out, train on text that has "
+                    "it, or set codec.tokenizer = 'bpe', which writes any character"
+                )
+            out.append(place.astype(np.int64))
+        return out
+
+    def _strings(self, rows: list[list[int]]) -> list[str]:
+        """The text of each row of tokens, none of them ``end``; bytes that are no UTF-8 become U+FFFD."""
+        if self.tokenizer == "bpe":
+            return list(self._bpe.decode_batch(rows, skip_special_tokens=False))
+        if self.tokenizer == "byte":
+            return [bytes(row).decode("utf-8", "replace") for row in rows]
+        return ["".join(self.learned[k] for k in row) for row in rows]
+
+    def _stream(self, items: Sequence[Item]) -> NDArray[np.int64]:
+        """All documents in a line, ``end`` after each, int64 ``(N,)``."""
+        self._check_unicode(items)
+        end = np.array([self.end])
+        return np.concatenate([part for t in self.tokens([i.value for i in items]) for part in (t, end)] or [end[:0]])
+
+    def _units(self, items: Sequence[Item]) -> tuple[list[str], list[Any]]:
+        """The texts of the rows and what is known of each."""
+        self._check_unicode(items)
+        texts, conds = [], []
+        for item in items:
+            if self.unit == "item":
+                parts = [item.value]
+            else:
+                parts = (
+                    item.value.split("\n")
+                    if self.unit == "line"
+                    else re.split(r"\n[^\S\n]*\n\s*", item.value.strip("\n"))
+                )
+            for part in parts:
+                if part.strip():
+                    texts.append(part)
+                    conds.append(item.cond)
+        return texts, conds
+
+    def _rows(self, items: Sequence[Item]) -> Batch:
+        texts, known = self._units(items)
+        rows, real, conds = [], [], []
+        for tokens, cond in zip(self.tokens(texts), known, strict=True):
+            closed = np.append(tokens, self.end)
+            for first in range(0, len(closed), self.length):
+                part = closed[first : first + self.length]
+                if first and len(part) == 1:  # only the end is left: a row of its own would teach nothing
+                    break
+                row = np.full(self.length, self.end)
+                row[: len(part)] = part
+                rows.append(row)
+                real.append(len(part))
+                conds.append(cond)
+        x = torch.from_numpy(np.stack(rows)) if rows else torch.zeros(0, self.length, dtype=torch.long)
+        mask = torch.arange(self.length) < torch.tensor(real, dtype=torch.long)[:, None]
+        return Batch(x, self._codes_of(conds), mask)
+
+    def _codes_of(self, conds: Sequence[Any]) -> Tensor | None:
+        if not self.classes:
+            return None
+        try:
+            return self.encode_cond(conds)
+        except RecipeError as error:
+            raise DataError(f"a text's label is new: {error}") from error
+
+    def encode(self, items: Sequence[Item]) -> Batch:
+        """``(rows, length)`` int64, every part of the text once, and a mask: False where a row is padded after its end."""
+        if self.unit != "document":
+            return self._rows(items)
+        stream = self._stream(items)
+        rows = -(-len(stream) // self.length)
+        x = np.full(rows * self.length, self.end)
+        x[: len(stream)] = stream
+        mask = np.arange(rows * self.length) < len(stream)
+        return Batch(torch.from_numpy(x.reshape(rows, -1)), None, torch.from_numpy(mask.reshape(rows, -1)))
+
+    def source(self, items: Sequence[Item], *, train: bool) -> Source:
+        """Training on documents: a window at every offset. Otherwise the rows of ``encode``.
+
+        Raises:
+            DataError: the documents together are shorter than one window.
+        """
+        if not train or self.unit != "document":
+            return self.encode(items)
+        stream = self._stream(items)
+        if len(stream) < self.length:
+            raise DataError(
+                f"the training text has {len(stream)} tokens, fewer than one window of {self.length}; give more text, or "
+                f"--set codec.length={max(2, len(stream) // 2)}"
+            )
+        return _Windows(torch.from_numpy(stream), self.length)
+
+    def encode_cond(self, values: Sequence[Any]) -> Tensor:
+        """Class names as int64 ``(B,)``; None is -1, unknown.
+
+        Raises:
+            RecipeError: a class that was never seen, with the nearest that was.
+        """
+        if not self.classes:
+            raise RecipeError("this codec knows no classes: the data it was fitted on had none")
+        number = {name: k for k, name in enumerate(self.classes)}
+        for value in values:
+            if value is not None and str(value) not in number:
+                raise RecipeError(f"unknown class {str(value)!r}{nearest(str(value), self.classes)}")
+        return torch.tensor([-1 if v is None else number[str(v)] for v in values], dtype=torch.long)
+
+    def encode_prompt(self, text: str) -> Tensor:
+        """The beginning of a text to be continued, int64 ``(tokens,)``, without ``end``."""
+        self._check_unicode([Item(text, name="the prompt")])
+        return torch.from_numpy(self.tokens([text])[0])
+
+    def start_edit(self, source: str | Path | Item, mask: Path | None = None) -> tuple[Batch, Tensor]:
+        """A beginning and which tokens to keep: ``(1, length)``, what follows is to be made.
+
+        Args:
+            source: the beginning itself, a piece, or a file that holds it. Of one as long as a row only its last half
+                is kept.
+            mask: has no meaning for text.
+
+        Raises:
+            RecipeError: a mask was given.
+        """
+        if mask is not None:
+            raise RecipeError(
+                f"a text is continued from its beginning, so --mask {mask} means nothing to it; leave it out"
+            )
+        if isinstance(source, Path):
+            source = self.read(source)[0]
+        begun = self.encode_prompt(source.value if isinstance(source, Item) else source)
+        if len(begun) >= self.length:
+            begun = begun[-(self.length // 2) :]
+        x = torch.full((1, self.length), self.end)
+        x[0, : len(begun)] = begun
+        cond = torch.full((1,), -1) if self.classes else None
+        return Batch(x, cond), torch.arange(self.length)[None] < len(begun)
+
+    def decode(self, x: Tensor, cond: Tensor | None = None) -> list[Item]:
+        """The text of each row up to its first ``end``."""
+        rows = [row[: row.index(self.end)] if self.end in row else row for row in x.tolist()]
+        said = [None] * len(rows) if cond is None or not self.classes else cond.tolist()
+        known = [None if k is None or k < 0 else self.classes[k] for k in said]
+        return [Item(text, c) for text, c in zip(self._strings(rows), known, strict=True)]
+
+    def bytes_per_token(self, items: Sequence[Item]) -> float:
+        """UTF-8 bytes of the texts over the tokens that judge them (ends included): turns nats per token into bits per byte."""
+        texts = [i.value for i in items] if self.unit == "document" else self._units(items)[0]
+        batch = self.encode(items)
+        assert batch.mask is not None
+        return sum(len(t.encode("utf-8")) for t in texts) / max(1, int(batch.mask.sum()))
+
+    # ---- pieces -> files -------------------------------------------------------------------------------------------
+
+    def write(self, item: Item, path: Path, mark: dict[str, str] | None = None) -> Path:
+        """One text as ``.txt``; ``mark`` goes beside it into ``<file>.meta.json``, since plain text has no metadata.
+
+        Raises:
+            OutputError: the place cannot be written.
+        """
+        path = path if path.suffix.lower() in SUFFIXES else path.with_name(path.name + ".txt")
+        try:
+            path.parent.mkdir(parents=True, exist_ok=True)
+            path.write_bytes(item.value.encode("utf-8"))
+            if mark is not None:
+                beside = path.with_name(path.name + ".meta.json")
+                beside.write_text(json.dumps(mark, indent=1, ensure_ascii=False) + "\n", encoding="utf-8")
+        except OSError as error:
+            raise OutputError(f"cannot write {path}: {error.strerror or error}; choose another folder") from error
+        return path
+
+    def show(self, items: Sequence[Item], path: Path) -> Path:
+        """A page with the first few texts, set in a fixed-width face, as PNG."""
+        path = path if path.suffix.lower() == ".png" else path.with_name(path.name + ".png")
+        return _page(items, path)
+
+    def state(self) -> dict[str, Any]:
+        """The tokeniser itself and the classes."""
+        return {"tokenizer": self.learned, "classes": self.classes}
+
+    def load_state(self, state: dict[str, Any]) -> Self:
+        """The inverse of ``state``."""
+        self.classes = list(state["classes"])
+        return self._ready(state["tokenizer"])
+
+
+@dataclass(frozen=True)
+class _Windows:
+    """A window at every offset of a long line of tokens."""
+
+    stream: Tensor
+    length: int
+
+    def __len__(self) -> int:
+        return len(self.stream) - self.length + 1
+
+    def take(self, rows: Tensor) -> Batch:
+        return Batch(self.stream[rows[:, None] + torch.arange(self.length)])
+
+
+def _train_bpe(texts: Sequence[str], vocab: int) -> str:
+    """A byte-level BPE as JSON. It has no special tokens, so no text can be mistaken for one."""
+    from tokenizers import Tokenizer, decoders, models, pre_tokenizers, trainers
+
+    bpe = Tokenizer(models.BPE())
+    bpe.pre_tokenizer = pre_tokenizers.ByteLevel(add_prefix_space=False)
+    bpe.decoder = decoders.ByteLevel()
+    alphabet = sorted(pre_tokenizers.ByteLevel.alphabet())
+    bpe.train_from_iterator(
+        texts, trainers.BpeTrainer(vocab_size=vocab, initial_alphabet=alphabet, show_progress=False), len(texts)
+    )
+    return str(bpe.to_str())
+
+
+def _suffix(name: str) -> str:
+    return PurePosixPath(name.lower().removesuffix(".gz")).suffix
+
+
+def _unzipped(source: Path, name: str, data: bytes) -> bytes:
+    """Archive members may be gzipped themselves; files of folders were already opened by name."""
+    import gzip
+
+    if source.is_dir() or not name.lower().endswith(".gz"):
+        return data
+    try:
+        return gzip.decompress(data)
+    except (OSError, EOFError) as error:
+        raise DataError(f"cannot read {source}/{name}: {error}; check that it is whole") from error
+
+
+def _json_rows(text: str, where: str) -> list[tuple[int, dict[str, Any]]]:
+    out = []
+    for number, line in enumerate(text.split("\n"), 1):
+        if not line.strip():
+            continue
+        try:
+            row = json.loads(line)
+        except json.JSONDecodeError as error:
+            raise DataError(
+                f"{where}, line {number} is not JSON ({error.msg}); write one object on each line"
+            ) from error
+        if not isinstance(row, dict):
+            raise DataError(f'{where}, line {number} is {type(row).__name__}, not an object; write {{"text": ...}}')
+        out.append((number, row))
+    return out
+
+
+def _csv_rows(text: str, where: str) -> list[tuple[int, dict[str, Any]]]:
+    rows = csv.DictReader(io.StringIO(text, newline=""))
+    out = []
+    try:
+        for row in rows:
+            if None in row or None in row.values():
+                raise DataError(f"{where}, line {rows.line_num} has not as many cells as the head; mend the row")
+            out.append((rows.line_num, dict(row)))
+    except csv.Error as error:
+        raise DataError(f"{where}, line {rows.line_num}: {error}; save texts this long as JSON lines") from error
+    return out
+
+
+_COLUMNS, _LINES, _MOST = 92, 16, 8  # of the page: characters in a line, lines of a text, texts
+
+
+def _page(items: Sequence[Item], path: Path) -> Path:
+    import warnings
+
+    from matplotlib.backends.backend_agg import FigureCanvasAgg
+    from matplotlib.figure import Figure
+
+    if not items:
+        raise DataError("there is no text to show; give at least one")
+    blocks = [(None if i.cond is None else str(i.cond), _wrapped(i.value)) for i in items[:_MOST]]
+    if all(len(lines) == 1 for _, lines in blocks):  # short lines: many fit
+        blocks = [(None if i.cond is None else str(i.cond), _wrapped(i.value)[:2]) for i in items[:32]]
+    lead, rule = 0.205, 0.30  # inches: from line to line, between texts
+    height = 0.7 + sum(lead * (len(lines) + (cond is not None)) for cond, lines in blocks) + rule * (len(blocks) - 1)
+    width = 9.0
+    figure = Figure(figsize=(width, height), facecolor="#faf9f6")
+    FigureCanvasAgg(figure)
+    y = height - 0.35
+    for k, (cond, lines) in enumerate(blocks):
+        if k:
+            figure.add_artist(_rule(0.45 / width, 1 - 0.45 / width, (y - rule / 2 + 0.02) / height))
+            y -= rule
+        if cond is not None:
+            y -= lead
+            figure.text(
+                0.45 / width,
+                y / height,
+                cond,
+                fontsize=8.5,
+                color="#8a5a2b",
+                weight="bold",
+                parse_math=False,
+                va="baseline",
+            )
+        for line in lines:
+            y -= lead
+            figure.text(
+                0.45 / width, y / height, line, fontsize=10, family="monospace", color="#2b2926", parse_math=False,
+                va="baseline",
+            )  # fmt: skip
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")  # a character that the face lacks is drawn as a box
+            figure.savefig(path, dpi=110)
+    except OSError as error:
+        raise OutputError(f"cannot write {path}: {error.strerror or error}; choose another folder") from error
+    return path
+
+
+def _rule(left: float, right: float, y: float) -> Any:
+    from matplotlib.lines import Line2D
+
+    return Line2D([left, right], [y, y], color="#d9d5cc", linewidth=0.8)
+
+
+def _wrapped(text: str) -> list[str]:
+    """Lines of at most ``_COLUMNS`` characters, the first ``_LINES`` of them; control characters as a middle dot."""
+    clean = "".join(c if c == "\n" or c.isprintable() else "·" for c in text.strip("\n").expandtabs(4))
+    lines = [
+        piece
+        for line in clean.split("\n")
+        for piece in textwrap.wrap(line, _COLUMNS, drop_whitespace=False, replace_whitespace=False) or [""]
+    ]
+    if len(lines) > _LINES:
+        lines = [*lines[: _LINES - 1], "…"]
+    return lines or [""]
