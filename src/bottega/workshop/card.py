@@ -16,6 +16,7 @@ from bottega.workshop.figures import figure, interval, span, title, unit
 
 __all__ = ["check_card", "render_card", "write_card"]
 
+_KINDS = {"image": "pictures", "text": "texts", "table": "table rows", "points": "points"}
 _AUDITS = {
     "memorisation": "whether it copies its training data",
     "privacy": "what it gives away about those the data is about",
@@ -25,14 +26,15 @@ _AUDITS = {
 
 
 def plain(text: object) -> str:
-    """Any text as one line of Markdown that can neither end a table cell nor begin markup.
+    r"""Any text as one line of Markdown that can neither end a table cell nor begin markup.
 
     >>> print(plain("a|b <b>c</b>"))
-    a\\|b &lt;b&gt;c&lt;/b&gt;
+    a\|b &lt;b&gt;c&lt;/b&gt;
     """
     line = " ".join(str(text).split())
-    for character in "\\`*_[]|":
+    for character in "\\`*[]|":
         line = line.replace(character, "\\" + character)
+    line = "\\" + line if line.startswith(("#", "-", "+", "_")) else line
     return line.replace("&", "&amp;").replace("<", "&lt;").replace(">", "&gt;")
 
 
@@ -72,7 +74,7 @@ def render_card(evidence: Evidence) -> str:
         "",
         "## Use",
         "",
-        f"Makes new {plain(e.data.medium or 'pieces')} like its training data; every piece is marked as machine-made.",
+        f"Makes new {_KINDS.get(e.data.medium, 'pieces')} like its training data; each is marked as machine-made.",
         "Its pieces are no record of anything real. Outside the kind of data described below, nothing was measured.",
         "",
         "## Data",

@@ -24,6 +24,7 @@ __all__ = ["Chart", "Sheet", "charts", "measure_rows", "sheets_of", "write_index
 MADE, REAL = "Made by this run", "Real, held out: never seen in training"
 _MIME = {".png": "image/png", ".jpg": "image/jpeg", ".jpeg": "image/jpeg", ".webp": "image/webp", ".svg": "image/svg+xml"}  # fmt: skip
 _CARDS = 6
+LOG = "log.jsonl"
 NEXT = (
     ("bottega train my/folder", "A model of your own pictures, text or table; a fitting recipe is chosen."),
     ("bottega recipes", "What else can be trained by name."),
@@ -117,7 +118,7 @@ def bar(measure: MeasurePart) -> Bar | None:
     if len(real) < 2 or not math.isfinite(measure.value):
         return None
     if min(real) >= 0 and max(real) <= 1 and measure.better == "higher":
-        first, last = 0.0, 1.0
+        first, last = (0.5 if min(real) >= 0.6 else 0.0), 1.0
     else:
         pad = 0.12 * (max(real) - min(real) or abs(max(real)) or 1.0)
         first, last = min(real) - pad, max(real) + pad
@@ -277,15 +278,17 @@ def write_report(run: Path, evidence: Evidence, *, sheets: Mapping[str, Path] | 
     """
     about = evidence.data.about or evidence.data.name
     shown = sheets_of(run, about) if sheets is None else [sheet(caption, path) for caption, path in sheets.items()]
-    recipe = evidence.recipe
+    recipe, cards, curves = evidence.recipe, key_measures(evidence.measures), charts(run / LOG)
     page = templates().get_template("report.html.j2").render(
         e=evidence,
         about=recipe.get("about", ""),
         family=recipe.get("family", {}).get("name", ""),
         sheets=shown,
         learned=_steps_of(run),
-        cards=key_measures(evidence.measures),
-        charts=charts(run / "log.jsonl"),
+        cards=cards,
+        any_ceiling=any(m.ceiling is not None for m in cards),
+        charts=curves,
+        any_held=any(len(chart.lines) > 1 for chart in curves),
         recipe=_flat({k: v for k, v in recipe.items() if k not in {"name", "about"}}),
         audits={
             name.capitalize(): _flat(part)
