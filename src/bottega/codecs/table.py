@@ -20,7 +20,8 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from bottega.core import Batch, Block, DataError, Item, OutputError, RecipeError, Source, Spec, nearest
+from bottega.codecs._csvw import write_csv
+from bottega.core import Batch, Block, DataError, Item, RecipeError, Source, Spec, nearest
 
 __all__ = ["TableCodec", "Column"]
 
@@ -645,36 +646,16 @@ class TableCodec:
         return self.write_all([item], path, mark)
 
     def write_all(self, items: Sequence[Item], path: Path, mark: dict[str, str] | None = None) -> Path:
-        """All rows as one CSV file, with ``<file>-metadata.json`` beside it, which holds kinds and ``mark``.
-
-        The metadata follow the W3C's *Metadata Vocabulary for Tabular Data* (CSVW, 2015); its readers find them by name.
+        """All rows as one CSV file, with ``<file>-metadata.json`` (CSVW) beside it, which holds kinds and ``mark``.
 
         Raises:
             OutputError: the file cannot be written.
         """
-        path = path if path.suffix.lower() == ".csv" else path.with_name(path.name + ".csv")
-        kinds = {"number": "decimal", "category": "string", "integer": "integer", "boolean": "boolean"}
         columns = {c.name: c for c in self.columns}
-        described = [
-            {"name": n, "titles": n, "datatype": kinds.get(columns[n].kind, columns[n].kind)} for n in self.header
-        ]
-        metadata = {
-            "@context": "http://www.w3.org/ns/csvw", "url": path.name, "tableSchema": {"columns": described},
-            "notes": [mark] if mark else [],
-        }  # fmt: skip
-        try:
-            path.parent.mkdir(parents=True, exist_ok=True)
-            with path.open("w", newline="", encoding="utf-8") as file:
-                out = csv.writer(file, lineterminator="\n")
-                out.writerow(self.header)
-                for item in items:
-                    out.writerow([columns[n].text(item.value.get(n)) for n in self.header])
-            path.with_name(path.name + "-metadata.json").write_text(
-                json.dumps(metadata, indent=1, ensure_ascii=False) + "\n", encoding="utf-8"
-            )
-        except OSError as error:
-            raise OutputError(f"cannot write {path}: {error.strerror}; choose another place with --out") from error
-        return path
+        words = {"number": "decimal", "category": "string"}  # the other kinds are called so in CSVW too
+        kinds = {name: words.get(columns[name].kind, columns[name].kind) for name in self.header}
+        rows = ([columns[n].text(item.value.get(n)) for n in self.header] for item in items)
+        return write_csv(path, kinds, rows, mark)
 
     def show(self, items: Sequence[Item], path: Path, *, against: Sequence[Item] = ()) -> Path:
         """A PNG of every column's marginal; ``against`` draws real rows behind the generated ones."""
