@@ -28,7 +28,9 @@ class Case:
         decode: examples to pieces, the codec's.
         seed: of whatever a judge draws.
         facts: what judges may need and the workshop knows: ``classes`` (names), ``target`` (a table's column),
-            ``truth`` (a made world's), ``bytes_per_token``, ``seconds_per_sample``.
+            ``truth`` (a made world's), ``bytes_per_token``, ``seconds_per_sample``, ``knobs`` (how the samples were
+            asked for), ``iwae`` (importance samples), ``cache_dir`` (where trained feature networks are kept),
+            ``features`` (the user's own: a callable, pictures ``(N, C, H, W)`` in [-1, 1] to ``(N, D)``).
         cache: shared between the judges of one case; feature networks are trained once and kept here.
     """
 
@@ -44,6 +46,12 @@ class Case:
     device: torch.device = field(default_factory=lambda: torch.device("cpu"))
     facts: dict[str, Any] = field(default_factory=dict)
     cache: dict[str, Any] = field(default_factory=dict)
+
+    @property
+    def labelled(self) -> bool:
+        """Whether what is known of an example is its class, one whole number (-1 where it is not known)."""
+        cond = self.spec.cond
+        return cond is not None and cond.is_tokens and cond.shape == () and self.train.cond is not None
 
     def rng(self, label: str) -> Rng:
         """A stream of randomness for one purpose, the same whatever other judges drew."""

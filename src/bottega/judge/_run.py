@@ -1,0 +1,64 @@
+"""Run every judge whose needs are met, and say which were not and why."""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Callable, Sequence
+
+from bottega.core import Encodes, Measure, Scores, has, lookup, names
+from bottega.judge._case import Case
+
+__all__ = ["run_all"]
+
+_ENOUGH = 8  # nearest neighbours and covariances of fewer examples say nothing
+
+
+def _unmet(need: str, case: Case) -> str:
+    """Why a need is not met; empty when it is."""
+    sizes = (len(case.train), len(case.held), len(case.samples))
+    met, why = {
+        "samples": (sizes[2] > 0, "there are no samples"),
+        "model": (case.model is not None, "needs the model, and only pieces were given"),
+        "scores": (has(case.model, Scores), "needs a model that says how likely examples are (log_prob)"),
+        "encodes": (has(case.model, Encodes), "needs a model with a code for each example (encode, decode)"),
+        "labels": (case.labelled, "needs examples with class labels"),
+        "features": (
+            min(sizes) >= _ENOUGH,
+            f"needs at least {_ENOUGH} training examples, held-out examples and samples; there are "
+            f"{sizes[0]}, {sizes[1]} and {sizes[2]}",
+        ),
+    }[need]
+    return "" if met else why
+
+
+def run_all(
+    case: Case, only: Sequence[str] | None = None, progress: Callable[[str], None] | None = None
+) -> tuple[list[Measure], dict[str, str]]:
+    """Every registered judge that fits the case, in alphabetical order.
+
+    Args:
+        case: what is judged.
+        only: names of judges; None for all.
+        progress: called with the name of each judge before it starts.
+
+    Returns:
+        What was measured, and for each judge that did not run the reason in one line.
+
+    Raises:
+        RecipeError: ``only`` names an unknown judge.
+    """
+    found: list[Measure] = []
+    skipped: dict[str, str] = {}
+    for name in names("judge") if only is None else only:
+        measure = lookup("judge", name)
+        module = sys.modules[measure.__module__]
+        if module.media and case.medium not in module.media:
+            skipped[name] = f"judges {' and '.join(module.media)}, not {case.medium}"
+            continue
+        if why := next(filter(None, (_unmet(need, case) for need in module.needs)), ""):
+            skipped[name] = why
+            continue
+        if progress is not None:
+            progress(name)
+        found += measure(case)
+    return found, skipped
