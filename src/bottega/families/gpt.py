@@ -178,9 +178,9 @@ class GPT(Family):
             knobs: ``temperature``, ``top_k``, ``top_p``, ``min_p``, ``repetition_penalty``, ``stop``; see
                 ``samplers.tokens.generate``.
         """
-        if max_new is not None and (self.placed or max_new < 0):
+        if max_new is not None and (self.placed or max_new < 1):
             raise RecipeError(
-                f"max_new is {max_new}; it must be at least 0, and only texts have it: {self.spec} has a fixed size"
+                f"max_new is {max_new}; it must be at least 1, and only texts have it; {self.spec} has a fixed size"
             )
         device = self.embed.weight.device
         if batch is None:
