@@ -57,9 +57,8 @@ def contents(source: Path, wanted: Callable[[str], bool]) -> Iterator[tuple[str,
     try:
         yield from (_zipped if source.name.lower().endswith(".zip") else _tarred)(source, ours)
     except (OSError, EOFError, zlib.error, zipfile.BadZipFile, tarfile.TarError, RuntimeError) as error:
-        raise DataError(
-            f"cannot read {source}: {error}; check that the archive is whole and has no password"
-        ) from error
+        why = str(error).partition("\n")[0].rstrip(":") or type(error).__name__
+        raise DataError(f"cannot read {source}: {why}; check that the archive is whole and has no password") from error
 
 
 def _zipped(source: Path, ours: Callable[[str], bool]) -> Iterator[tuple[str, bytes]]:

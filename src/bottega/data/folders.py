@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import tarfile
 import zipfile
+import zlib
 from collections import Counter
 from pathlib import Path, PurePosixPath
 
@@ -99,8 +100,9 @@ def _of_archive(path: Path) -> Medium | None:
         else:
             with tarfile.open(path) as packed:
                 inside = [m.name.removeprefix("./") for m in packed if m.isfile()]
-    except (OSError, EOFError, zipfile.BadZipFile, tarfile.TarError) as error:
-        raise DataError(f"cannot read {path}: {error}; check that the archive is whole") from error
+    except (OSError, EOFError, zlib.error, zipfile.BadZipFile, tarfile.TarError) as error:
+        why = str(error).partition("\n")[0].rstrip(":") or type(error).__name__
+        raise DataError(f"cannot read {path}: {why}; check that the archive is whole") from error
     inside = [n for n in inside if not _hidden(n)]
     counts = Counter(m for n in inside if (m := _of_name(n)) is not None)
     return _decide(path, counts, inside) if counts else None

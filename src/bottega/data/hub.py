@@ -17,7 +17,7 @@ PREFIX = "hub:"
 
 
 def load(name: str) -> Dataset:
-    """A data set by ``hub:owner/name`` or ``hub:owner/name:split``, or a folder that ``save_to_disk`` wrote.
+    """A data set by ``hub:owner/name`` or ``hub:owner/name:split``, or ``hub:folder`` that ``save_to_disk`` wrote.
 
     With a picture column it is pictures; with a text column (``text``, or the only one) and nothing else but class
     labels it is text; otherwise a table. Class labels are the condition of pictures and texts. Only data is fetched:
@@ -45,7 +45,7 @@ def load(name: str) -> Dataset:
         if part not in found:
             raise DataError(f"{name} has no split {part!r}{nearest(part, found)}")
         found = found[part]
-    return _convert(found, name)
+    return _convert(found, where)
 
 
 def _convert(rows: Any, name: str) -> Dataset:
@@ -64,13 +64,14 @@ def _convert(rows: Any, name: str) -> Dataset:
     else:
         medium, items = "table", (Item(_row(row, features, classes)) for row in rows)
     info = rows.info
+    short = Path(name).name if Path(name).is_dir() else name
     about = (info.description or "").strip().splitlines()
     return Dataset(
-        name=name.removeprefix(PREFIX),
+        name=short,
         medium=medium,
         items=list(items),
         licence=info.license or "not stated by its owner",
-        source=info.homepage or name,
+        source=info.homepage or short,
         about=about[0] if about else f"{len(rows):,} rows",
         target=classes[0] if medium == "table" and classes else "",
     )

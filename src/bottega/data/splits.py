@@ -312,11 +312,11 @@ def _averages(side: int) -> NDArray[np.float32]:
     return (share.clip(min=0) * _SIDE / side).astype(np.float32)
 
 
-_PHRASE, _HASHES, _BANDS, _LIKE = 5, 64, 8, 0.75
+_PHRASE, _HASHES, _BANDS, _LIKE = 5, 64, 16, 0.7
 
 
 def _near_texts(texts: Sequence[str], order: Sequence[int]) -> Iterator[tuple[int, int]]:
-    """Pairs that share about three quarters of their five-word phrases, by MinHash in bands (Broder 1997)."""
+    """Pairs that share at least about 0.7 of their five-word phrases (Jaccard), by MinHash in bands (Broder 1997)."""
     odd = np.random.default_rng(20_26).integers(1, 2**63, (_HASHES, 2), dtype=np.uint64)  # constants, not randomness
     buckets: dict[tuple[int, bytes], int] = {}
     signatures: dict[int, Any] = {}
