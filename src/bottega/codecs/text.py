@@ -473,7 +473,7 @@ def _csv_rows(text: str, where: str) -> list[tuple[int, dict[str, Any]]]:
     return out
 
 
-_COLUMNS, _LINES, _MOST = 92, 16, 8  # of the page: characters in a line, lines of a text, texts
+_COLUMNS, _LINES, _PAGE = 92, 16, 72  # of the page: characters in a line, lines of a text, lines in all
 
 
 def _page(items: Sequence[Item], path: Path) -> Path:
@@ -484,9 +484,12 @@ def _page(items: Sequence[Item], path: Path) -> Path:
 
     if not items:
         raise DataError("there is no text to show; give at least one")
-    blocks = [(None if i.cond is None else str(i.cond), _wrapped(i.value)) for i in items[:_MOST]]
-    if all(len(lines) == 1 for _, lines in blocks):  # short lines: many fit
-        blocks = [(None if i.cond is None else str(i.cond), _wrapped(i.value)[:2]) for i in items[:32]]
+    blocks: list[tuple[str | None, list[str]]] = []
+    for item in items:
+        block = (None if item.cond is None else str(item.cond), _wrapped(item.value))
+        if blocks and sum(len(lines) for _, lines in [*blocks, block]) > _PAGE:
+            break
+        blocks.append(block)
     lead, rule = 0.205, 0.30  # inches: from line to line, between texts
     height = 0.7 + sum(lead * (len(lines) + (cond is not None)) for cond, lines in blocks) + rule * (len(blocks) - 1)
     width = 9.0
@@ -495,7 +498,7 @@ def _page(items: Sequence[Item], path: Path) -> Path:
     y = height - 0.35
     for k, (cond, lines) in enumerate(blocks):
         if k:
-            figure.add_artist(_rule(0.45 / width, 1 - 0.45 / width, (y - rule / 2 + 0.02) / height))
+            figure.add_artist(_rule(0.45 / width, 1 - 0.45 / width, (y - (rule + lead - 0.09) / 2) / height))
             y -= rule
         if cond is not None:
             y -= lead

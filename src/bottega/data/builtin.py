@@ -15,7 +15,7 @@ from bottega.data.dataset import Dataset
 
 __all__ = ["load", "names"]
 
-PATCH = 32  # pixels, of the photographs
+PATCH, PHOTO = 32, 640  # pixels: the side of a patch, the longest side of a photograph
 CODE_BYTES = 3_000_000  # of the standard library's source
 
 
@@ -153,7 +153,9 @@ def _read_photo(path: Path) -> np.ndarray[Any, np.dtype[np.uint8]]:
     from PIL import Image
 
     with Image.open(path) as picture:
-        return np.asarray(picture.convert("RGB"))
+        small = picture.convert("RGB")
+        small.thumbnail((PHOTO, PHOTO), Image.Resampling.LANCZOS)
+        return np.asarray(small)
 
 
 def _english() -> Dataset:
