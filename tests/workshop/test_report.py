@@ -66,7 +66,7 @@ def test_shows_every_measure_with_interval_ceiling_n_and_bound(page: Page, evide
 
 
 def test_shows_data_recipe_cost_notes_and_what_was_skipped(page: Page):
-    for told in ("CC-BY-4.0", "412,345", "1 min 33 s", "family.size", "the held-out loss has not improved", "0.00078 kWh",
+    for told in ("CC-BY-4.0", "412,345", "1 min 33 s", "family.size", "the held-out loss has not improved", "0.00078",
                  "15 W for each of 2 busy cores; not measured", "table_fidelity", "judges table, not image", "nearest_ratio"):  # fmt: skip
         assert told in page.text
 

@@ -49,6 +49,10 @@ class Out:
         if not self.quiet:
             print(text, file=sys.stderr)
 
+    def pairs(self, rows: Sequence[tuple[str, str]]) -> None:
+        """Names and values for people, one below the other."""
+        self.table((), rows)
+
     def table(self, columns: Sequence[str], rows: Sequence[Sequence[str]], *, numeric: Sequence[int] = ()) -> None:
         """A table for people; columns whose numbers are in ``numeric`` stand to the right."""
         from rich import box
@@ -56,8 +60,8 @@ class Out:
         from rich.table import Table
         from rich.text import Text
 
-        table = Table(box=box.SIMPLE_HEAD, pad_edge=False, show_edge=False)
-        for i, name in enumerate(columns):
+        table = Table(box=box.SIMPLE_HEAD, pad_edge=False, show_edge=False, show_header=bool(columns))
+        for i, name in enumerate(columns or [""] * len(rows[0])):
             table.add_column(Text(name), justify="right" if i in numeric else "left", overflow="fold")
         for row in rows:
             table.add_row(*(Text(cell) for cell in row))

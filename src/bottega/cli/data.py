@@ -42,7 +42,8 @@ def data(
     from bottega.data.dataset import fingerprint
 
     chosen = _load(name)
-    told = _told(chosen) | {"source": chosen.source, "fingerprint": fingerprint(chosen.items), "truth": chosen.truth}
+    known = {key: value for key, value in chosen.truth.items() if not callable(value)}
+    told = _told(chosen) | {"source": chosen.source, "fingerprint": fingerprint(chosen.items), "truth": known}
     if not as_json:
         say.table(
             ("", ""),

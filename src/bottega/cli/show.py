@@ -79,7 +79,7 @@ def _tell(say: Out, run: Run, can: list[str], knobs: dict[str, Any]) -> None:
         ("can", ", ".join(can)),
         ("knobs", "  ".join(f"{k}={v}" for k, v in knobs.items()) or "none"),
     ]
-    say.table(("", ""), [(name, value) for name, value in rows if value])
+    say.pairs([(name, value) for name, value in rows if value])
     if e.measures:
         say.say()
         say.table(("measure", "value", "95 % interval", "held-out data", "n"), measure_rows(e), numeric=(1, 3, 4))
@@ -95,7 +95,8 @@ def _piece(say: Out, path: Path) -> None:
     found = read(path)
     if not say.as_json:
         if found:
-            say.table((str(path), ""), list(found.items()))
+            say.say(str(path))
+            say.pairs(list(found.items()))
         else:
             say.say(f"{path} carries no mark: nothing in it says who or what made it")
     say.result({"file": path, "marked": bool(found), "mark": found})

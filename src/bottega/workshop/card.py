@@ -8,11 +8,12 @@ from __future__ import annotations
 import difflib
 import hashlib
 import json
+from collections.abc import Sequence
 from pathlib import Path
 
 from bottega.core import BottegaError
 from bottega.workshop.evidence import Evidence, write_atomically
-from bottega.workshop.figures import figure, interval, span, title, unit
+from bottega.workshop.figures import figure, interval, rows_of, title, unit
 
 __all__ = ["check_card", "render_card", "write_card"]
 
@@ -59,18 +60,7 @@ def render_card(evidence: Evidence) -> str:
         "",
         "## The model",
         "",
-        *_table(
-            ("", ""),
-            [
-                ("family", family or "–"),
-                ("parameters", f"{e.cost.parameters:,}"),
-                ("steps", f"{e.run.step:,}"),
-                ("seed", str(e.run.seed)),
-                ("weights (SHA-256)", e.run.weights or "–"),
-                ("made by", f"bottega {e.run.bottega}" + (f", commit {e.run.commit[:12]}" if e.run.commit else "")),
-                ("created", e.run.created or "–"),
-            ],
-        ),
+        *_table(("", ""), [("family", family or "–"), *rows_of(e.run)]),
         "",
         "## Use",
         "",
@@ -79,20 +69,7 @@ def render_card(evidence: Evidence) -> str:
         "",
         "## Data",
         "",
-        *_table(
-            ("", ""),
-            [
-                ("name", e.data.name or "–"),
-                ("about", e.data.about or "–"),
-                ("source", e.data.source or "–"),
-                ("licence", e.data.licence or "–"),
-                ("consent", e.data.consent or "not stated"),
-                ("rows", f"{e.data.rows:,}"),
-                ("trained on", f"{e.data.train_rows:,}"),
-                ("held out", f"{e.data.held_rows:,}"),
-                ("fingerprint (SHA-256)", e.data.fingerprint or "–"),
-            ],
-        ),
+        *_table(("", ""), rows_of(e.data, without=("files",))),
         "",
         "## Measures",
         "",
@@ -124,17 +101,7 @@ def render_card(evidence: Evidence) -> str:
         "",
         "## Cost",
         "",
-        *_table(
-            ("", ""),
-            [
-                ("training time", span(e.cost.seconds)),
-                ("rows seen", f"{e.cost.rows_seen:,}"),
-                ("precision", e.cost.precision),
-                ("machine", f"{e.machine.processor or e.machine.system}, {e.machine.cores} cores"),
-                ("device", e.machine.device or "–"),
-                ("energy", f"{figure(e.cost.kwh)} kWh, an estimate ({e.cost.kwh_assumes or 'no assumption stated'})"),
-            ],
-        ),
+        *_table(("", ""), [*rows_of(e.cost), *rows_of(e.machine)]),
         "",
         "## Software",
         "",
@@ -147,7 +114,7 @@ def _text(value: object) -> str:
     return figure(value) if isinstance(value, float) else json.dumps(value) if isinstance(value, dict) else str(value)
 
 
-def _table(head: tuple[str, ...], rows: list[tuple[str, ...]]) -> list[str]:
+def _table(head: tuple[str, ...], rows: Sequence[tuple[str, ...]]) -> list[str]:
     lines = [head, tuple("---" for _ in head), *(tuple(map(plain, row)) for row in rows)]
     return [f"| {' | '.join(cells)} |" for cells in lines]
 

@@ -26,6 +26,7 @@ from bottega.workshop.training import divide
 __all__ = ["Comparison", "Row", "compare"]
 
 _SHOWN = 16  # samples of each run that stand side by side
+DISTANCES = "distances are root mean squares over the numbers of an example, which lie in [-1, 1]"
 _PROBES = 256  # held-out examples and samples for the rows that are measured here
 
 
@@ -83,7 +84,7 @@ class Comparison:
             measured.append([f"{row.name}{f' ({row.better})' if row.better else ''}", *cells])
         out = [("Measured", ["", *self.names], measured)]
         if self.book:
-            out.append(("VAE and GAN", ["", *self.names], [[name, *cells] for name, cells in self.book]))
+            out.append((f"VAE and GAN ({DISTANCES})", ["", *self.names], [[name, *cells] for name, cells in self.book]))
         return out
 
     def table(self) -> str:
@@ -115,7 +116,12 @@ class Comparison:
     def html(self, path: str | Path) -> Path:
         """Write the comparison as a self-contained page; raises OutputError."""
         path = Path(path)
-        write_atomically(path, templates().get_template("compare.html.j2").render(c=self, data=self.evidences[0].data))
+        write_atomically(
+            path,
+            templates()
+            .get_template("compare.html.j2")
+            .render(c=self, data=self.evidences[0].data, distances=DISTANCES),
+        )
         return path
 
 
@@ -152,9 +158,8 @@ def compare(
     if not rows:
         raise BottegaError(f"{' and '.join(names)} have no measure in common; judge them with the same judges")
     paths = [run.path for run in loaded]
-    return Comparison(
-        names, paths, evidences, rows, _book(loaded, evidences, seed), _sheets(loaded, names, seed), notes
-    )
+    book = _book(loaded, evidences, seed)
+    return Comparison(names, paths, evidences, rows, book, _sheets(loaded, names, seed), notes)
 
 
 def _same_data(names: Sequence[str], evidences: Sequence[Evidence], force: bool) -> list[str]:
@@ -232,7 +237,7 @@ def _book(runs: Sequence[Run], evidences: Sequence[Evidence], seed: int) -> list
     return [
         ("training objective", [_objective(r, e) for r, e in zip(runs, evidences, strict=True)]),
         ("latent space", [_latent(r, p) for r, p in zip(runs, probes, strict=True)]),
-        ("generative process", [_process(r, e) for r, e in zip(runs, evidences, strict=True)]),
+        ("generative process", [_process(r, e, p[0], seed) for r, e, p in zip(runs, evidences, probes, strict=True)]),
         ("performance", [_performance(e) for e in evidences]),
         ("training stability", [_stability(r, e) for r, e in zip(runs, evidences, strict=True)]),
     ]
@@ -275,22 +280,27 @@ def _latent(run: Run, probes: tuple[Batch, torch.Tensor]) -> str:
     )
 
 
-def _process(run: Run, evidence: Evidence) -> str:
+@torch.no_grad()
+def _process(run: Run, evidence: Evidence, held: Batch, seed: int) -> str:
     run.model.eval()
+    codes = None
+    if run.spec.cond is not None:
+        codes = run.codec.encode_cond([run.header["conditions"][0]] * 64).to(run.device)
     times = []
     for i in range(4):
-        rng = Rng(i, device=run.device)
-        codes = None
-        if run.spec.cond is not None:
-            codes = run.codec.encode_cond([run.header["conditions"][0]] * 64).to(run.device)
         began = time.perf_counter()
-        run.model.sample(64, rng, codes).cpu()
+        run.model.sample(64, Rng(i, device=run.device), codes).cpu()
         times.append(1000 * (time.perf_counter() - began) / 64)
-    told = f"{figure(statistics.median(times[1:]))} ms for each of 64 samples"
-    likely = next((m for m in evidence.measures if m.name.startswith(("nll", "bits_per_dim", "iwae"))), None)
-    if likely is None:
+    told = f"{figure(statistics.median(times[1:]))} ms for each of 64 samples"  # the first warms up
+    if not has(run.model, Scores):
         return f"{told}; gives no likelihood"
-    return f"{told}; {title(likely.name)} {figure_with_unit(likely)}"
+    judged = next((m for m in evidence.measures if m.name.startswith(("nll", "bits_per_dim"))), None)
+    if judged is not None:
+        return f"{told}; {title(judged.name)} {figure_with_unit(judged)}"
+    nll = -run.model.log_prob(held, Rng(seed, device=run.device)).mean().item()  # type: ignore[operator]
+    bound: str = run.model.bound  # type: ignore[assignment]
+    how = {"exact": "", "lower": "at most ", "upper": "at least "}.get(bound, "about ")
+    return f"{told}; NLL {how}{figure(nll)} nats"
 
 
 _QUALITY = ("frechet_distance", "recognised", "precision", "density")

@@ -6,9 +6,11 @@ import math
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
+    from pydantic import BaseModel
+
     from bottega.workshop.evidence import MeasurePart
 
-__all__ = ["figure", "figure_with_unit", "interval", "span", "title", "unit"]
+__all__ = ["figure", "figure_with_unit", "interval", "rows_of", "span", "title", "unit"]
 
 _UNITS = {
     "_nats": "nats", "_bits": "bits", "_ms": "ms", "_seconds": "s", "_hz": "Hz", "_bytes": "bytes", "_percent": "%",
@@ -83,3 +85,27 @@ def span(seconds: float) -> str:
     if minutes < 48 * 60:
         return f"{minutes // 60} h {minutes % 60} min"
     return f"{minutes // 1440} d {minutes % 1440 // 60} h"
+
+
+def rows_of(part: BaseModel, *, without: tuple[str, ...] = ()) -> list[tuple[str, str]]:
+    """A part of the evidence as ``(label, text)``, field by field, so that nothing in it can be left out by mistake.
+
+    >>> from bottega.workshop.evidence import CostPart
+    >>> rows_of(CostPart(seconds=75.0, parameters=1234))[:3]
+    [('seconds', '1 min 15 s'), ('steps', '0'), ('rows seen', '0')]
+    """
+    out = []
+    for name in type(part).model_fields:
+        value = getattr(part, name)
+        if name in without:
+            continue
+        if name.endswith("seconds"):
+            text = span(value)
+        elif isinstance(value, float):
+            text = figure(value)
+        elif isinstance(value, int):
+            text = f"{value:,}"
+        else:
+            text = str(value) or "–"
+        out.append((name.replace("_", " "), text))
+    return out

@@ -14,7 +14,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from bottega.workshop.evidence import Evidence, MeasurePart, write_atomically
-from bottega.workshop.figures import figure, figure_with_unit, interval, span, title, unit
+from bottega.workshop.figures import figure, figure_with_unit, interval, rows_of, span, title, unit
 
 if TYPE_CHECKING:
     from jinja2 import Environment
@@ -289,6 +289,12 @@ def write_report(run: Path, evidence: Evidence, *, sheets: Mapping[str, Path] | 
         any_ceiling=any(m.ceiling is not None for m in cards),
         charts=curves,
         any_held=any(len(chart.lines) > 1 for chart in curves),
+        made_of={
+            "Data": rows_of(evidence.data, without=("files",)),
+            "Cost": rows_of(evidence.cost),
+            "Machine": rows_of(evidence.machine),
+            "Run": [*rows_of(evidence.run), *evidence.software.items()],
+        },
         recipe=_flat({k: v for k, v in recipe.items() if k not in {"name", "about"}}),
         audits={
             name.capitalize(): _flat(part)
