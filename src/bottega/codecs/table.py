@@ -9,6 +9,7 @@ import json
 import math
 import re
 import warnings
+import zlib
 from collections import Counter
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import asdict, dataclass, field
@@ -252,10 +253,10 @@ class TableCodec:
             else:
                 separator = self.separator or ("\t" if ".tsv" in name else ",")
                 return (*_read_csv(path, separator), False)
+        except (EOFError, gzip.BadGzipFile, zlib.error) as error:
+            raise DataError(f"{path} is truncated or no gzip file ({error}); fetch it again") from error
         except OSError as error:
             raise DataError(f"cannot read {path}: {error.strerror or error}; check the path and the file") from error
-        except (EOFError, gzip.BadGzipFile) as error:
-            raise DataError(f"{path} is truncated or no gzip file ({error}); fetch it again") from error
         except UnicodeDecodeError as error:
             raise DataError(
                 f"{path} is not UTF-8 (byte {error.start}); save it as UTF-8: iconv -f latin1 -t utf8"

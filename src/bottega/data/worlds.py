@@ -155,7 +155,7 @@ def _moons(*, noise: float = 0.1, n: int = 10_000, seed: int = 0, labels: bool =
     t = rng.uniform(n).double() * math.pi
     x = torch.where((which == 0)[:, None], _arc(t, 0), _arc(t, 1)) + noise * rng.normal(n, 2)
 
-    nodes, weights = np.polynomial.legendre.leggauss(max(64, math.ceil(8 * math.pi / noise)))
+    nodes, weights = np.polynomial.legendre.leggauss(max(64, math.ceil(4 * math.pi / noise)))
     at = torch.from_numpy((nodes + 1) * math.pi / 2)
     arcs = torch.cat([_arc(at, 0), _arc(at, 1)])
     log_weight = torch.from_numpy(np.log(np.tile(weights, 2) / 4)) - math.log(math.tau * noise**2)
@@ -163,12 +163,8 @@ def _moons(*, noise: float = 0.1, n: int = 10_000, seed: int = 0, labels: bool =
     def log_density(x: Tensor) -> Tensor:
         """``(N, 2) -> (N,)`` nats."""
         parts = torch.as_tensor(x).double().split(4096)
-        return torch.cat(
-            [
-                torch.logsumexp(log_weight - (p[:, None] - arcs).square().sum(2) / (2 * noise**2), 1)
-                for p in parts
-            ]
-        )  # fmt: skip
+        near = (torch.cdist(part, arcs).square() / (2 * noise**2) for part in parts)
+        return torch.cat([torch.logsumexp(log_weight - away, 1) for away in near])
 
     def is_member(x: Tensor) -> Tensor:
         """Which points lie within 4 noise of an arc, ``(N,)`` bool."""
@@ -434,10 +430,13 @@ def _match(image: np.ndarray) -> tuple[dict[str, str], float]:
     mean = away[strength > 0.7 * strength.max()].mean(0)
     palette = np.array(list(COLOURS.values()), float) - back
     colour = int(((palette - mean) ** 2).sum(1).argmin())
-    cover = np.clip(away @ palette[colour] / (palette[colour] ** 2).sum(), 0, 1)
-    area = cover.sum()
+    cover = away @ palette[colour] / (palette[colour] ** 2).sum()
+    padded = np.pad(strength > 0.5 * strength.max(), 2)
+    near = np.lib.stride_tricks.sliding_window_view(padded, (5, 5)).any((2, 3))  # within two pixels of the shape
+    drawn_there = np.where(near, cover, 0)  # elsewhere there is only noise, whose sum would move the moments
+    area = max(drawn_there.sum(), 1.0)
     at = np.arange(SIDE) + 0.5
-    x, y = (cover.sum(0) @ at) / area, (cover.sum(1) @ at) / area
+    x, y = (drawn_there.sum(0) @ at) / area, (drawn_there.sum(1) @ at) / area
     radius = math.sqrt(area / math.pi)
     count = len(SHAPES)
     drawn = draw_shapes(range(count), np.full(count, x), np.full(count, y), np.full(count, radius))
