@@ -20,7 +20,7 @@ from xml.sax.saxutils import escape
 import numpy as np
 import torch
 from numpy.typing import NDArray
-from PIL import Image, ImageColor, ImageDraw, ImageFont, ImageOps, PngImagePlugin
+from PIL import Image, ImageColor, ImageDraw, ImageFont, ImageOps, PngImagePlugin, UnidentifiedImageError
 from torch import Tensor
 
 from bottega.codecs._files import ARCHIVES, contents, is_archive, read_bytes
@@ -216,7 +216,7 @@ class ImageCodec:
                     picture.draft(picture.mode, (2 * self.size, 2 * self.size))
                 return self._prepared(_pixels(ImageOps.exif_transpose(picture)))
         except _UNREADABLE as error:
-            why = "not a known picture format" if isinstance(error, Image.UnidentifiedImageError) else str(error)
+            why = "not a known picture format" if isinstance(error, UnidentifiedImageError) else str(error)
             raise DataError(
                 f"{where} is not a readable picture ({why}); replace or remove it, or set codec.on_error = 'skip'"
             ) from error
