@@ -9,7 +9,7 @@ from typing import Any
 
 import torch
 
-from bottega.core import Codec, DataError, Family, RecipeError, Spec, lookup, nearest
+from bottega.core import Codec, DataError, Family, RecipeError, Rng, Spec, lookup, nearest
 from bottega.data import builtin, worlds
 from bottega.data.dataset import Dataset
 from bottega.workshop.recipe import Recipe, check_arguments
@@ -42,6 +42,7 @@ def _latent(make: Any, arguments: dict[str, Any]) -> Codec:
     run = load(arguments.pop("run"))
     check_arguments(make, arguments, "codec", skip=2)
     codec: Codec = make(run.codec, run.model, **arguments)
+    codec.header = run.header  # type: ignore[attr-defined]  # goes into the new run's file with the weights
     return codec
 
 
@@ -72,6 +73,7 @@ def find_data(recipe: Recipe, data: str | Path | None, codec: Codec) -> Dataset:
     if not name:
         raise DataError(f"recipe {recipe.name!r} names no data; give your own with --data FOLDER_OR_FILE")
     arguments = {k: v for k, v in recipe.data.items() if k not in DATA_KEYS} if data is None else {}
+    found: Dataset
     if name in worlds.names():
         check_arguments(worlds.world(name), arguments, "data")
         found = worlds.load(name, **arguments)
@@ -89,20 +91,22 @@ def find_data(recipe: Recipe, data: str | Path | None, codec: Codec) -> Dataset:
     else:
         known = [*builtin.names(), *worlds.names()]
         raise DataError(f"no data at {name!r}: neither a file or folder nor a built-in name{nearest(name, known)}")
-    inner = getattr(codec, "inner", codec)
-    if found.medium != inner.medium:
+    if found.medium != codec.medium:
         raise DataError(
-            f"{name} holds {found.medium} data, but the recipe {recipe.name!r} reads {inner.medium}; choose a recipe for {found.medium}"
+            f"{name} holds {found.medium} data, but the recipe {recipe.name!r} reads {codec.medium}; choose a recipe for {found.medium}"
         )
     limit = recipe.data.get("limit", 0)
-    return replace(found, items=found.items[:limit]) if limit else found
+    if not 0 < limit < len(found.items):
+        return found
+    some = Rng(recipe.train.seed).permutation(len(found.items))[:limit].sort().values  # folders come sorted by class
+    return replace(found, items=[found.items[i] for i in some.tolist()])
 
 
 def _own(path: Path, recipe: Recipe, codec: Codec) -> Dataset:
     items = codec.read(path)
     return Dataset(
         name=path.stem.removesuffix(".csv"),
-        medium=getattr(codec, "inner", codec).medium,  # type: ignore[arg-type]
+        medium=codec.medium,  # type: ignore[arg-type]
         items=items,
         licence=str(recipe.data.get("licence", "not stated by its owner")),
         source=path.name,

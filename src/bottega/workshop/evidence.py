@@ -27,7 +27,7 @@ class RunPart(_Part):
     created: str = ""
     bottega: str = ""
     commit: str = ""
-    weights: str = Field("", description="SHA-256 of the weights that sampling uses")
+    weights: str = Field(default="", description="SHA-256 of the weights that sampling uses")
     step: int = 0
     seed: int = 0
 
@@ -54,10 +54,11 @@ class DataPart(_Part):
     train_rows: int = 0
     held_rows: int = 0
     bytes: int = 0
-    files: int = 0
-    fingerprint: str = Field("", description="SHA-256 over the pieces")
-    duplicates_kept_together: int = 0
-    consent: str = Field("", description="what the owner said of the consent of those the data is about")
+    files: list[dict[str, Any]] = Field(default_factory=list, description="path, bytes and SHA-256 of the first 100")
+    file_count: int = 0
+    fingerprint: str = Field(default="", description="SHA-256 over the pieces")
+    copies_kept_together: int = Field(default=0, description="copies and near copies, never on both sides of the split")
+    consent: str = Field(default="", description="what the owner said of the consent of those the data is about")
 
 
 class CostPart(_Part):
@@ -97,7 +98,7 @@ class Evidence(_Part):
     run: RunPart
     machine: MachinePart = Field(default_factory=MachinePart)
     software: dict[str, str] = Field(default_factory=dict)
-    data: DataPart = DataPart()
+    data: DataPart = Field(default_factory=DataPart)
     recipe: dict[str, Any] = Field(default_factory=dict)
     cost: CostPart = Field(default_factory=CostPart)
     losses: dict[str, list[float]] = Field(default_factory=dict, description="first and last value of each term")

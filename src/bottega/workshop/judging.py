@@ -49,7 +49,7 @@ def judge_run(
     tell(Progress("judge", note=f"making {n} samples"))
     samples, cond = make_samples(run, train, n, seed, tell)
     case = Case(
-        medium=getattr(run.codec, "inner", run.codec).medium,
+        medium=run.codec.medium,
         spec=run.spec,
         train=train.to(run.device),
         held=held.to(run.device),
@@ -107,14 +107,14 @@ def make_samples(
 
 
 def _facts(run: Run, truth: dict[str, Any], held: Sequence[Item]) -> dict[str, Any]:
-    codec = getattr(run.codec, "inner", run.codec)
+    codec: Any = getattr(run.codec, "inner", run.codec)
     facts: dict[str, Any] = {"truth": truth, "iwae": run.recipe.judge.iwae, "cache_dir": run.path / "cache"}
     facts["fingerprint"] = run.header["fingerprint"]
     target = run.recipe.judge.target or getattr(codec, "target", "")
     if target:
         facts["target"] = target
     if getattr(codec, "classes", None):
-        facts["classes"] = list(codec.classes)  # type: ignore[attr-defined]
+        facts["classes"] = list(codec.classes)
     if hasattr(codec, "bytes_per_token"):
         facts["bytes_per_token"] = codec.bytes_per_token(held)
     return facts

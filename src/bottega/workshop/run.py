@@ -270,11 +270,12 @@ class Run:
         Raises:
             BottegaError: the family cannot edit.
         """
-        if not has(self.model, Edits):
+        model: Any = self.model
+        if not has(model, Edits) or not hasattr(self.codec, "start_edit"):
             raise BottegaError(f"a {self.recipe.family['name']} cannot edit; pixelcnn, gpt and diffusion runs can")
         seeds = list(range(seed, seed + n)) if seeds is None else [int(s) for s in seeds]
-        check_knobs(self.model.edit, knobs, skip=3)  # type: ignore[operator]
-        batch, keep = self.codec.start_edit(source, mask)  # type: ignore[attr-defined]
+        check_knobs(model.edit, knobs, skip=3)
+        batch, keep = self.codec.start_edit(source, mask)
         known = None if self.spec.cond is None else self._conditions(cond, seeds)
         codes = None if known is None or cond is None and batch.cond is not None else self.codec.encode_cond(known)
         if codes is None and batch.cond is not None:
@@ -285,7 +286,7 @@ class Run:
         )
         keep = keep.expand(len(seeds), *keep.shape[1:]).to(self.device)
         self.model.eval()
-        x = self.model.edit(many, keep, Rng.for_rows(seeds, self.device), **knobs).cpu()  # type: ignore[operator]
+        x = model.edit(many, keep, Rng.for_rows(seeds, self.device), **knobs).cpu()
         return Pieces(self, self.codec.decode(x, None if codes is None else codes.cpu()), seeds, x)
 
     def score(self, sources: Sequence[Path | str], *, seed: int = 0) -> list[dict[str, Any]]:

@@ -20,6 +20,7 @@ import bottega
 from bottega.core import Batch, BottegaError, Codec, DataError, Item, OutputError, RecipeError, Rng, Terms, Turn
 from bottega.data.augment import make as make_augment
 from bottega.data.dataset import Dataset, fingerprint
+from bottega.data.lineage import of_files
 from bottega.data.splits import Split, split
 from bottega.data.stream import Stream
 from bottega.train import checkpoint, cluster
@@ -101,6 +102,8 @@ class Training:
         self.held = _held_rows(self.codec, self.parts.held, 256)
         self.start = 0
         self.fingerprint = fingerprint(self.dataset.items)
+        own = Path(str(self.data if self.data is not None else plan.data.get("name", "")))
+        self.files = of_files(own) if own.exists() else {"bytes": 0, "count": 0, "files": []}
         self.parameters = sum(p.numel() for p in self.model.parameters())
         self.conditions = _conditions(self.parts.train) if self.codec.spec.cond is not None else []
 
@@ -194,7 +197,7 @@ class Training:
         """The held-out loss, with the same noise every time; the monitor of overfitting and early stopping."""
         if self.held is None:
             return
-        total, losses = 0.0, {}
+        losses: dict[str, float] = {}
         self.model.eval()
         for turn in self.model.turns():
             for piece in self.held.to(self.device).split(max(1, len(self.held) // self.plan.train.batch)):
@@ -259,7 +262,8 @@ class Training:
             "data_argument": str(self.data or ""),
             "data": {k: getattr(self.dataset, k) for k in ("name", "medium", "source", "licence", "about")}
             | {"rows": len(self.dataset.items), "train_rows": len(self.parts.train), "held_rows": len(self.parts.held)}
-            | {"duplicates_kept_together": self.parts.kept_together, "consent": str(self.plan.data.get("consent", ""))},
+            | {"copies_kept_together": self.parts.copies, "consent": str(self.plan.data.get("consent", ""))}
+            | {"bytes": self.files["bytes"], "file_count": self.files["count"], "files": self.files["files"]},
             "conditions": self.conditions,
             "parameters": self.parameters,
             "device": str(self.device),
@@ -329,11 +333,13 @@ def divide(plan: Recipe, dataset: Dataset) -> Split:
     Raises:
         DataError: too few pieces to keep any back.
     """
+    together = bool(plan.data.get("group", not dataset.truth))  # draws of a made world repeat by chance, not by leak
     return split(
         dataset.items,
         held=float(plan.data.get("held", 0.1)),
         test=float(plan.data.get("test", 0.0)),
         seed=plan.train.seed,
+        group=together,
     )
 
 
@@ -374,4 +380,4 @@ def _events(out: Path) -> Any:
         from torch.utils.tensorboard import SummaryWriter
     except ImportError as error:
         raise BottegaError("train.tensorboard needs TensorBoard: pip install 'bottega[track]'") from error
-    return SummaryWriter(str(out / "events"))  # type: ignore[no-untyped-call]
+    return SummaryWriter(str(out / "events"))
