@@ -3,8 +3,7 @@
 from __future__ import annotations
 
 import inspect
-from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field, replace
 from functools import cached_property
 from itertools import product
@@ -18,7 +17,7 @@ from bottega.core import lookup as _lookup
 from bottega.core import names as _names
 from bottega.train import loop
 
-__all__ = ["Registered", "Subject", "double", "everything", "examples", "specs", "subjects"]
+__all__ = ["Registered", "Subject", "everything", "examples", "specs", "subjects"]
 
 _LABEL = Spec((), vocab=3)
 
@@ -85,17 +84,6 @@ def everything(spec: Spec) -> Tensor:
         [range(b.start, b.start + b.width) for b in spec.blocks] if spec.blocks else [range(spec.vocab)] * spec.dims
     )
     return torch.tensor(list(product(*ranges))).view(-1, *spec.shape)
-
-
-@contextmanager
-def double(dtype: torch.dtype = torch.float64) -> Iterator[None]:
-    """New tensors have this dtype inside; what stood before stands again afterwards."""
-    before = torch.get_default_dtype()
-    torch.set_default_dtype(dtype)
-    try:
-        yield
-    finally:
-        torch.set_default_dtype(before)
 
 
 @dataclass(frozen=True)

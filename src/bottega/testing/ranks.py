@@ -17,7 +17,7 @@ from typing import Any
 import torch
 import torch.distributed as dist
 
-from bottega.testing.cases import Subject, double
+from bottega.testing.cases import Subject
 
 __all__ = ["Pair", "pair", "why_not_sent"]
 
@@ -34,8 +34,7 @@ def _work(rank: int, store: str, pipe: Connection) -> None:
         sys.path[:] = pipe.recv()  # first, so that what makes the subject can be found
         try:
             subject: Subject = pipe.recv()
-            with double():
-                turns = subject.gradients(_ROWS[rank])
+            turns = subject.gradients(_ROWS[rank])
             pipe.send([[None if grad is None else grad.numpy() for grad in grads] for grads in turns])
         except Exception:
             pipe.send(traceback.format_exc())
