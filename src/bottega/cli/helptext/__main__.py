@@ -1,4 +1,4 @@
-"""``python -m bottega.cli.helptext [--check] [PAGE]`` writes or checks the page; without PAGE it prints it."""
+"""``python -m bottega.cli.helptext [--check | --write] [PAGE]``; without PAGE it prints the text."""
 
 from __future__ import annotations
 
@@ -10,15 +10,18 @@ from bottega.cli.helptext import check, write
 
 
 def main(args: list[str]) -> int:
-    """Returns the exit status: 2 when ``--check`` finds the page out of date."""
-    pages = [Path(arg) for arg in args if arg != "--check"]
-    if not pages:
-        print(help_text())
-        return 0
-    if "--check" not in args:
-        write(pages[0])
-        return 0
-    wrong = check(pages[0])
+    """Returns the exit status: 2 when ``--check`` finds the page out of date, or the arguments make no sense."""
+    match args:
+        case []:
+            print(help_text())
+            wrong = ""
+        case ["--write", place]:
+            write(Path(place))
+            wrong = ""
+        case ["--check", place]:
+            wrong = check(Path(place))
+        case _:
+            wrong = f"cannot read {' '.join(args)!r}; give --check PAGE or --write PAGE"
     if wrong:
         print(f"bottega: {wrong}", file=sys.stderr)
     return 2 if wrong else 0
