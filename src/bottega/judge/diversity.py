@@ -2,15 +2,17 @@
 
 from __future__ import annotations
 
+import math
+
 import torch
 from torch import Tensor
 
-from bottega.core import Measure, mean_interval
+from bottega.core import Measure, Rng, mean_interval
 from bottega.judge._case import Case
 from bottega.judge._features import features_of, words
 from bottega.judge._statistics import Z, draw, wilson
 
-__all__ = ["distinct", "duplicate_share", "measure", "repetition"]
+__all__ = ["measure", "distinct", "duplicate_share", "repetition"]
 
 needs: tuple[str, ...] = ("samples", "features")
 media: tuple[str, ...] = ()
@@ -18,9 +20,15 @@ media: tuple[str, ...] = ()
 _MOST, _RESAMPLES = 1000, 40
 
 
-def _spread(x: Tensor) -> Tensor:
-    """Mean distance of each row ``(N, D)`` to the others, ``(N,)``."""
-    return torch.cdist(x, x).sum(1) / (len(x) - 1)
+def _spread(x: Tensor, rng: Rng) -> tuple[float, float]:
+    """Mean distance between different rows ``(N, D)``, and its standard error by the bootstrap."""
+    gaps, n = torch.cdist(x, x), len(x)
+    again = []
+    for _ in range(_RESAMPLES):
+        count = torch.bincount(rng.integers(n, n).cpu(), minlength=n).double()
+        pairs = count.sum().square() - count.square().sum()  # a row drawn twice is no pair
+        again.append(count @ gaps @ count / pairs)
+    return (gaps.sum() / (n * (n - 1))).item(), torch.stack(again).std().item()
 
 
 def duplicate_share(x: Tensor) -> float:
@@ -70,22 +78,12 @@ def measure(case: Case) -> list[Measure]:
     rng = case.rng("diversity")
     train, held, made = (features_of(case, which) for which in ("train", "held", "samples"))
     n = min(len(held), len(made), len(train), _MOST)
-    rows = {
-        "train": rng.permutation(len(train)),
-        "held": rng.permutation(len(held)),
-        "made": rng.permutation(len(made)),
-    }
-    real = _spread(draw(train, n, rows["train"])).mean()
-    each = draw(made, n, rows["made"])
-    value = (_spread(each).mean() / real).item()
-    # a row resampled twice is at distance 0 from itself: rescale to pairs of different rows
-    gaps = torch.cdist(each, each)
-    again = []
-    for _ in range(_RESAMPLES):
-        count = torch.bincount(rng.integers(n, n).cpu(), minlength=n).double()
-        pairs = count.sum().square() - count.square().sum()
-        again.append((count @ gaps @ count / pairs / real).item())
-    half = Z * torch.tensor(again).double().std().item()
+    rows = {name: rng.permutation(len(x)) for name, x in (("train", train), ("held", held), ("made", made))}
+    real, real_error = _spread(draw(train, n, rows["train"]), rng)
+    mean, error = _spread(draw(made, n, rows["made"]), rng)
+    best, _ = _spread(draw(held, n, rows["held"]), rng)
+    value = mean / real
+    half = Z * math.hypot(error, value * real_error) / real
     out = [
         Measure(
             "diversity",
@@ -95,7 +93,7 @@ def measure(case: Case) -> list[Measure]:
             n=n,
             seed=case.seed,
             better="",
-            ceiling=(_spread(draw(held, n, rows["held"])).mean() / real).item(),
+            ceiling=best / real,
             note="mean distance between samples over that between training examples; 1 is right, noise is above it",
         )
     ]

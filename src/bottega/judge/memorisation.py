@@ -12,7 +12,7 @@ from bottega.judge._case import Case
 from bottega.judge._features import Which, features_of, words
 from bottega.judge._statistics import auc, nearest, wilson
 
-__all__ = ["copied_runs", "measure"]
+__all__ = ["measure", "copied_runs"]
 
 needs: tuple[str, ...] = ("samples", "features")
 media: tuple[str, ...] = ()
