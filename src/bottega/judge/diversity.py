@@ -77,9 +77,9 @@ def measure(case: Case) -> list[Measure]:
     """
     rng = case.rng("diversity")
     train, held, made = (features_of(case, which) for which in ("train", "held", "samples"))
-    n = min(len(held), len(made), len(train), _MOST)
+    n = min(len(held), len(made), _MOST)
     rows = {name: rng.permutation(len(x)) for name, x in (("train", train), ("held", held), ("made", made))}
-    real, real_error = _spread(draw(train, n, rows["train"]), rng)
+    real, real_error = _spread(draw(train, _MOST, rows["train"]), rng)  # unbiased at any number
     mean, error = _spread(draw(made, n, rows["made"]), rng)
     best, _ = _spread(draw(held, n, rows["held"]), rng)
     value = mean / real
