@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from typing import Any, ClassVar
 
 import torch
 from torch import Tensor, nn
@@ -37,6 +38,8 @@ class Autoencoder(Family):
         SpecError: examples are names in no order (letters, classes).
         RecipeError: ``noise`` is negative.
     """
+
+    variants: ClassVar[dict[str, dict[str, Any]]] = {"denoising": {"noise": 0.3}}
 
     def __init__(
         self, spec: Spec, *, size: int = 32, latent: int = 0, depth: int = 1, noise: float = 0.0, drop: float = 0.1

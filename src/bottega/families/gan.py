@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from typing import Literal
+from typing import Any, ClassVar, Literal
 
 import torch
 import torch.nn.functional as F
@@ -70,6 +70,14 @@ class GAN(Family):
         SpecError: examples are names in no order (letters, classes).
         RecipeError: the objective is unknown, or a number is out of range.
     """
+
+    variants: ClassVar[dict[str, dict[str, Any]]] = {
+        "saturating": {"objective": "saturating", "r1": 1.0, "r1_every": 2},
+        "clip": {"objective": "wasserstein", "clip": 0.1, "n_critic": 2},
+        "penalty": {"objective": "wasserstein", "penalty": 10.0},
+        "spectral": {"objective": "hinge", "spectral": True},
+        "codes": {"codes": 4},
+    }
 
     def __init__(
         self,

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from typing import Literal
+from typing import Any, ClassVar, Literal
 
 import torch
 import torch.nn.functional as F
@@ -45,6 +45,11 @@ class VAE(Family):
     """
 
     bound: Bound = "lower"
+    variants: ClassVar[dict[str, dict[str, Any]]] = {
+        "given_sigma": {"sigma": 0.2},
+        "beta_free_bits": {"beta": 4.0, "free_bits": 0.05},
+        "logistic": {"likelihood": "logistic"},
+    }
 
     def __init__(
         self,
@@ -192,13 +197,16 @@ class _Gaussian(_Likelihood):
         for part in self.choices:
             scalar[part] = 0
         self.register_buffer("scalar", scalar, persistent=False)
-        start = torch.full(spec.shape if spec.blocks else (1,), math.log(sigma or 0.5))
-        self.raw = start if sigma else nn.Parameter(start)
-        if sigma:
-            del self.raw
+        start = torch.full(spec.shape if spec.blocks else (1,), math.log(sigma or 0.1))
+        self.learned = not sigma
+        if self.learned:
+            self.raw = nn.Parameter(start)
+        else:
             self.register_buffer("raw", start, persistent=False)
 
     def _log_sigma(self) -> Tensor:
+        if not self.learned:
+            return self.raw
         return F.softplus(self.raw + 6) - 6  # never below exp(-6), where a density would run away
 
     def log_prob(self, out: Tensor, x: Tensor) -> Tensor:

@@ -125,7 +125,7 @@ class Critic(nn.Module):
         super().__init__()
         features = 4 * width
         self.body = encoder(spec, width, features, depth=depth, norm=False, leaky=True)
-        self.score = nn.Linear(features, 1)
+        self.score = nn.Linear(features, 1, bias=False)  # no difference of two scores would reach it
         self.score.readout = True  # type: ignore[assignment]
         self.known = Condition(spec.cond, features)
         self.scale = features**-0.5

@@ -27,7 +27,8 @@ def levels(height: int, width: int) -> list[tuple[int, int]]:
 
 
 def _norm(channels: int, on: bool) -> nn.Module:
-    return nn.GroupNorm(math.gcd(8, channels), channels) if on else nn.Identity()
+    """Groups of eight channels or more: a group of one channel would lose that channel's mean."""
+    return nn.GroupNorm(math.gcd(channels, max(1, channels // 8)), channels) if on else nn.Identity()
 
 
 class ResBlock(nn.Module):
