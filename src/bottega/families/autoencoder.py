@@ -108,7 +108,7 @@ class CodeGaussian(nn.Module):
         self.given = nn.Linear(context, len(self.free)) if context else None
         if self.given is not None:
             with torch.no_grad():
-                self.given.weight.mul_(0.1)
+                self.given.weight.mul_(0.02)
                 self.given.bias.zero_()
         rows, columns = torch.tril_indices(width, width)
         self.register_buffer("place", rows * width + columns, persistent=False)
@@ -117,6 +117,7 @@ class CodeGaussian(nn.Module):
         free = self.free.expand(len(h), -1)
         if self.given is not None:
             free = free + self.given(h).float()
+        free = 10 * free  # Adam's steps have one size, and the scale of the codes moves faster than that
         b, lower = free[:, : self.width], free[:, self.width :]
         square = lower.new_zeros(len(h), self.width**2).index_copy(1, self.place, lower)
         square = square.view(-1, self.width, self.width)
