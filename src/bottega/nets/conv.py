@@ -19,11 +19,10 @@ def levels(height: int, width: int) -> list[tuple[int, int]]:
     >>> levels(8, 8), levels(28, 28), levels(32, 48)
     ([(8, 8), (4, 4)], [(14, 14), (7, 7)], [(16, 24), (8, 12), (4, 6)])
     """
-    half = lambda size: (-(-size[0] // 2), -(-size[1] // 2))  # noqa: E731
-    sizes = [half((height, width)) if min(height, width) >= 16 else (height, width)]
+    sizes = [(height, width)]
     while min(sizes[-1]) >= 8:
-        sizes.append(half(sizes[-1]))
-    return sizes
+        sizes.append((-(-sizes[-1][0] // 2), -(-sizes[-1][1] // 2)))
+    return sizes if min(height, width) < 16 else sizes[1:]
 
 
 def _norm(channels: int, on: bool) -> nn.Module:
