@@ -124,6 +124,11 @@ def _pictures(run: Run, held: Sequence[Item], tell: Callable[[Progress], None]) 
     """The sheet of samples and, to look at beside it, as many real pieces that the model never saw."""
     tell(Progress("judge", note="drawing the sheets"))
     n = 200 if hasattr(run.codec, "write_all") else 36
-    run.sample(n).show(run.path / "samples" / "sheet")
-    order = Rng(0).permutation(len(held))[:n].tolist()
-    run.codec.show([held[i] for i in order], run.path / "samples" / "real")
+    made = run.sample(n)
+    made.show(run.path / "samples" / "sheet")
+    real = [held[i] for i in Rng(0).permutation(len(held))[:n].tolist()]
+    run.codec.show(real, run.path / "samples" / "real")
+    for name, items in (("sheet", made.items), ("real", real)):  # words are shown as words, not as a picture of them
+        words = [item.value[:800].strip() for item in items if isinstance(item.value, str)]
+        if words:
+            ev.write_atomically(run.path / "samples" / f"{name}.txt", "\n\n* * *\n\n".join(words) + "\n")

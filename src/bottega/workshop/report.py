@@ -73,8 +73,9 @@ def sheets_of(run: Path, about: str = "") -> list[Sheet]:
     """What stands in a run's ``samples/``: ``sheet.*`` is its own work, ``real.*`` the real thing beside it."""
     found = []
     for stem, caption in (("sheet", MADE), ("real", REAL)):
-        for path in sorted((run / "samples").glob(f"{stem}.*")):
-            if path.suffix.lower() in {*_MIME, ".txt", ".csv"}:
+        for suffix in (".txt", ".csv", *_MIME):  # words can be read aloud and enlarged; a picture of words cannot
+            path = run / "samples" / f"{stem}{suffix}"
+            if path.exists():
                 found.append(sheet(caption, path, f"{caption}: {about}" if about else caption))
                 break
     return found
@@ -133,10 +134,23 @@ def bar(measure: MeasurePart) -> Bar | None:
     return Bar(place(low), place(high), place(measure.value), ceiling, (figure(first), figure(last)))
 
 
+_FIRST = ("recognised", "good_share", "utility_", "bits_per_byte", "bits_per_dim", "iwae_nats", "nll_nats", "marginal_distance",
+          "frechet_distance", "recall", "memorised_share", "modes_covered", "diversity", "precision", "perplexity")  # fmt: skip
+
+
 def key_measures(measures: Sequence[MeasurePart], most: int = _CARDS) -> list[MeasurePart]:
-    """Those a reader should see first: with a real ceiling to be held against, then those with a direction, in order."""
-    rank = sorted(range(len(measures)), key=lambda i: (not measures[i].better, measures[i].ceiling is None, i))
-    return [measures[i] for i in rank[:most]]
+    """Those a reader should see first: one of each judge, in the order of what is asked first, then their others."""
+
+    def rank(i: int) -> tuple[int, bool, bool, int]:
+        m = measures[i]
+        asked = next((place for place, start in enumerate(_FIRST) if m.name.startswith(start)), len(_FIRST))
+        return asked, not m.better, m.ceiling is None, i
+
+    order = sorted(range(len(measures)), key=rank)
+    judges: set[str] = set()
+    first = [i for i in order if not (measures[i].judge in judges or judges.add(measures[i].judge))]  # type: ignore[func-returns-value]
+    chosen = [*first, *(i for i in order if i not in first)][:most]
+    return [measures[i] for i in chosen]
 
 
 # Curves --------------------------------------------------------------------------------------------------------------
