@@ -546,10 +546,10 @@ def _dependence(*, n: int = 5000, seed: int = 0) -> Dataset:
         for i in range(n)
     ]  # fmt: skip
     truth = {
-        "mutual_information": _information(), "missing": {"width": GAP}, "log_density": _row_log_density, "target": "umbrella",
+        "mutual_information": _information(), "missing": {"width": GAP}, "log_density": _row_log_density,
     }  # fmt: skip
     about = "a Bayesian network of categories and numbers whose mutual information is known"
-    return Dataset("dependence", "table", items, LICENCE, SOURCE, about, truth)
+    return Dataset("dependence", "table", items, LICENCE, SOURCE, about, truth, target="umbrella")
 
 
 def _draw(rng: Rng, p: np.ndarray) -> np.ndarray:

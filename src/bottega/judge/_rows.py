@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import datetime as dt
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
@@ -13,7 +13,7 @@ import torch
 from bottega.core import Batch, DataError
 from bottega.judge._case import Case
 
-__all__ = ["Features", "Rows", "some_rows"]
+__all__ = ["Features", "Rows", "made_rows", "some_rows", "target_of", "truth"]
 
 Rows = list[Mapping[str, Any]]
 
@@ -27,7 +27,7 @@ def some_rows(case: Case, batch: Batch, label: str, most: int) -> Rows:
     return [item.value for item in items]
 
 
-def made(case: Case, most: int) -> Rows:
+def made_rows(case: Case, most: int) -> Rows:
     """The first ``most`` generated rows (a sample is in random order already)."""
     batch = Batch(case.samples, case.sample_cond).take(torch.arange(min(most, len(case.samples))))
     assert case.decode is not None
@@ -87,14 +87,6 @@ class Features:
         """Which columns of the matrix are categories (of at most 255 levels, what the boosted trees take as such)."""
         kept = [self.levels[name] for name in self.names if name != leave_out]
         return [levels is not None and len(levels) <= 255 for levels in kept]
-
-    def codes(self, rows: Rows, edges: Sequence[np.ndarray | None]) -> list[np.ndarray]:
-        """Every column as whole numbers: categories, or the interval between ``edges``; a gap is -1."""
-        out = []
-        for column, cut in zip(self.matrix(rows).T, edges, strict=True):
-            code = column if cut is None else np.searchsorted(cut, column, side="right")
-            out.append(np.where(np.isnan(column), -1, code).astype(np.int64))
-        return out
 
 
 def target_of(case: Case, features: Features, held: Rows) -> tuple[str, str]:

@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import numpy as np
 from scipy.stats import ks_2samp
 
 from bottega.core import Measure
 from bottega.judge._case import Case
-from bottega.judge._rows import Features, Rows, made, some_rows
+from bottega.judge._rows import Features, made_rows, some_rows
 
 __all__ = ["detection_auc", "marginal_distances", "measure", "pair_distance"]
 
@@ -24,28 +26,26 @@ def measure(case: Case) -> list[Measure]:
     The ceiling is the same measure of training rows, as many as there are made ones, against the held-out rows.
     """
     held = some_rows(case, case.held, "table_fidelity held", MOST)
-    fake = made(case, MOST)
+    fake = made_rows(case, MOST)
     real = some_rows(case, case.train, "table_fidelity train", len(fake))
     features = Features.of(held, fake, real)
+    fake, real, held = (features.matrix(rows) for rows in (fake, real, held))
     rng = np.random.default_rng(case.seed)
     draws = [(rng.integers(len(fake), size=len(fake)), rng.integers(len(held), size=len(held))) for _ in range(DRAWS)]
-    common = {"n": len(fake), "seed": case.seed, "better": "lower"}
+    common: dict[str, Any] = {"n": len(fake), "seed": case.seed, "better": "lower"}
     out = []
 
     each = marginal_distances(features, fake, held)
-    mean = float(np.mean(list(each.values())))
-    resampled = [
-        np.mean(list(marginal_distances(features, [fake[i] for i in a], [held[i] for i in b]).values()))
-        for a, b in draws[: DRAWS // 2]
-    ]
+    value = float(np.mean(list(each.values())))
+    resampled = [np.mean(list(marginal_distances(features, fake[a], held[b]).values())) for a, b in draws]
     ceiling = float(np.mean(list(marginal_distances(features, real, held).values())))
-    worst = ", ".join(f"{name} {value:.3f}" for name, value in sorted(each.items(), key=lambda kv: -kv[1])[:40])
+    worst = ", ".join(f"{name} {distance:.3f}" for name, distance in sorted(each.items(), key=lambda kv: -kv[1])[:40])
     note = f"mean over columns of Kolmogorov-Smirnov (numbers) or total variation (names), in [0, 1]: {worst}"
-    out.append(Measure("marginal_distance", mean, *_interval(mean, resampled), ceiling=ceiling, note=note, **common))
+    out.append(Measure("marginal_distance", value, *_interval(value, resampled), ceiling=ceiling, note=note, **common))
 
     if len(features.names) > 1:
         value = pair_distance(features, fake, held)
-        resampled = [pair_distance(features, [fake[i] for i in a], [held[i] for i in b]) for a, b in draws]
+        resampled = [pair_distance(features, fake[a], held[b]) for a, b in draws]
         ceiling = pair_distance(features, real, held)
         note = "mean over pairs of columns of the difference in Cramér's V (numbers in deciles), in [0, 1]"
         out.append(Measure("pair_distance", value, *_interval(value, resampled), ceiling=ceiling, note=note, **common))
@@ -63,13 +63,13 @@ def _interval(value: float, resampled: list[float]) -> tuple[float, float]:
     return max(0.0, value - half), min(1.0, value + half)
 
 
-def marginal_distances(features: Features, made: Rows, real: Rows) -> dict[str, float]:
+def marginal_distances(features: Features, made: np.ndarray, real: np.ndarray) -> dict[str, float]:
     """For each column the Kolmogorov-Smirnov statistic (numbers) or the total variation distance (names), in [0, 1].
 
-    Gaps count as a name of their own; for a number their difference in share is a lower limit of the distance.
+    ``made`` and ``real`` are ``Features.matrix`` of either side. Gaps count as a name of their own; for a number their difference in share is a lower limit of the distance.
     """
     out = {}
-    for name, a, b in zip(features.names, features.matrix(made).T, features.matrix(real).T, strict=True):
+    for name, a, b in zip(features.names, made.T, real.T, strict=True):
         levels = features.levels[name]
         gap = abs(float(np.isnan(a).mean() - np.isnan(b).mean()))
         a_known, b_known = a[~np.isnan(a)], b[~np.isnan(b)]
@@ -85,21 +85,27 @@ def marginal_distances(features: Features, made: Rows, real: Rows) -> dict[str, 
     return out
 
 
-def pair_distance(features: Features, made: Rows, real: Rows) -> float:
+def pair_distance(features: Features, made: np.ndarray, real: np.ndarray) -> float:
     """Mean over all pairs of columns of ``|V(made) - V(real)|``, V being Cramér's V (Cramér 1946, chapter 21), in [0, 1].
 
     Numbers are cut at the deciles of the real rows, so dependences of any form count; a gap is a level of its own.
     """
     edges: list[np.ndarray | None] = []
-    for name, column in zip(features.names, features.matrix(real).T, strict=True):
+    for name, column in zip(features.names, real.T, strict=True):
         known = column[~np.isnan(column)]
         whole = features.levels[name] is None and len(known) > 0
         edges.append(np.unique(np.quantile(known, np.linspace(0.1, 0.9, 9))) if whole else None)
-    codes = [features.codes(rows, edges) for rows in (made, real)]
+    codes = [_codes(matrix, edges) for matrix in (made, real)]
     sizes = [1 + max(int(a.max()), int(b.max())) + 1 for a, b in zip(*codes, strict=True)]
     first, second = (_cramers_v(columns, sizes) for columns in codes)
     upper = np.triu_indices(len(sizes), 1)
     return float(np.abs(first - second)[upper].mean())
+
+
+def _codes(matrix: np.ndarray, edges: list[np.ndarray | None]) -> list[np.ndarray]:
+    """Every column as whole numbers: its own, or the interval between ``edges``; a gap is -1."""
+    cut = [c if e is None else np.searchsorted(e, c, side="right") for c, e in zip(matrix.T, edges, strict=True)]
+    return [np.where(np.isnan(c), -1, k).astype(np.int64) for c, k in zip(matrix.T, cut, strict=True)]
 
 
 def _cramers_v(codes: list[np.ndarray], sizes: list[int]) -> np.ndarray:
@@ -119,7 +125,7 @@ def _cramers_v(codes: list[np.ndarray], sizes: list[int]) -> np.ndarray:
     return np.sqrt(np.divide(phi, least, out=np.zeros_like(phi), where=least > 0))
 
 
-def detection_auc(features: Features, made: Rows, real: Rows, seed: int) -> tuple[float, float, float]:
+def detection_auc(features: Features, made: np.ndarray, real: np.ndarray, seed: int) -> tuple[float, float, float]:
     """Area under the ROC curve of boosted trees that tell made from real rows, each scored by trees that never saw it.
 
     As many rows of either side; 5 folds (2 when there are fewer than 50). Returns the area and a 95 % bootstrap interval.
@@ -129,7 +135,7 @@ def detection_auc(features: Features, made: Rows, real: Rows, seed: int) -> tupl
     from sklearn.model_selection import StratifiedKFold, cross_val_predict
 
     n = min(len(made), len(real))
-    x = np.concatenate([features.matrix(made[:n]), features.matrix(real[:n])])
+    x = np.concatenate([made[:n], real[:n]])
     y = np.repeat([1, 0], n)
     model = HistGradientBoostingClassifier(
         max_iter=60,

@@ -10,7 +10,7 @@ import numpy as np
 
 from bottega.core import Measure
 from bottega.judge._case import Case
-from bottega.judge._rows import Features, Rows, made, some_rows, target_of, truth
+from bottega.judge._rows import Features, Rows, made_rows, some_rows, target_of, truth
 
 __all__ = ["measure", "predict"]
 
@@ -31,7 +31,7 @@ def measure(case: Case) -> list[Measure]:
     if not case.facts.get("target"):
         return []
     held = some_rows(case, case.held, "table_utility held", MOST)
-    fake = made(case, MOST)
+    fake = made_rows(case, MOST)
     real = some_rows(case, case.train, "table_utility train", len(fake))
     features = Features.of(held, fake, real)
     target, why = target_of(case, features, held)
@@ -40,8 +40,7 @@ def measure(case: Case) -> list[Measure]:
     fake, real, held = ([row for row in rows if row[target] is not None] for rows in (fake, real, held))
     answers = truth(held, target)
     kind, score = _score(truth(real, target), answers)
-    values = [score(answers, predict(features, rows, held, target, case.seed, kind == "r2")) for rows in (fake, real)]
-    guesses = predict(features, fake, held, target, case.seed, kind == "r2")
+    guesses, ideal = (predict(features, rows, held, target, case.seed, kind == "r2") for rows in (fake, real))
     rng = np.random.default_rng(case.seed)
     draws = [rng.integers(len(held), size=len(held)) for _ in range(200)]
     low, high = np.quantile([score(answers[rows], guesses[rows]) for rows in draws], [0.025, 0.975])
@@ -50,8 +49,8 @@ def measure(case: Case) -> list[Measure]:
     )
     note = f"boosted trees learn {target!r} from {len(fake)} made rows, tested on {len(held)} held-out real rows{short}"
     return [
-        Measure(f"utility_{kind}", values[0], float(low), float(high), n=len(held), seed=case.seed, better="higher",
-                ceiling=values[1], note=note)
+        Measure(f"utility_{kind}", score(answers, guesses), float(low), float(high), n=len(held), seed=case.seed, better="higher",
+                ceiling=score(answers, ideal), note=note)
     ]  # fmt: skip
 
 
