@@ -337,3 +337,26 @@ def test_damaged_weights_are_refused_in_one_line(how: str, told: str, runs, call
     assert (seen.status, seen.out) == (2, "")
     assert seen.err.count("\n") == 1
     assert told in seen.err
+
+
+# The demo ------------------------------------------------------------------------------------------------------------
+
+
+def test_demo_trains_judges_samples_and_shows_on_one_page(recipe, call, tmp_path: Path, monkeypatch):
+    """The verb, on two recipes of seconds; ``make demo`` itself runs it on its three."""
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setattr("bottega.workshop.demo.DEMO", tuple(recipe(tmp_path, f).name for f in ("vae", "gan")))
+    told = call("demo", "--json")
+    assert told.status == 0, told.err
+    page = Path(told.json["page"])
+    links = re.findall(r'href="([^#"]+report\.html)"', page.read_text())
+    assert len(links) == 2
+    assert all((page.parent / link).is_file() for link in links)
+    for run in told.json["runs"]:
+        assert {m["name"] for m in run["measures"]} >= {"precision"}
+        assert all(read(Path(piece))["weights"] == run["weights"] for piece in run["pieces"])
+    again = call("demo")
+    assert again.status == 0
+    assert "precision" in again.out
+    assert str(told.json["page"]) in again.err
+    assert "bottega train my/folder" in again.err

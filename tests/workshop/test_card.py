@@ -34,7 +34,7 @@ def rows_of(card: str) -> dict[str, list[str]]:
 
 def test_every_measure_is_there_with_its_interval_ceiling_and_n(evidence: Evidence):
     rows = rows_of(render_card(evidence))
-    names = {"Recognised": "recognised", "Frechet distance": "frechet_distance", "Recall": "recall",
+    names = {"Recognised": "recognised", "Fréchet distance": "frechet_distance", "Recall": "recall",
              "NLL": "nll_nats", "Sample": "sample_ms"}  # fmt: skip
     assert set(names) <= set(rows)
     for shown, name in names.items():

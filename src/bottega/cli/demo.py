@@ -41,8 +41,11 @@ def demo(
 
     say = Out(as_json, quiet)
     say.note("Three models on real data: a few minutes on two cores. Ctrl-C stops; the same command goes on.\n")
-    with say.progress() as watch:
-        shown = play(out, seed=seed, device=device, progress=None if watch is None else named(watch))
+    try:
+        with say.progress() as watch:
+            shown = play(out, seed=seed, device=device, progress=None if watch is None else named(watch))
+    except KeyboardInterrupt as stop:
+        raise KeyboardInterrupt(f"{str(stop) or 'stopped'}; run the same command again to go on") from None
     told = []
     for run, pieces in zip(shown.runs, shown.pieces, strict=True):
         e = run.evidence
@@ -55,6 +58,9 @@ def demo(
             parts += [f"95 %: {interval(m.low, m.high)}"] if m.low is not None else []
             parts += [f"real held-out data: {m.ceiling:.4g}"] if m.ceiling is not None else []
             say.say(", ".join(parts))
+        if pieces[0].suffix == ".txt":
+            words = " ".join(pieces[0].read_text(encoding="utf-8").split())
+            say.say(f"  it writes: {words[:200]}…")
         told.append({"run": run.path, "weights": run.weights_hash, "seconds": e.cost.seconds, "pieces": pieces, "measures": e.measures})  # fmt: skip
     first = shown.runs[0].path
     say.note(

@@ -8,10 +8,10 @@ label, not a proof: anyone may strip or forge it. A signed manifest has its plac
 from __future__ import annotations
 
 import json
+from importlib.metadata import version
 from pathlib import Path
 from typing import Any
 
-import bottega
 from bottega.core.errors import DataError
 
 __all__ = ["MADE_BY_A_MODEL", "mark", "read"]
@@ -35,7 +35,7 @@ def mark(weights: str, seed: int, *, recipe: str = "", manifest: str = "") -> di
     out = {
         "machine_made": "true",
         "digital_source_type": MADE_BY_A_MODEL,
-        "software": f"bottega {bottega.__version__}",
+        "software": f"bottega {version('bottega')}",
         "weights": weights,
         "seed": str(seed),
     }

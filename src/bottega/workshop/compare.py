@@ -309,7 +309,7 @@ _DIVERSITY = ("recall", "coverage", "classes", "diversity")
 
 def _picked(evidence: Evidence, wanted: Sequence[str]) -> str:
     found = [m for name in wanted for m in evidence.measures if m.name.startswith(name)]
-    return ", ".join(f"{title(m.name).lower()} {figure_with_unit(m)}" for m in found)
+    return ", ".join(f"{m.name.replace('_', ' ')} {figure_with_unit(m)}" for m in found)
 
 
 def _performance(evidence: Evidence) -> str:

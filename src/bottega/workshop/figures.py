@@ -16,7 +16,7 @@ _UNITS = {
     "_nats": "nats", "_bits": "bits", "_ms": "ms", "_seconds": "s", "_hz": "Hz", "_bytes": "bytes", "_percent": "%",
 }  # fmt: skip
 _ACRONYMS = {"nll": "NLL", "fid": "FID", "iwae": "IWAE", "elbo": "ELBO", "kl": "KL", "f1": "F1", "auc": "AUC",
-             "auroc": "AUROC", "tstr": "TSTR", "trtr": "TRTR", "gan": "GAN", "vae": "VAE", "ks": "KS"}  # fmt: skip
+             "auroc": "AUROC", "tstr": "TSTR", "trtr": "TRTR", "gan": "GAN", "vae": "VAE", "ks": "KS", "js": "JS", "frechet": "Fréchet"}  # fmt: skip
 
 
 def figure(value: float | None) -> str:

@@ -241,8 +241,8 @@ def _robust_top(values: list[float]) -> float:
 def _ticks(low: float, high: float, about: int) -> list[float]:
     """Round numbers inside [low, high].
 
-    >>> _ticks(0.0, 10.0, 5)
-    [0.0, 2.0, 4.0, 6.0, 8.0, 10.0]
+    >>> _ticks(0.0, 1.0, 5)
+    [0.0, 0.2, 0.4, 0.6, 0.8, 1.0]
     """
     raw = (high - low) / about
     power = 10 ** math.floor(math.log10(raw))
