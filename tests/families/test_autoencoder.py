@@ -9,9 +9,9 @@ from torch.distributions import MultivariateNormal
 from bottega.core import Batch, Block, RecipeError, Rng, Spec, SpecError
 from bottega.data.stream import Encoded, Stream
 from bottega.families.autoencoder import Autoencoder, CodeGaussian
-from bottega.train.ema import Ema
-from bottega.train.loop import fit
-from bottega.train.optim import make_optims
+from bottega.training.ema import Ema
+from bottega.training.loop import fit
+from bottega.training.optim import make_optims
 
 
 def trained(model, batch, steps, lr=3e-3):

@@ -7,8 +7,8 @@ import torch
 
 from bottega.core import Batch, Edits, Encodes, RecipeError, Rng, Scores, Spec, SpecError, has
 from bottega.families.diffusion import Diffusion
-from bottega.train.loop import fit
-from bottega.train.optim import make_optims
+from bottega.training.loop import fit
+from bottega.training.optim import make_optims
 
 POINTS = Spec((2,))
 LABEL = Spec((), vocab=3)

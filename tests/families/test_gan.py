@@ -11,9 +11,9 @@ from torch import nn
 from bottega.core import Batch, Block, RecipeError, Rng, Spec, SpecError
 from bottega.data.stream import Encoded, Stream
 from bottega.families.gan import GAN
-from bottega.train.ema import Ema
-from bottega.train.loop import fit, play
-from bottega.train.optim import make_optims
+from bottega.training.ema import Ema
+from bottega.training.loop import fit, play
+from bottega.training.optim import make_optims
 
 ROW = Spec((6,), blocks=(Block("a", "scalar", 0, 1), Block("b", "mixture", 1, 3), Block("c", "choice", 4, 2)))
 RING = torch.tensor([[math.cos(a), math.sin(a)] for a in torch.arange(8) * math.pi / 4])

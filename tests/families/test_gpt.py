@@ -10,8 +10,8 @@ import torch
 
 from bottega.core import Batch, Block, Edits, RecipeError, Rng, Scores, Spec, SpecError, Streams, has
 from bottega.families.gpt import GPT
-from bottega.train.loop import fit
-from bottega.train.optim import make_optims
+from bottega.training.loop import fit
+from bottega.training.optim import make_optims
 
 TEXT = Spec((12,), vocab=11)
 TABLE = Spec((3,), vocab=9, blocks=(Block("a", "choice", 0, 2), Block("b", "scalar", 2, 4), Block("c", "choice", 6, 3)))

@@ -13,9 +13,9 @@ from torch.distributions import Bernoulli, Categorical, MultivariateNormal, Norm
 from bottega.core import Batch, Block, RecipeError, Rng, Spec, SpecError
 from bottega.data.stream import Encoded, Stream
 from bottega.families.vae import VAE, log_logistic_mass
-from bottega.train.ema import Ema
-from bottega.train.loop import fit
-from bottega.train.optim import make_optims
+from bottega.training.ema import Ema
+from bottega.training.loop import fit
+from bottega.training.optim import make_optims
 
 LEVELS = Spec((1, 8, 8), vocab=17, ordinal=True)
 ROW = Spec((7,), blocks=(Block("age", "scalar", 0, 1), Block("job", "choice", 1, 3), Block("pay", "mixture", 4, 3)))

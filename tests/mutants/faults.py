@@ -11,7 +11,7 @@ from torch import nn
 from torch.nn import functional as F
 
 from bottega.core import CheckpointError, Terms
-from bottega.train import checkpoint, loop
+from bottega.training import checkpoint, loop
 from toys import ToyChar, ToyFlow, ToyGAN, ToyVAE
 
 # --- families --------------------------------------------------------------------------------------------------------

@@ -9,7 +9,7 @@ import pytest
 
 from bottega.core import Batch
 from bottega.testing import CHECKS, Subject, check_family, specs
-from bottega.train import checkpoint, loop
+from bottega.training import checkpoint, loop
 from toys import TOYS, ToyChar, ToyFlow, ToyGAN, ToyVAE
 
 # a faulty family, the kind of example, and the check that must catch it

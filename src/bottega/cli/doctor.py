@@ -66,7 +66,7 @@ def _machine() -> Iterator[Finding]:
 
     import torch
 
-    from bottega.train.precision import bf16_is_fast
+    from bottega.training.precision import bf16_is_fast
     from bottega.workshop.evidence import machine
 
     here = machine("cpu")

@@ -24,7 +24,9 @@ class _Head(nn.Module):
     def __init__(self, width: int, channels: int, vocab: int) -> None:
         super().__init__()
         self.enter = nn.ModuleList(nn.Linear(width, width) for _ in range(channels))
-        self.earlier = nn.ModuleList(nn.ModuleList(nn.Embedding(vocab, width) for _ in range(c)) for c in range(channels))
+        self.earlier = nn.ModuleList(
+            nn.ModuleList(nn.Embedding(vocab, width) for _ in range(c)) for c in range(channels)
+        )
         self.read = nn.ModuleList(nn.Linear(width, vocab) for _ in range(channels))
         for read in self.read:
             read.readout = True  # type: ignore[assignment]
@@ -133,9 +135,7 @@ class PixelCNN(Family):
         yield from self._rows(n, rng, cond, temperature, guidance, None)
 
     @torch.no_grad()
-    def edit(
-        self, batch: Batch, keep: Tensor, rng: Rng, *, temperature: float = 1.0, guidance: float = 1.0
-    ) -> Tensor:
+    def edit(self, batch: Batch, keep: Tensor, rng: Rng, *, temperature: float = 1.0, guidance: float = 1.0) -> Tensor:
         """Complete pictures: levels where ``keep`` is True stay, the others are drawn anew in raster order.
 
         A drawn pixel knows all pixels before it, and none of the kept ones after it.

@@ -184,7 +184,8 @@ def _pictures(case: Case) -> Extractor:
         steps = steps_for(len(x), case.spec.shape, 64 * (2 if labels is not None else 3), epochs=60)
         fit(module, loss, rng, steps)
         with torch.no_grad():
-            h = torch.cat([module(part) for part in x.split(512)])
+            some = x[rng.permutation(len(x))[:2000]]
+            h = torch.cat([module(part) for part in some.split(512)])
             deviation = h.std(0)
             module.mean.copy_(h.mean(0))
             module.scale.copy_(deviation.clamp_min(0.1 * float(deviation.median()) + 1e-6))

@@ -45,7 +45,7 @@ class ConvNet(nn.Module):
         self.activation, self.dropout = activation, dropout
         self.shrink = math.ceil(max(shape[1:]) / SIDE)
         side = max(shape[1:]) / self.shrink
-        strides = (1, 2, 2) if side > 8 else (1, 2, 1)
+        strides = (2, 2, 1) if side > 16 else (1, 2, 2) if side > 8 else (1, 2, 1)
         widths = (shape[0], 32, 64, 64)
         self.convs = nn.ModuleList(
             nn.Conv2d(a, b, 3, s, 1) for a, b, s in zip(widths, widths[1:], strides, strict=False)

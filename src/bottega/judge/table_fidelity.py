@@ -11,7 +11,7 @@ from bottega.core import Measure
 from bottega.judge._case import Case
 from bottega.judge._rows import Features, made_rows, some_rows
 
-__all__ = ["detection_auc", "marginal_distances", "measure", "pair_distance"]
+__all__ = ["measure", "detection_auc", "marginal_distances", "pair_distance"]
 
 needs: tuple[str, ...] = ("samples",)
 media: tuple[str, ...] = ("table",)

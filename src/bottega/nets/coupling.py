@@ -125,7 +125,9 @@ class Coupling(nn.Module):
         context: width of the vector of what is known; 0 for none.
     """
 
-    def __init__(self, stays: Tensor, transform: Transform, width: int, *, picture: bool = False, context: int = 0) -> None:
+    def __init__(
+        self, stays: Tensor, transform: Transform, width: int, *, picture: bool = False, context: int = 0
+    ) -> None:
         super().__init__()
         self.register_buffer("staying", stays.nonzero()[:, 0], persistent=False)
         self.register_buffer("moving", (~stays).nonzero()[:, 0], persistent=False)

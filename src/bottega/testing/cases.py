@@ -15,7 +15,7 @@ from torch import Tensor
 from bottega.core import Batch, Block, BottegaError, Edits, Encodes, Family, Rng, Scores, Spec, Streams, Terms, has
 from bottega.core import lookup as _lookup
 from bottega.core import names as _names
-from bottega.train import loop
+from bottega.training import loop
 
 __all__ = ["Registered", "Subject", "everything", "examples", "specs", "subjects"]
 

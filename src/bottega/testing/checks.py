@@ -21,9 +21,9 @@ from bottega.core import Batch, Block, BottegaError, Family, Rng, Spec, SpecErro
 from bottega.data.stream import Encoded, Stream
 from bottega.testing.cases import Subject, everything, specs
 from bottega.testing.ranks import pair, why_not_sent
-from bottega.train import checkpoint, loop
-from bottega.train.ema import Ema
-from bottega.train.optim import make_optims
+from bottega.training import checkpoint, loop
+from bottega.training.ema import Ema
+from bottega.training.optim import make_optims
 
 __all__ = ["CHECKS", "Check"]
 

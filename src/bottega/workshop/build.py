@@ -77,7 +77,7 @@ def find_data(recipe: Recipe, data: str | Path | None, codec: Codec) -> Dataset:
     if name in worlds.names():
         check_arguments(worlds.world(name), arguments, "data")
         found = worlds.load(name, **arguments)
-    elif arguments:
+    elif arguments and (name in builtin.names() or Path(name).exists()):
         key = next(iter(arguments))
         raise RecipeError(f"unknown key data.{key}{nearest(key, DATA_KEYS)}")
     elif name in builtin.names():

@@ -38,8 +38,8 @@ from bottega.core import (
     has,
     nearest,
 )
-from bottega.train import checkpoint, cluster
-from bottega.train.precision import pick_device
+from bottega.training import checkpoint, cluster
+from bottega.training.precision import pick_device
 from bottega.trust.mark import mark
 from bottega.workshop import evidence as ev
 from bottega.workshop.build import make_codec, make_family
@@ -311,7 +311,7 @@ class Run:
             row["nats_per_dim"] = row["nll_nats"] / dims
             if self.spec.is_tokens:
                 row["bits_per_dim"] = row["nats_per_dim"] / math.log(2)
-            row["bound"] = self.model.bound  # type: ignore[attr-defined]
+            row["bound"] = self.model.bound
             out.append(row)
         return out
 

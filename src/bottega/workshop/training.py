@@ -23,11 +23,11 @@ from bottega.data.dataset import Dataset, fingerprint
 from bottega.data.lineage import of_files
 from bottega.data.splits import Split, split
 from bottega.data.stream import Stream
-from bottega.train import checkpoint, cluster
-from bottega.train.ema import Ema
-from bottega.train.loop import fit
-from bottega.train.optim import Optim, make_optims
-from bottega.train.precision import use_bf16
+from bottega.training import checkpoint, cluster
+from bottega.training.ema import Ema
+from bottega.training.loop import fit
+from bottega.training.optim import Optim, make_optims
+from bottega.training.precision import use_bf16
 from bottega.workshop import evidence as ev
 from bottega.workshop.build import find_data, make_codec, make_family
 from bottega.workshop.recipe import Recipe, check_arguments
@@ -160,7 +160,7 @@ class Training:
             self._picture()
         if self.interrupted.is_set():
             self._save(stopped=False)
-            raise KeyboardInterrupt
+            raise KeyboardInterrupt(f"stopped at step {self.done}")
         if now - self.saved > self.plan.train.save_seconds:
             self.saved = now
             self._save(stopped=False)
@@ -306,7 +306,7 @@ def _patient_interrupt() -> Iterator[threading.Event]:
 
     def on_signal(number: int, frame: Any) -> None:
         if event.is_set():
-            raise KeyboardInterrupt
+            raise KeyboardInterrupt("stopped at once; the last checkpoint is whole")
         event.set()
 
     old = {s: signal.signal(s, on_signal) for s in (signal.SIGINT, signal.SIGTERM)}

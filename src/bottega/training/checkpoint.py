@@ -20,8 +20,8 @@ from safetensors.torch import save_file
 from torch import Tensor
 
 from bottega.core import CheckpointError, OutputError, Rng
-from bottega.train.ema import Ema
-from bottega.train.optim import Optim
+from bottega.training.ema import Ema
+from bottega.training.optim import Optim
 
 FORMAT = 1
 

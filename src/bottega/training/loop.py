@@ -15,10 +15,10 @@ import torch
 from torch import nn
 
 from bottega.core import Batch, DivergedError, Family, Rng, Terms, Turn
-from bottega.train.cluster import all_reduce
-from bottega.train.ema import Ema
-from bottega.train.optim import Optim
-from bottega.train.precision import autocast
+from bottega.training.cluster import all_reduce
+from bottega.training.ema import Ema
+from bottega.training.optim import Optim
+from bottega.training.precision import autocast
 
 Watch = Callable[[int, Sequence[tuple[Turn, Terms]]], None]
 
