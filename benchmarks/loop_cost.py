@@ -5,11 +5,11 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator
 
 import torch
-from benchmarks._common import keep, pairs
 
+from benchmarks._common import keep, pairs
 from bottega.core import Batch, Family, Rng, Spec
-from bottega.train.loop import fit
-from bottega.train.optim import Optim, make_optims
+from bottega.training.loop import fit
+from bottega.training.optim import Optim, make_optims
 from bottega.workshop.build import make_family
 
 CASES = {
@@ -24,7 +24,11 @@ def batches(spec: Spec, rows: int) -> Iterator[Batch]:
     """The same batches for both loops."""
     rng = Rng(0)
     made = [
-        Batch(rng.integers(spec.vocab, rows, *spec.shape) if spec.is_tokens else rng.normal(rows, *spec.shape).clamp(-1, 1))
+        Batch(
+            rng.integers(spec.vocab, rows, *spec.shape)
+            if spec.is_tokens
+            else rng.normal(rows, *spec.shape).clamp(-1, 1)
+        )
         for _ in range(8)
     ]
     while True:
@@ -51,19 +55,23 @@ def by_hand(model: Family, stream: Iterator[Batch], optims: dict[str, Optim], st
         model.settle(step)
 
 
+STEPS = 40
+
+
 def main() -> None:
     """Measure and keep."""
     result = {}
     for name, (table, spec, rows) in CASES.items():
 
-        def ready(table: dict = table, spec: Spec = spec, rows: int = rows) -> Callable[[Callable], Callable[[], object]]:
+        def ready(
+            table: dict = table, spec: Spec = spec, rows: int = rows
+        ) -> Callable[[Callable], Callable[[], object]]:
             model = make_family(table, spec, 0)
             optims = make_optims(model, 10_000, {"schedule": "constant"})
             stream, rng = batches(spec, rows), Rng(0)
             return lambda loop: lambda: loop(model, stream, optims, rng)
 
-        steps = 40
-        ours = ready()(lambda m, s, o, r: fit(m, s, o, steps=steps, rng=r, clip=1.0))
-        theirs = ready()(lambda m, s, o, r: by_hand(m, s, o, steps, r))
-        result[name] = {"steps": steps, **pairs(ours, theirs)}
+        ours = ready()(lambda m, s, o, r: fit(m, s, o, steps=STEPS, rng=r, clip=1.0))
+        theirs = ready()(lambda m, s, o, r: by_hand(m, s, o, STEPS, r))
+        result[name] = {"steps": STEPS, **pairs(ours, theirs)}
     keep("loop_cost", result)

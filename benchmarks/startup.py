@@ -13,5 +13,9 @@ def main() -> None:
     code = "import sys; from bottega.cli import main; sys.argv = ['bottega', '--help']; main()"
     ours = lambda: subprocess.run([sys.executable, "-c", code], check=True, capture_output=True)  # noqa: E731
     empty = lambda: subprocess.run([sys.executable, "-c", "pass"], check=True)  # noqa: E731
-    trace = subprocess.run([sys.executable, "-X", "importtime", "-c", code], capture_output=True, text=True, check=True).stderr
-    keep("startup", {**pairs(ours, empty), "imports_torch": any(line.endswith(" torch") for line in trace.splitlines())})
+    trace = subprocess.run(
+        [sys.executable, "-X", "importtime", "-c", code], capture_output=True, text=True, check=True
+    ).stderr
+    keep(
+        "startup", {**pairs(ours, empty), "imports_torch": any(line.endswith(" torch") for line in trace.splitlines())}
+    )
