@@ -684,41 +684,43 @@ class TableCodec:
 
     @staticmethod
     def _marginal(axis: Any, column: Column, made: list[Any], real: list[Any]) -> None:
+        from matplotlib.ticker import EngFormatter, MaxNLocator, PercentFormatter
+
         axis.set_title(column.name, fontsize=9, loc="left")
         axis.tick_params(labelsize=6, length=2)
         axis.spines[["top", "right", "left"]].set_visible(False)
         axis.set_yticks([])
-        series = (
-            [(real, "#b9c0c8", "real"), (made, "#1f77b4", "generated")] if real else [(made, "#1f77b4", "generated")]
-        )
-        numeric = column.numeric and len(set(made) | set(real)) > FEW
-        if numeric:
+        series = [(real, "#b9c0c8", "real")] if real else []
+        series.append((made, "#1f77b4", "generated"))
+        if column.numeric and (column.code == "modes" or len(column.values) > FEW):
             numbers = [column.to_numbers([v for v in values if v is not None]) for values, _, _ in series]
             edges = np.histogram_bin_edges(np.concatenate(numbers), bins=30)
-            for values, (_, colour, label) in zip(numbers, series, strict=True):
-                style = {"histtype": "step", "linewidth": 1.4} if real and label == "generated" else {"alpha": 0.9}
-                axis.hist(
-                    values,
-                    edges,
-                    weights=np.full(len(values), 1 / max(1, len(values))),
-                    color=colour,
-                    label=label,
-                    **style,
-                )
+            for known, (_, colour, label) in zip(numbers, series, strict=True):
+                line = {"histtype": "step", "linewidth": 1.4} if real and label == "generated" else {"alpha": 0.9}
+                weights = np.full(len(known), 1 / max(1, len(known)))
+                axis.hist(known, edges, weights=weights, color=colour, label=label, **line)
             if column.kind in {"date", "datetime"}:
-                ticks = np.linspace(edges[0], edges[-1], 3)
-                clipped = np.clip(ticks, column.low, column.high)
-                axis.set_xticks(ticks, [column.text(v)[:10] for v in column.to_values(clipped)])
+                ticks = np.clip(np.linspace(edges[0], edges[-1], 3), column.low, column.high)
+                axis.set_xticks(ticks, [column.text(v)[:10] for v in column.to_values(ticks)])
+            else:
+                axis.xaxis.set_major_locator(MaxNLocator(4))
+                if edges[-1] >= 10_000:
+                    axis.xaxis.set_major_formatter(EngFormatter(sep=""))
             return
         counts = [Counter("missing" if v is None else column.text(v) for v in values) for values, _, _ in series]
         common = [name for name, _ in sum(counts, Counter()).most_common(8)]
+        if column.numeric:  # in their order, not by how often
+            order = [column.text(v) for v in sorted({v for values, _, _ in series for v in values if v is not None})]
+            common.sort(key=lambda name: order.index(name) if name in order else len(order))
+        height = 0.8 / len(series)
         for k, (count, (values, colour, label)) in enumerate(zip(counts, series, strict=True)):
-            height = 0.8 / len(series)
-            shares = [count[name] / max(1, len(values)) for name in common]
             places = np.arange(len(common)) + (k - (len(series) - 1) / 2) * height
+            shares = [count[name] / max(1, len(values)) for name in common]
             axis.barh(places, shares, height * 0.9, color=colour, label=label)
-        axis.set_yticks(range(len(common)), [name[:14] for name in common])
-        axis.invert_yaxis()
+        axis.set_yticks(range(len(common)), [name if len(name) <= 14 else f"{name[:13]}…" for name in common])
+        axis.set_ylim(max(len(common), 4) - 0.5, -0.5)
+        axis.xaxis.set_major_locator(MaxNLocator(4))
+        axis.xaxis.set_major_formatter(PercentFormatter(1, decimals=0))
 
     # ---- state ----------------------------------------------------------------------------------------------------
 
