@@ -1,0 +1,136 @@
+"""Optimisers do what torch's do, schedules pass the points they should, each player has its own settings."""
+
+from __future__ import annotations
+
+import copy
+
+import pytest
+import torch
+from torch import nn
+
+from bottega.core import RecipeError, Spec
+from bottega.nets.mlp import MLP
+from bottega.training.optim import Optim, make_optims
+from toys import ToyGAN, ToyVAE
+
+
+def random_steps(model, optim, steps, before=lambda step: None):
+    noise = torch.Generator().manual_seed(0)
+    for step in range(steps):
+        before(step)
+        for p in model.parameters():
+            p.grad = torch.randn(p.shape, generator=noise)
+        optim.step()
+
+
+def test_adamw_is_torchs_for_a_hundred_steps():
+    torch.manual_seed(0)
+    ours, theirs = (net := MLP(3, 2, (8, 8))), copy.deepcopy(net)
+    optim = Optim(ours, 100, lr=3e-3, beta1=0.8, beta2=0.95, weight_decay=0.1, schedule="constant", warmup=0)
+    random_steps(ours, optim, 100, optim.at)
+    matrices = [p for p in theirs.parameters() if p.ndim >= 2]
+    vectors = [p for p in theirs.parameters() if p.ndim < 2]
+    torchs = torch.optim.AdamW(
+        [{"params": matrices, "weight_decay": 0.1}, {"params": vectors, "weight_decay": 0.0}],
+        lr=3e-3,
+        betas=(0.8, 0.95),
+    )
+    random_steps(theirs, torchs, 100)
+    for a, b in zip(ours.parameters(), theirs.parameters(), strict=True):
+        assert torch.allclose(a, b, atol=1e-6)
+
+
+class Mixed(nn.Module):
+    def __init__(self):
+        super().__init__()
+        self.embed, self.conv = nn.Embedding(5, 4), nn.Conv2d(2, 2, 3)
+        self.hidden, self.thin = nn.Linear(4, 4), nn.Linear(4, 1)
+        self.net = MLP(4, 3, (6,))
+
+
+def test_muon_moves_hidden_matrices_and_adamw_the_rest():
+    model = Mixed()
+    optim = Optim(model, 10, name="muon", lr=1e-3, muon_lr=0.02)
+    (adamw, lr), (muon, muon_lr) = optim.inner
+    assert (type(adamw), lr, type(muon), muon_lr) == (torch.optim.AdamW, 1e-3, torch.optim.Muon, 0.02)
+    named = {id(p): n for n, p in model.named_parameters()}
+    by_muon = {named[id(p)] for g in muon.param_groups for p in g["params"]}
+    by_adamw = {named[id(p)] for g in adamw.param_groups for p in g["params"]}
+    assert by_muon == {"hidden.weight", "net.layers.0.weight"}
+    assert by_muon | by_adamw == set(named.values())
+    assert not by_muon & by_adamw
+    decayed = {named[id(p)] for g in adamw.param_groups if g["weight_decay"] for p in g["params"]}
+    assert decayed == {"embed.weight", "conv.weight", "thin.weight", "net.last.weight"}
+    before = model.hidden.weight.detach().clone()
+    random_steps(model, optim.at(1), 1)
+    rise = optim.factor(1)  # an orthogonal step: all singular values near one another
+    steps = torch.linalg.svdvals((before * (1 - 0.02 * rise * 0.01) - model.hidden.weight).detach()) / (0.02 * rise)
+    assert (steps > 0.5).all()
+    assert (steps < 1.5).all()
+
+
+FACTORS = {
+    "constant": {0: 1 / 11, 4: 5 / 11, 10: 1.0, 60: 1.0, 109: 1.0},
+    "cosine": {0: 1 / 11, 10: 1.0, 60: 0.55, 110: 0.1, 200: 0.1},
+    "linear": {0: 1 / 11, 10: 1.0, 60: 0.55, 85: 0.325, 110: 0.1},
+    "wsd": {0: 1 / 11, 10: 1.0, 60: 1.0, 90: 1.0, 100: 0.55, 110: 0.1},
+}
+
+
+@pytest.mark.parametrize("schedule", FACTORS)
+def test_a_schedule_passes_the_points_it_should(schedule):
+    optim = Optim(MLP(1, 1, (2,)), 110, schedule=schedule, warmup=10, floor=0.1)
+    for step, factor in FACTORS[schedule].items():
+        assert optim.factor(step) == pytest.approx(factor), step
+    optim.at(60)
+    assert {g["lr"] for inner, _ in optim.inner for g in inner.param_groups} == {1e-3 * optim.factor(60)}
+
+
+def test_warmup_below_one_is_a_fraction_of_the_steps():
+    a, b = (Optim(MLP(1, 1, (2,)), 100, warmup=w) for w in (0.05, 5))
+    assert [a.factor(s) for s in range(100)] == [b.factor(s) for s in range(100)]
+
+
+def test_each_player_has_its_own_table():
+    optims = make_optims(ToyGAN(Spec((2,))), 10, {"lr": 1e-3, "beta1": 0.5, "critic": {"lr": 4e-3}})
+    assert list(optims) == ["critic", "generator"]
+    assert [o.inner[0][1] for o in optims.values()] == [4e-3, 1e-3]
+    assert {g["betas"][0] for o in optims.values() for g in o.inner[0][0].param_groups} == {0.5}
+
+
+@pytest.mark.parametrize(
+    ("family", "table", "says"),
+    [
+        (ToyGAN, {"critc": {"lr": 1.0}}, r"\[optim.critc\] names no player of ToyGAN; its players: critic, generator"),
+        (ToyVAE, {"critic": {"lr": 1.0}}, r"\[optim.critic\] names no player of ToyVAE; its players: one, unnamed"),
+        (ToyVAE, {"name": "adam"}, "optim.name is 'adam'; use 'adamw' or 'muon'"),
+        (ToyVAE, {"schedule": "step"}, "optim.schedule is 'step'; use"),
+        (ToyVAE, {"lr": 0.0}, "must be above 0"),
+    ],
+)
+def test_a_wrong_table_is_refused(family, table, says):
+    with pytest.raises(RecipeError, match=says):
+        make_optims(family(Spec((2,))), 10, table)
+
+
+@pytest.mark.parametrize("name", ["adamw", "muon"])
+def test_a_state_goes_on_bit_for_bit(name):
+    torch.manual_seed(0)
+    one = Mixed()
+    a = Optim(one, 10, name=name)
+    random_steps(one, a, 3, a.at)
+    other = copy.deepcopy(one)
+    b = Optim(other, 10, name=name)
+    b.load_state({k: v.clone() for k, v in a.state().items()})
+    random_steps(one, a, 2, a.at)
+    random_steps(other, b, 2, b.at)
+    assert all(torch.equal(p, q) for p, q in zip(one.parameters(), other.parameters(), strict=True))
+    assert a.state().keys() == b.state().keys()
+
+
+def test_zero_grad_forgets():
+    net = MLP(1, 1, (2,))
+    optim = Optim(net, 1)
+    random_steps(net, optim, 1)
+    optim.zero_grad()
+    assert all(p.grad is None for p in net.parameters())
