@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from typing import Literal
+from typing import Any, ClassVar, Literal
 
 import torch
 from torch import Tensor
@@ -58,6 +58,7 @@ class Energy(Family):
     """
 
     bound: Bound = "estimate"
+    variants: ClassVar[dict[str, dict[str, Any]]] = {"dsm": {"objective": "dsm"}}
 
     def __init__(
         self, spec: Spec, *, objective: Literal["cd", "dsm"] = "cd", size: int = 32, depth: int = 1, walk: int = 20,
@@ -80,6 +81,9 @@ class Energy(Family):
         self.level = MLP(8, size, (size,)) if objective == "dsm" else None
         seen = spec if spec.is_image else Spec((spec.dims * (1 + 2 * len(_WAVES)),))
         self.body = encoder(seen, size, 1, context=context, depth=depth, norm=False)
+        if objective == "dsm":
+            for name, p in self.body.named_parameters():
+                p.unused = name.endswith("last.bias")  # a constant, which has no gradient
         self.parts = spec.cond.vocab + 1 if spec.cond is not None and spec.cond.is_tokens and not spec.cond.shape else 1
         self._walked: list[tuple[Tensor, Tensor]] = []
         if objective == "cd":

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from typing import Literal
+from typing import Any, ClassVar, Literal
 
 import torch
 from torch import Tensor, nn
@@ -42,6 +42,8 @@ class Flow(Family):
         layers: coupling layers (at each scale of a picture).
         drop: how often a row is trained without its condition, so that ``cond=None`` works, in [0, 1).
     """
+
+    variants: ClassVar[dict[str, dict[str, Any]]] = {k: {"kind": k} for k in ("nice", "realnvp", "glow")}
 
     def __init__(
         self, spec: Spec, *, kind: Kind = "spline", size: int = 32, layers: int = 8, drop: float = 0.1

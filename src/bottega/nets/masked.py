@@ -54,13 +54,13 @@ def _gate(x: Tensor) -> Tensor:
 
 
 class _Layer(nn.Module):
-    """One gated layer (fig. 2 of the paper), with a residual on both stacks."""
+    """One gated layer (fig. 2 of the paper), with a residual on both stacks; the last needs no next vertical state."""
 
-    def __init__(self, width: int, size: int, dilation: int, given: int) -> None:
+    def __init__(self, width: int, size: int, dilation: int, given: int, last: bool) -> None:
         super().__init__()
         self.up, self.left = _Up(width, 2 * width, size, dilation), _Left(width, 2 * width, size, dilation)
         self.link = nn.Conv2d(2 * width, 2 * width, 1)
-        self.up_out, self.left_out = nn.Conv2d(width, width, 1), nn.Conv2d(width, width, 1)
+        self.up_out, self.left_out = None if last else nn.Conv2d(width, width, 1), nn.Conv2d(width, width, 1)
         self.given = nn.Linear(given, 4 * width, bias=False) if given else None
 
     def biases(self, known: Tensor | None) -> tuple[Tensor | float, Tensor | float]:
@@ -71,7 +71,8 @@ class _Layer(nn.Module):
 
     def vertical(self, v: Tensor, pre: Tensor, bias: Tensor | float) -> tuple[Tensor, Tensor]:
         """The stack's next state, and what it tells the horizontal one."""
-        return v + self.up_out(_gate(pre + bias)), self.link(pre)
+        pre = pre + bias
+        return v if self.up_out is None else v + self.up_out(_gate(pre)), self.link(pre)
 
     def horizontal(self, h: Tensor, pre: Tensor, told: Tensor, bias: Tensor | float) -> Tensor:
         """The stack's next state."""
@@ -114,12 +115,13 @@ class CausalStack(nn.Module):
         self.up, self.left = _Up(inputs + 1, width, 7), _Left(inputs + 1, width, 7)
         self.rows = nn.Parameter(0.1 * torch.randn(2, width, shape[0], 1))
         self.columns = nn.Parameter(0.1 * torch.randn(2, width, 1, shape[1]))
-        self.layers = nn.ModuleList(_Layer(width, size, dilation, given) for dilation in dilations)
+        last = len(dilations) - 1
+        self.layers = nn.ModuleList(_Layer(width, size, d, given, i == last) for i, d in enumerate(dilations))
 
     def forward(self, x: Tensor, known: Tensor | None = None) -> Tensor:
         """``(B, inputs, H, W)`` and ``(B, given)`` or None -> features ``(B, width, H, W)``, strictly causal."""
         inside = torch.cat([x, torch.ones_like(x[:, :1])], 1)  # a one tells an earlier pixel from the edge
-        inside = inside.contiguous(memory_format=torch.channels_last)
+        inside = inside.contiguous(memory_format=torch.channels_last)  # faster on CPUs, most of all in bfloat16
         place = self.rows + self.columns
         v = self.up(F.pad(inside, (0, 0, 1, -1))) + place[0]
         h = self.left(F.pad(inside, (1, -1))) + place[1]
