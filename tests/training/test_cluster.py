@@ -45,6 +45,12 @@ for family in (ToyVAE, ToyGAN, Quiet):
     batches = Stream(data, 8 // world, rank=rank, world=world)
     loop.fit(model, batches, make_optims(model, 5, {"lr": 1e-2}), steps=5, rng=Rng(rank), accum=2)
     print(family.__name__, weights_hash(model.state_dict()), model.decoder.last.bias.tolist() if family is Quiet else 0)
+    if not alone:  # fused optimisers need gradients that lie in memory as their parameters do
+        weight = torch.nn.Parameter(torch.zeros(2, 3, 2, 2).to(memory_format=torch.channels_last))
+        weight.grad = torch.arange(24.0).view(2, 3, 2, 2) if rank else None
+        assert cluster.all_reduce([weight], torch.tensor(1.5)).item() == 3
+        assert weight.grad.stride() == weight.stride()
+        assert torch.equal(weight.grad.flatten(), torch.arange(24.0))
 cluster.leave()
 """
 

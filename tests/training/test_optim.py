@@ -10,6 +10,7 @@ from torch import nn
 
 from bottega.core import RecipeError, Spec
 from bottega.nets.mlp import MLP
+from bottega.training import checkpoint
 from bottega.training.optim import Optim, make_optims
 from toys import ToyGAN, ToyVAE
 
@@ -126,6 +127,21 @@ def test_a_state_goes_on_bit_for_bit(name):
     random_steps(other, b, 2, b.at)
     assert all(torch.equal(p, q) for p, q in zip(one.parameters(), other.parameters(), strict=True))
     assert a.state().keys() == b.state().keys()
+
+
+def test_a_loaded_state_lies_in_memory_as_its_parameter_does(tmp_path):
+    """Fused AdamW pairs numbers as they lie, so another order (channels_last) would move the wrong weights."""
+    torch.manual_seed(0)
+    one = nn.Conv2d(4, 4, 3).to(memory_format=torch.channels_last)
+    a = Optim(one, 10)
+    random_steps(one, a, 3, a.at)
+    checkpoint.save(tmp_path / "a.safetensors", a.state(), {})
+    other = copy.deepcopy(one)
+    b = Optim(other, 10)
+    b.load_state(checkpoint.load(tmp_path / "a.safetensors")[0])
+    random_steps(one, a, 2, a.at)
+    random_steps(other, b, 2, b.at)
+    assert all(torch.equal(p, q) for p, q in zip(one.parameters(), other.parameters(), strict=True))
 
 
 def test_zero_grad_forgets():

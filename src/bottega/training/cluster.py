@@ -45,7 +45,7 @@ def all_reduce(params: Sequence[nn.Parameter], count: Tensor) -> Tensor:
     for bucket in torch.split(flat, BUCKET):
         dist.all_reduce(bucket)
     for p, grad in zip(mine, torch.split(flat, [p.numel() for p in mine]), strict=True):
-        p.grad = grad.view_as(p)
+        p.grad = torch.empty_like(p).copy_(grad.view_as(p))  # as the parameter lies in memory, for fused optimisers
     return head[0]
 
 

@@ -130,9 +130,11 @@ class Optim:
                     mine = {
                         k.rpartition("/")[2]: v for k, v in state.items() if k.rpartition("/")[0] == self.names[id(p)]
                     }
-                    if mine:  # `step` stays where torch wants it; the rest follows the parameter
+                    if mine:  # `step` stays where torch wants it; the rest follows the parameter, also in the order in
+                        # memory (channels_last): fused kernels pair the numbers of parameter and state as they lie
                         inner.state[p] = {
-                            k: v.clone() if k == "step" else v.to(p.device, copy=True) for k, v in mine.items()
+                            k: v.clone() if k == "step" else torch.empty_like(p, dtype=v.dtype).copy_(v)
+                            for k, v in mine.items()
                         }
 
 
