@@ -171,16 +171,16 @@ def modes_and_good(x):
     return len(which[apart < 0.2].unique()), (apart < 0.2).float().mean().item()
 
 
-def train_ring(steps, seed=0, **options):
+def train_ring(steps, seed=0, lr=2e-3, **options):
     torch.manual_seed(seed)
     model, rng = Diffusion(POINTS, **options), Rng(seed)
     batches = iter(lambda: ring(256, rng), None)
-    fit(model, batches, make_optims(model, steps, {"lr": 2e-3}), steps=steps, rng=Rng(seed + 1))
+    fit(model, batches, make_optims(model, steps, {"lr": lr}), steps=steps, rng=Rng(seed + 1))
     return model
 
 
 def test_learns_a_ring_a_little():
-    model = train_ring(300, size=16, data_std=0.7)
+    model = train_ring(600, size=16, lr=1e-2, data_std=0.7)
     modes, good = modes_and_good(model.sample(1000, Rng(5)))
     assert modes == 8
     assert good > 0.75
