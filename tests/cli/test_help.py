@@ -14,6 +14,7 @@ import pytest
 import bottega
 from bottega.cli import _app, help_text
 from bottega.cli.helptext import check, write
+from bottega.workshop.recipe import shipped
 
 ISSUE = {"demo", "recipes", "data", "train", "sample", "score", "edit", "judge", "compare", "show", "doctor"}
 BOTTEGA = [sys.executable, "-m", "bottega.cli"]
@@ -98,17 +99,20 @@ def test_a_slip_is_one_line_with_the_mend_and_status_2(args: list[str], hint: st
     assert "--help shows how" in told.err
 
 
-def test_the_reference_page_is_the_help_and_drift_is_found(tmp_path: Path):
+def test_the_reference_pages_are_the_program_and_drift_is_found(tmp_path: Path):
     assert "missing" in check(tmp_path)
-    page = write(tmp_path)
-    assert page == tmp_path / "cli.md"
-    assert check(page) == check(tmp_path) == ""
+    page, recipes = write(tmp_path)
+    assert check(tmp_path) == ""
     text = page.read_text()
     assert text == help_text()
     assert all(f"## bottega {verb}\n" in text for verb in ISSUE)
+    assert all(f"### {name}\n" in recipes.read_text() for name in shipped())
+    recipes.write_text(recipes.read_text().replace("Digits", "Figures"))
+    assert "recipes.md is out of date" in check(tmp_path)
+    write(tmp_path)
     page.write_text(text.replace("--steps", "--stages"))
-    assert "out of date" in check(page)
-    done = subprocess.run([sys.executable, "-m", "bottega.cli.helptext", "--check", str(page)], capture_output=True, text=True)  # fmt: skip
+    check_it = [sys.executable, "-m", "bottega.cli.helptext", "--check", str(tmp_path)]
+    done = subprocess.run(check_it, capture_output=True, text=True)
     assert done.returncode == 2
     assert "out of date" in done.stderr
 

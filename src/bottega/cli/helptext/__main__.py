@@ -1,4 +1,4 @@
-"""``python -m bottega.cli.helptext [--check | --write] [PAGE]``; without PAGE it prints the text."""
+"""``python -m bottega.cli.helptext [--check | --write] [FOLDER]``; without FOLDER it prints the help texts."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from bottega.cli.helptext import check, write
 
 
 def main(args: list[str]) -> int:
-    """Returns the exit status: 2 when ``--check`` finds the page out of date, or the arguments make no sense."""
+    """Returns the exit status: 2 when ``--check`` finds a page out of date, or the arguments make no sense."""
     match args:
         case []:
             print(help_text())
@@ -21,7 +21,7 @@ def main(args: list[str]) -> int:
         case ["--check", place]:
             wrong = check(Path(place))
         case _:
-            wrong = f"cannot read {' '.join(args)!r}; give --check PAGE or --write PAGE"
+            wrong = f"cannot read {' '.join(args)!r}; give --check FOLDER or --write FOLDER"
     if wrong:
         print(f"bottega: {wrong}", file=sys.stderr)
     return 2 if wrong else 0
