@@ -1,19 +1,29 @@
-"""What every benchmark needs: alternating pairs, medians, and a place for results."""
+"""What every benchmark needs: alternating pairs, medians, trained runs' held-out rows, and a place for results."""
 
 from __future__ import annotations
 
+import argparse
 import json
+import math
 import os
 import statistics
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
 import torch
+from torch import Tensor
 
+from bottega import Run
+from bottega.core import Batch, Family, Rng
+from bottega.data.stream import Stream
+from bottega.workshop.build import find_data, make_codec, make_family
 from bottega.workshop.evidence import machine, software
+from bottega.workshop.judging import rows_of
+from bottega.workshop.recipe import Recipe, load_recipe
+from bottega.workshop.training import divide
 
 RESULTS = Path(__file__).parent / "results"
 
@@ -24,6 +34,16 @@ def shared() -> Path:
     if not path.is_dir():
         raise SystemExit(f"this benchmark needs the data sets beside the project ({path}); set BOTTEGA_SHARED")
     return path
+
+
+def options(name: str, about: str | None, *examples: str) -> argparse.ArgumentParser:
+    """A parser for one benchmark's options, its examples shown by ``--help``."""
+    return argparse.ArgumentParser(
+        f"python -m benchmarks {name}",
+        description=about,
+        epilog="examples:\n" + "\n".join(f"  python -m benchmarks {name} {words}".rstrip() for words in examples),
+        formatter_class=argparse.RawDescriptionHelpFormatter,
+    )
 
 
 def pairs(a: Callable[[], object], b: Callable[[], object], rounds: int = 11, warm: int = 2) -> dict[str, Any]:
@@ -48,16 +68,42 @@ def pairs(a: Callable[[], object], b: Callable[[], object], rounds: int = 11, wa
     }
 
 
-def keep(name: str, result: Any) -> None:
-    """Print a result and write ``results/<name>.json``."""
+def prepare(
+    recipe: str, data: Path | None = None, changes: Mapping[str, Any] | None = None
+) -> tuple[Recipe, Family, Callable[[], Stream]]:
+    """A recipe, a model of it with fresh weights, and what makes a fresh stream of its training batches."""
+    plan = load_recipe(recipe, changes)
+    codec = make_codec(plan.codec)
+    train = divide(plan, find_data(plan, data, codec)).train
+    source = codec.fit(train).source(train, train=True)
+    model = make_family(plan.family, codec.spec, plan.train.seed)
+    return plan, model, lambda: Stream(source, plan.train.batch, seed=plan.train.seed)
+
+
+def held_rows(run: Run, most: int) -> Batch:
+    """Up to ``most`` encoded rows that the run kept back."""
+    data = find_data(run.recipe, run.header["data_argument"] or None, run.codec)
+    return rows_of(run.codec, divide(run.recipe, data).held, most, seed=0)
+
+
+@torch.no_grad()
+def scored(score: Callable[[Batch, Rng], Tensor], batch: Batch, rows: int = 250) -> Tensor:
+    """``score`` (``model.log_prob``, ``model.iwae``) of every example, ``(N,)`` float64, so many rows at once."""
+    rng = Rng(0)
+    return torch.cat([score(part, rng).double() for part in batch.split(math.ceil(len(batch) / rows))])
+
+
+def keep(name: str, result: Any, args: argparse.Namespace | None = None) -> None:
+    """Print a result and write ``results/<name>.json`` with the options it was measured under."""
     row = {
         "benchmark": name,
         "when": datetime.now(UTC).isoformat(timespec="seconds"),
         "machine": machine("cuda" if torch.cuda.is_available() else "cpu").model_dump(),
         "threads": torch.get_num_threads(),
         "software": software(),
+        "options": vars(args) if args is not None else {},
         "result": result,
     }
     RESULTS.mkdir(exist_ok=True)
-    (RESULTS / f"{name}.json").write_text(json.dumps(row, indent=1) + "\n", encoding="utf-8")
+    (RESULTS / f"{name}.json").write_text(json.dumps(row, indent=1, default=str) + "\n", encoding="utf-8")
     print(json.dumps(result, indent=1), flush=True)
