@@ -17,7 +17,19 @@ import torch
 from torch import Tensor
 
 import bottega
-from bottega.core import Batch, BottegaError, Codec, DataError, Item, OutputError, RecipeError, Rng, Terms, Turn
+from bottega.core import (
+    Batch,
+    BottegaError,
+    Codec,
+    DataError,
+    DivergedError,
+    Item,
+    OutputError,
+    RecipeError,
+    Rng,
+    Terms,
+    Turn,
+)  # fmt: skip
 from bottega.data.augment import make as make_augment
 from bottega.data.dataset import Dataset, fingerprint
 from bottega.data.lineage import of_files
@@ -124,16 +136,23 @@ class Training:
         self.began = self.told = self.saved = time.perf_counter()
         self.sums: dict[str, Tensor] = {}
         self.counts: dict[str, Tensor] = {}
-        self.done = self.start
+        self.done = self.kept = self.start
         self.every_log = max(1, plan.train.steps // 400)
         self.every_check = max(1, plan.train.steps // plan.train.checks) if plan.train.checks else 0
         self.events = _events(self.out) if plan.train.tensorboard and self.rank == 0 else None
         with _patient_interrupt() as self.interrupted, suppress(_Stop):
-            fit(
-                self.model, self.stream, self.optims, steps=plan.train.steps, rng=self.rng, start=self.start,
-                accum=plan.train.accum, clip=plan.train.clip, bf16=use_bf16(plan.train.precision, self.device),
-                ema=self.ema, watch=self._watch,
-            )  # fmt: skip
+            try:
+                fit(
+                    self.model, self.stream, self.optims, steps=plan.train.steps, rng=self.rng, start=self.start,
+                    accum=plan.train.accum, clip=plan.train.clip, bf16=use_bf16(plan.train.precision, self.device),
+                    ema=self.ema, watch=self._watch,
+                )  # fmt: skip
+            except DivergedError as error:
+                kept = self.out / WEIGHTS
+                raise DivergedError(
+                    f"step {self.done + 1}: {error}; lower optim.lr; "
+                    + (f"the weights of step {self.kept} are kept in {kept}" if self.kept else "none were saved yet")
+                ) from error
         self._save(stopped=True)
 
     def _watch(self, step: int, played: Sequence[tuple[Turn, Terms]]) -> None:
@@ -290,6 +309,8 @@ class Training:
         if inner is not None:
             tensors |= {f"inner.{k}": v for k, v in inner.state_dict().items()}
         checkpoint.save(self.out / name, tensors, self._header(stopped))
+        if name == WEIGHTS:
+            self.kept = self.done
 
 
 class _Stop(Exception):
