@@ -18,10 +18,11 @@ def main(argv: list[str]) -> int:
         text = f"python -m benchmarks [NAME ...], or NAME --help for its options; NAME is one of {', '.join(ALL)}"
         print(text, file=sys.stdout if asks else sys.stderr)
         return 0 if asks else 2
-    for name in names or ALL:
+    for name in names:
         if name not in ALL:
             print(f"no benchmark called {name!r}; there are {', '.join(ALL)}", file=sys.stderr)
             return 2
+    for name in names or ALL:
         print(f"== {name}", flush=True)
         importlib.import_module(f"benchmarks.{name}").main(options)
     return 0

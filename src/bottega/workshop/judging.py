@@ -18,6 +18,7 @@ from bottega.workshop.build import find_data
 from bottega.workshop.run import CHUNK, EVIDENCE, Progress, Run, Tell
 from bottega.workshop.training import divide
 
+CACHE = ".bottega"  # beside the runs, so that runs on the same data are judged by one network, trained once
 MOST_TRAIN = 20_000  # training rows that judges look at; more do not change a measure and cost minutes
 
 
@@ -108,7 +109,7 @@ def make_samples(
 
 def _facts(run: Run, truth: dict[str, Any], held: Sequence[Item]) -> dict[str, Any]:
     codec: Any = getattr(run.codec, "inner", run.codec)
-    facts: dict[str, Any] = {"truth": truth, "iwae": run.recipe.judge.iwae, "cache_dir": run.path / "cache"}
+    facts: dict[str, Any] = {"truth": truth, "iwae": run.recipe.judge.iwae, "cache_dir": run.path.parent / CACHE}
     facts["fingerprint"] = run.header["fingerprint"]
     target = run.recipe.judge.target or getattr(codec, "target", "")
     if target:
