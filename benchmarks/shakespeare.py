@@ -143,7 +143,7 @@ def main(argv: Sequence[str] = ()) -> None:
     parser.add_argument("--seed", type=int, default=0)
     parser.add_argument("--data", type=Path, help="the text; by default the one beside the project")
     parser.add_argument("--nanogpt", type=Path, help="a folder with nanoGPT's model.py, to time it, too")
-    parser.add_argument("--speed-steps", type=int, default=40, help="steps in each timed piece")
+    parser.add_argument("--speed-steps", type=int, default=20, help="steps in each timed piece")
     parser.add_argument("--rounds", type=int, default=15, help="measured pairs")
     args = parser.parse_args(argv)
     args.data = args.data or shared() / "tiny_shakespeare" / "train.txt"
