@@ -15,6 +15,7 @@ PANEL, PLACE = "Judge", 21
 EXAMPLES = """\
   bottega judge runs/digits-diffusion
   bottega judge runs/digits-diffusion --data other/digits --only frechet -n 500
+  bottega judge runs/pictures --features inception.safetensors
 """
 
 
@@ -24,6 +25,7 @@ def judge(
     only: Annotated[str | None, typer.Option("--only", metavar="NAMES", help="These judges only, comma-separated.")] = None,
     n: Annotated[int | None, typer.Option("-n", metavar="N", min=2, help="How many samples; the recipe's number by default.")] = None,
     seed: Annotated[int | None, typer.Option("--seed", metavar="N", help="Of the samples and of whatever a judge draws; the recipe's by default.")] = None,
+    features: Annotated[Path | None, typer.Option("--features", metavar="FILE", help="Judge pictures by the Inception-v3 weights in this safetensors file.")] = None,
     device: Device = "auto",
     as_json: Json = False,
     quiet: Quiet = False,
@@ -39,7 +41,7 @@ def judge(
     say = Out(as_json, quiet)
     names = [name.strip() for name in only.split(",")] if only else None
     with say.progress() as watch:
-        evidence = load(run, device=device).judge(data, only=names, n=n, seed=seed, progress=watch)
+        evidence = load(run, device=device).judge(data, only=names, n=n, seed=seed, features=features, progress=watch)
     if not as_json:
         say.table(
             ("measure", "value", "95 % interval", "held-out data", "n"), measure_rows(evidence), numeric=(1, 3, 4)

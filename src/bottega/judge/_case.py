@@ -30,7 +30,8 @@ class Case:
         facts: what judges may need and the workshop knows: ``classes`` (names), ``target`` (a table's column),
             ``truth`` (a made world's), ``bytes_per_token``, ``seconds_per_sample``, ``knobs`` (how the samples were
             asked for), ``iwae`` (importance samples), ``cache_dir`` (where trained feature networks are kept),
-            ``features`` (the user's own: a callable, pictures ``(N, C, H, W)`` in [-1, 1] to ``(N, D)``).
+            ``features`` (the user's own: a callable, pictures ``(N, C, H, W)`` in [-1, 1] to ``(N, D)``, whose
+            attribute ``about`` says which they are; ``nets.inception`` is one).
         cache: shared between the judges of one case; feature networks are trained once and kept here.
     """
 

@@ -6,6 +6,7 @@ standardised columns; points stay what they are. Inception features can be given
 
 from __future__ import annotations
 
+import re
 from collections.abc import Callable
 from typing import Literal
 
@@ -17,7 +18,7 @@ from bottega.core import Batch, Rng
 from bottega.judge._case import Case
 from bottega.judge._nets import ConvNet, fit, kept, steps_for
 
-__all__ = ["Which", "extractor", "features", "features_of", "shift", "words"]
+__all__ = ["Which", "about_features", "extractor", "features", "features_in", "features_of", "shift", "words"]
 
 Which = Literal["train", "held", "samples"]
 Extractor = Callable[[Tensor], Tensor]
@@ -38,6 +39,26 @@ def features_of(case: Case, which: Which) -> Tensor:
     if key not in case.cache:
         case.cache[key] = features(case, words(case, which))
     return case.cache[key]
+
+
+def about_features(case: Case) -> str:
+    """Which features these are, for a measure's note: figures of different features do not compare.
+
+    The user's own say it themselves in an attribute ``about``.
+    """
+    width = features_of(case, "train").shape[1]
+    own = case.facts.get("features")
+    return f"{width} local features" if own is None else getattr(own, "about", f"{width} features of one's own")
+
+
+def features_in(note: str) -> str:
+    """The user's own features that a measure's note names; empty for local features, or none.
+
+    >>> features_in("2048 Inception features, weights 0123456789ab, 100 examples at a time")
+    '2048 Inception features, weights 0123456789ab'
+    """
+    found = re.search(r"\d+ (Inception features, weights [0-9a-f]+|features of one's own)", note)
+    return found[0] if found else ""
 
 
 def words(case: Case, which: Which) -> Tensor:

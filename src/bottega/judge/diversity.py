@@ -9,7 +9,7 @@ from torch import Tensor
 
 from bottega.core import Measure, Rng, mean_interval
 from bottega.judge._case import Case
-from bottega.judge._features import features_of, words
+from bottega.judge._features import about_features, features_of, words
 from bottega.judge._statistics import Z, draw, wilson
 
 __all__ = ["measure", "distinct", "duplicate_share", "repetition"]
@@ -94,7 +94,8 @@ def measure(case: Case) -> list[Measure]:
             seed=case.seed,
             better="",
             ceiling=best / real,
-            note="mean distance between samples over that between training examples; 1 is right, noise is above it",
+            note="mean distance between samples over that between training examples; 1 is right, noise is above it; "
+            f"{about_features(case)}",
         )
     ]
     made_x, held_x = (words(case, which) for which in ("samples", "held"))

@@ -9,7 +9,7 @@ from torch import Tensor
 
 from bottega.core import Measure
 from bottega.judge._case import Case
-from bottega.judge._features import features_of
+from bottega.judge._features import about_features, features_of
 from bottega.judge._statistics import Z, draw
 
 __all__ = ["measure", "frechet", "moments", "sqrt_psd"]
@@ -81,7 +81,7 @@ def measure(case: Case) -> list[Measure]:
             seed=case.seed,
             better="lower",
             ceiling=ceiling,
-            note=f"{train.shape[1]} local features, {n} examples at a time against {len(train)} training examples; "
+            note=f"{about_features(case)}, {n} examples at a time against {len(train)} training examples; "
             "comparable only between runs on the same data at the same number",
         )
     ]

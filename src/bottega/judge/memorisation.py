@@ -9,7 +9,7 @@ from torch import Tensor
 
 from bottega.core import Measure, mean_interval
 from bottega.judge._case import Case
-from bottega.judge._features import Which, features_of, words
+from bottega.judge._features import Which, about_features, features_of, words
 from bottega.judge._statistics import auc, nearest, wilson
 
 __all__ = ["measure", "copied_runs"]
@@ -38,7 +38,7 @@ def measure(case: Case) -> list[Measure]:
     out = [_memorised(copies["samples"], copies["held"], case, _rule(case))]
     train = features_of(case, "train")
     near = {which: nearest(features_of(case, which), train)[:, 0] for which in ("held", "samples")}
-    return out + _closeness(-near["samples"], -near["held"], case, f"distance in {train.shape[1]} local features")
+    return out + _closeness(-near["samples"], -near["held"], case, f"distance in {about_features(case)}")
 
 
 def _vectors(case: Case, which: Which) -> Tensor:

@@ -7,7 +7,7 @@ from torch import Tensor
 
 from bottega.core import Measure, mean_interval
 from bottega.judge._case import Case
-from bottega.judge._features import features_of
+from bottega.judge._features import about_features, features_of
 from bottega.judge._statistics import draw, nearest, wilson
 
 __all__ = ["measure", "prdc"]
@@ -80,7 +80,7 @@ def measure(case: Case) -> list[Measure]:
                 seed=case.seed,
                 better="higher",
                 ceiling=best[name].mean().item(),
-                note=f"{_NOTES[name]}; {n} samples against {len(real)} training examples",
+                note=f"{_NOTES[name]}; {n} samples against {len(real)} training examples; {about_features(case)}",
             )
         )
     return out

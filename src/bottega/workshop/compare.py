@@ -15,6 +15,7 @@ from typing import Any
 import torch
 
 from bottega.core import Batch, BottegaError, Encodes, Rng, Scores, has
+from bottega.judge import features_in
 from bottega.workshop.build import find_data
 from bottega.workshop.evidence import Evidence, MeasurePart, write_atomically
 from bottega.workshop.figures import figure, figure_with_unit, interval, span, title
@@ -154,9 +155,9 @@ def compare(
         if not evidence.measures:
             raise BottegaError(f"{run.path} was not judged; bottega judge {run.path} does it")
     notes = _same_data(names, evidences, force)
-    rows = _rows(evidences)
+    rows = _rows(evidences, notes)
     if not rows:
-        raise BottegaError(f"{' and '.join(names)} have no measure in common; judge them with the same judges")
+        raise BottegaError(f"{' and '.join(names)} have no measure in common; judge them with the same judges and features")
     paths = [run.path for run in loaded]
     book = _book(loaded, evidences, seed)
     return Comparison(names, paths, evidences, rows, book, _sheets(loaded, names, seed), notes)
@@ -186,14 +187,19 @@ def _split(evidence: Evidence) -> tuple[Any, ...]:
     return (recipe.get("train", {}).get("seed"), recipe.get("data", {}).get("held"), evidence.data.held_rows)
 
 
-def _rows(evidences: Sequence[Evidence]) -> list[Row]:
-    """The measures that all have, in the order of the first."""
+def _rows(evidences: Sequence[Evidence], notes: list[str]) -> list[Row]:
+    """The measures that all have by the same features, in the order of the first; a note names those that differ."""
     found = [{(m.judge, m.name): m for m in e.measures} for e in evidences]
-    rows = []
+    rows, apart = [], []
     for key, m in found[0].items():
         if all(key in other for other in found):
             cells = [other[key] for other in found]
+            if len({features_in(cell.note) for cell in cells}) > 1:
+                apart.append(title(key[1]))
+                continue
             rows.append(Row(key[0], key[1], m.better, cells, _best(cells)))
+    if apart:
+        notes.append(f"{', '.join(apart)}: measured in different features; judge all runs with the same --features.")
     return rows
 
 

@@ -10,9 +10,10 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from bottega.core import Batch, Codec, DataError, Item, Rng, names
+from bottega.core import Batch, Codec, DataError, Item, RecipeError, Rng, names
 from bottega.data.dataset import fingerprint
 from bottega.judge import Case, run_all
+from bottega.nets.inception import Inception, load_inception
 from bottega.workshop import evidence as ev
 from bottega.workshop.build import find_data
 from bottega.workshop.run import CHUNK, EVIDENCE, Progress, Run, Tell
@@ -29,6 +30,7 @@ def judge_run(
     only: Sequence[str] | None = None,
     n: int | None = None,
     seed: int | None = None,
+    features: str | Path | None = None,
     progress: Tell | None = None,
 ) -> ev.Evidence:
     """Judge ``run``; see ``Run.judge``."""
@@ -37,6 +39,8 @@ def judge_run(
     n = plan.judge.n if n is None else n
     seed = plan.judge.seed if seed is None else seed
     only = only if only is not None else [name.strip() for name in plan.judge.only.split(",") if name.strip()] or None
+    features = plan.judge.features if features is None else features
+    inception = _inception(run, features) if features else None
     began = time.perf_counter()
     tell(Progress("judge", note="reading the data"))
     dataset = find_data(plan, data if data is not None else run.header["data_argument"] or None, run.codec)
@@ -60,7 +64,7 @@ def judge_run(
         decode=run.codec.decode,
         seed=seed,
         device=run.device,
-        facts=_facts(run, dataset.truth, parts.held),
+        facts={**_facts(run, dataset.truth, parts.held), "features": inception},
     )
     evidence = run.evidence
     for judge in only or names("judge"):
@@ -119,6 +123,17 @@ def _facts(run: Run, truth: dict[str, Any], held: Sequence[Item]) -> dict[str, A
     if hasattr(codec, "bytes_per_token"):
         facts["bytes_per_token"] = codec.bytes_per_token(held)
     return facts
+
+
+def _inception(run: Run, path: str | Path) -> Inception:
+    """The feature network of a file, for a run that makes pictures."""
+    spec = run.spec
+    if run.codec.medium != "image" or hasattr(run.codec, "inner") or not spec.is_image or spec.shape[0] not in {1, 3}:
+        raise RecipeError(
+            f"features {str(path)!r} are for pictures of 1 or 3 channels, and {run.recipe.name} models {run.codec.medium} "
+            f"examples of shape {spec.shape} by the codec {run.recipe.codec['name']!r}; leave the features out"
+        )
+    return load_inception(path).to(run.device)
 
 
 def _pictures(run: Run, held: Sequence[Item], tell: Callable[[Progress], None]) -> None:

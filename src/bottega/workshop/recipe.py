@@ -72,6 +72,8 @@ class Judging:
         iwae: importance samples for a likelihood bound, where the family offers one.
         only: names of judges, comma-separated; empty for all that apply.
         target: the column a table's usefulness is measured by.
+        features: a safetensors file of Inception-v3 weights, by whose features pictures are judged; empty for features
+            that are learned here, on the data.
     """
 
     n: int = 1000
@@ -79,6 +81,7 @@ class Judging:
     iwae: int = 100
     only: str = ""
     target: str = ""
+    features: str = ""
 
     def __post_init__(self) -> None:
         if self.n < 2:

@@ -38,6 +38,7 @@ from bottega.core import (
     has,
     nearest,
 )
+from bottega.nets.inception import load_inception
 from bottega.training import checkpoint, cluster
 from bottega.training.precision import pick_device
 from bottega.trust.mark import mark
@@ -328,6 +329,7 @@ class Run:
         only: Sequence[str] | None = None,
         n: int | None = None,
         seed: int | None = None,
+        features: str | Path | None = None,
         progress: Tell | None = None,
     ) -> ev.Evidence:
         """Measure the run against held-out real data and write ``evidence.json``, ``report.html`` and ``card.md``.
@@ -337,11 +339,12 @@ class Run:
             only: names of judges; None for all that apply.
             n: samples, the recipe's number by default.
             seed: of the samples, the recipe's by default.
+            features: a safetensors file of Inception-v3 weights to judge pictures by; the recipe's by default.
             progress: told before every judge.
         """
         from bottega.workshop.judging import judge_run
 
-        return judge_run(self, data, only=only, n=n, seed=seed, progress=progress)
+        return judge_run(self, data, only=only, n=n, seed=seed, features=features, progress=progress)
 
     def show(self, path: str | Path | None = None) -> Path:
         """Write the sheet of 16 samples that the run is known by; returns its path."""
@@ -445,6 +448,8 @@ def train(
     where = (
         Path(out) if out is not None else Path("runs") / (plan.name if data is None else f"{plan.name}-{_slug(data)}")
     )
+    if judge and plan.judge.features:
+        load_inception(plan.judge.features)  # a mistake in it is told before training, not after
     training = Training(plan, data, where, pick_device(device), progress or (lambda _: None))
     finished = training.run()
     cluster_rank = training.rank
