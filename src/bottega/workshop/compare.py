@@ -157,7 +157,9 @@ def compare(
     notes = _same_data(names, evidences, force)
     rows = _rows(evidences, notes)
     if not rows:
-        raise BottegaError(f"{' and '.join(names)} have no measure in common; judge them with the same judges and features")
+        raise BottegaError(
+            f"{' and '.join(names)} have no measure in common; judge them with the same judges and features"
+        )
     paths = [run.path for run in loaded]
     book = _book(loaded, evidences, seed)
     return Comparison(names, paths, evidences, rows, book, _sheets(loaded, names, seed), notes)
