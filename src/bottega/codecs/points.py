@@ -167,7 +167,7 @@ class PointsCodec:
         if len(self.center) > 1:
             axis.set_xlim(self.center[0] - self.half[0], self.center[0] + self.half[0])
             axis.set_ylim(self.center[1] - self.half[1], self.center[1] + self.half[1])
-            axis.set_aspect("equal", adjustable="datalim")
+            axis.set_aspect("equal", adjustable="box")
         axis.tick_params(labelsize=7)
         axis.spines[["top", "right"]].set_visible(False)
         if against:
