@@ -148,6 +148,8 @@ def test_sizes_and_names_are_checked():
         small(schedule="cosin")
     with pytest.raises(RecipeError, match="unknown prediction"):
         small(prediction="noise")
+    with pytest.raises(RecipeError, match="patch is 2"):
+        small(patch=2)
     with pytest.raises(RecipeError, match="multiple of 4"):
         small(size=6)
     with pytest.raises(RecipeError, match="did you mean 'dpmpp_2m'"):

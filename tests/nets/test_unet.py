@@ -13,6 +13,26 @@ def test_shape_is_kept_for_any_size(channels, height, width):
     assert net(torch.randn(2, channels, height, width), torch.randn(2, 16)).shape == (2, channels, height, width)
 
 
+@pytest.mark.parametrize("patch", [2, 4])
+def test_patches_become_channels_and_pixels_again(patch):
+    torch.manual_seed(0)
+    net = UNet(3, 8, 16, side=16, patch=patch)
+    assert net.unit == 16 // 4
+    x, given = torch.randn(1, 3, 14, 17), torch.randn(1, 16)
+    assert net(x, given).shape == x.shape
+    with torch.no_grad():  # a read-out that gives pixel j of a patch in channel j, to see where it lands
+        net.last.weight.zero_()
+        net.last.bias.copy_(torch.arange(3.0 * patch**2))
+        told = net(torch.zeros(1, 3, 16, 16), given)[0, 1]
+    assert told[:patch, :patch].flatten().tolist() == [patch**2 + i for i in range(patch**2)]
+    assert torch.equal(told[:patch, :patch], told[-patch:, -patch:])
+
+
+@pytest.mark.parametrize("size", [4, 20, 36, 48, 60])
+def test_any_multiple_of_four_is_a_size(size):
+    assert UNet(1, size, 16, side=8)(torch.randn(1, 1, 8, 8), torch.randn(1, 16)).shape == (1, 1, 8, 8)
+
+
 def test_levels_follow_the_side():
     assert [UNet(1, 4, 8, side=s).unit for s in (4, 5, 6, 8, 16, 32, 64)] == [1, 1, 2, 2, 4, 8, 8]
 
