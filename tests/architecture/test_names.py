@@ -29,7 +29,6 @@ SPOKEN = {
     "workshop/compare.py": "the heading of the classical comparison, whose rows are chosen by players and capabilities",
     "workshop/templates/compare.html.j2": "the same heading on the page",
     "workshop/figures.py": "how acronyms are spelled in titles",
-    "workshop/run.py": "hints in two errors: which families can edit, and which give a likelihood",
 }
 
 

@@ -58,6 +58,7 @@ class Energy(Family):
     """
 
     bound: Bound = "estimate"
+    doubt = 0.0
     variants: ClassVar[dict[str, dict[str, Any]]] = {"dsm": {"objective": "dsm"}}
 
     def __init__(
@@ -221,7 +222,10 @@ class Energy(Family):
         return finish(self.spec, x)
 
     def log_prob(self, batch: Batch, rng: Rng) -> Tensor:
-        """``-E(x) - log Z`` in nats, ``(B,)``; ``log Z`` is estimated anew by 512 chains with randomness of their own."""
+        """``-E(x) - log Z`` in nats, ``(B,)``; ``log Z`` is estimated anew by 512 chains with randomness of their own.
+
+        ``doubt`` is then the standard error of ``log Z`` in nats, common to all rows.
+        """
         own = Rng(0, device=batch.x.device)
-        log_z, _ = ais(self.energy, 512, self.spec.shape, own, start_std=1.0, step_size=2 * self.step_size)
+        log_z, self.doubt = ais(self.energy, 512, self.spec.shape, own, start_std=1.0, step_size=2 * self.step_size)
         return -self.energy(batch.x) - log_z

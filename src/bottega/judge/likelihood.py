@@ -83,9 +83,13 @@ def measure(case: Case) -> list[Measure]:
     some = case.train.take(case.rng("likelihood rows").permutation(len(case.train))[:_TRAIN].to(case.train.x.device))
     seen = -_each(case, model.log_prob, some, "train")
     value, low, high = mean_interval(nll)
+    doubt = float(getattr(model, "doubt", 0.0))  # standard error of a constant that all rows share
+    low, high = (value + math.copysign(math.hypot(end - value, Z * doubt), end - value) for end in (low, high))
     known = _known_nll(case)
     shared: dict[str, Any] = {"n": len(held), "seed": case.seed, "better": "lower", "bound": bound}
     base = "of held-out examples" if spec.is_tokens else "of held-out examples; a density, so it may be below zero"
+    if doubt:
+        base += f"; its normalising constant is itself estimated, with a standard error of {doubt:.2g} nats"
     out = [
         Measure("nll_nats", value, low, high, **shared, ceiling=known, note=base),
         _gap(nll, seen, case.seed),

@@ -36,6 +36,8 @@ from bottega.core import (
     Source,
     Spec,
     has,
+    lookup,
+    names,
     nearest,
 )
 from bottega.nets.inception import load_inception
@@ -273,7 +275,7 @@ class Run:
         """
         model: Any = self.model
         if not has(model, Edits) or not hasattr(self.codec, "start_edit"):
-            raise BottegaError(f"a {self.recipe.family['name']} cannot edit; pixelcnn, gpt and diffusion runs can")
+            raise BottegaError(f"a {self.recipe.family['name']} cannot edit; use {_with('edit')}")
         seeds = list(range(seed, seed + n)) if seeds is None else [int(s) for s in seeds]
         check_knobs(model.edit, knobs, skip=3)
         batch, keep = self.codec.start_edit(source, mask)
@@ -298,7 +300,7 @@ class Run:
         """
         if not has(self.model, Scores):
             raise BottegaError(
-                f"a {self.recipe.family['name']} gives no likelihood; use vae, flow, pixelcnn, gpt or diffusion"
+                f"a {self.recipe.family['name']} gives no likelihood; use {_with('log_prob')}"
             )
         out = []
         self.model.eval()
@@ -457,6 +459,12 @@ def train(
         finished.judge(progress=progress)
     cluster.leave()
     return finished
+
+
+def _with(method: str) -> str:
+    """Families that have a method, as a hint says them."""
+    *most, last = [name for name in names("families") if hasattr(lookup("families", name), method)]
+    return f"{', '.join(most)} or {last}"
 
 
 def _slug(data: str | Path) -> str:
