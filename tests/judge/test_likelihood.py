@@ -137,3 +137,19 @@ def test_levels_bounds_and_learned_by_heart():
     assert found["nll_gap_nats"].low > 5
     assert found["iwae_nats"].value == pytest.approx(found["nll_nats"].value - math.log(10), abs=0.1)
     assert "k = 10" in found["iwae_nats"].note
+
+
+def test_an_estimated_constant_widens_the_interval_and_is_told():
+    spec, x = Spec((2,)), Rng(1).normal(400, 2)
+
+    def nll(doubt):
+        model = Gaussian(spec, 1.0).eval()
+        model.bound, model.doubt = "estimate", doubt
+        return _by_name(Case("points", spec, Batch(x), Batch(x), x, model=model))["nll_nats"]
+
+    sure, unsure = nll(0.0), nll(0.5)
+    assert unsure.value == sure.value
+    assert unsure.high - unsure.value == pytest.approx(math.hypot(sure.high - sure.value, 1.96 * 0.5), rel=1e-3)
+    assert unsure.value - unsure.low == pytest.approx(unsure.high - unsure.value)
+    assert "standard error of 0.5 nats" in unsure.note
+    assert "standard error" not in sure.note
