@@ -59,7 +59,7 @@ def loss(args: argparse.Namespace) -> dict[str, Any]:
             "train_seconds": run.header["seconds"],
             "steps": run.step,
             "parameters": run.header["parameters"],
-            "optimiser": run.recipe.optim["name"],
+            "optimiser": run.recipe.optim.get("name", "adamw"),
         }  # fmt: skip
 
 
@@ -114,7 +114,7 @@ def speed(args: argparse.Namespace) -> dict[str, Any]:
 
     def ours(table: dict[str, Any], ema: bool) -> Callable[[], object]:
         optims, mine, rng = make_optims(model, 10**6, table), stream(), Rng(0)
-        average = Ema(model, plan.train.ema) if ema else None
+        average = Ema(model, plan.train.ema) if ema and plan.train.ema else None
         return lambda: fit(model, mine, optims, steps=steps, rng=rng, clip=1.0, ema=average)
 
     adamw = {"name": "adamw", "schedule": "constant", "warmup": 0, **ADAMW}
@@ -125,7 +125,7 @@ def speed(args: argparse.Namespace) -> dict[str, Any]:
         rivals["nanogpt"] = nanogpt(args.nanogpt, flat, model.spec.vocab, batch, steps)
     out: dict[str, Any] = {"steps": steps}
     for name, rival in rivals.items():
-        # "loop": the same optimiser, no average of the weights. "recipe": Muon and the average, as `loss` was reached.
+        # "loop": the same settings as the plain one. "recipe": the recipe's own, as `loss` was reached.
         for mine, work in {"loop": ours(adamw, ema=False), "recipe": ours(recipe, ema=True)}.items():
             found = pairs(rival, work, args.rounds)
             out[f"{mine}_against_{name}"] = {"speed": found.pop("ratio"), "speed_low": found.pop("ratio_low"),
