@@ -144,3 +144,6 @@ def test_what_it_refuses():
         Autoencoder(Spec((16,), vocab=50))
     with pytest.raises(RecipeError, match=r"family.noise is -1"):
         Autoencoder(Spec((2,)), noise=-1.0)
+    for wrong in ({"size": 0}, {"latent": -1}, {"depth": -1}, {"drop": 1.0}, {"drop": -0.1}):
+        with pytest.raises(RecipeError, match=rf"family.*{next(iter(wrong))}"):
+            Autoencoder(Spec((1, 8, 8)), **wrong)

@@ -156,6 +156,9 @@ def test_sizes_and_names_are_checked():
         small().sample(1, Rng(0), sampler="dpmpp2m")
     with pytest.raises(RecipeError, match="only 'ddim'"):
         small().sample(1, Rng(0), eta=0.5)
+    some = torch.zeros(1, 2)
+    with pytest.raises(RecipeError, match="tries"):
+        Diffusion(Spec((2,)), size=4).edit(Batch(some), some > 1, Rng(0), tries=0)
     with pytest.raises(RecipeError, match="steps"):
         small().sample(1, Rng(0), steps=0)
 

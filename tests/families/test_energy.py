@@ -404,6 +404,12 @@ def test_what_it_does_not_model():
                   {"drop": 1.0}):  # fmt: skip
         with pytest.raises(RecipeError, match=f"{next(iter(wrong))}"):
             Energy(POINTS, **wrong)
+    for wrong in ({"step_size": 0.0}, {"data_std": 0.0}, {"noise": -1.0}, {"tame": -1.0}):
+        with pytest.raises(RecipeError, match=f"family.*{next(iter(wrong))}"):
+            Energy(Spec((2,)), **wrong)
+    for knobs in ({"levels": 0}, {"steps": -1}):
+        with pytest.raises(RecipeError, match="steps is .* and levels"):
+            Energy(Spec((2,)), objective="dsm", size=4).sample(1, Rng(0), **knobs)
     with pytest.raises(RecipeError, match="buffer is 3"):
         Energy(GIVEN, buffer=3)
 

@@ -259,3 +259,6 @@ def test_what_it_refuses():
         GAN(Spec((2,)), r1=-1.0)
     with pytest.raises(RecipeError, match="choose one"):
         GAN(Spec((2,)), clip=0.1, spectral=True)
+    for wrong in ({"size": 0}, {"latent": -1}, {"depth": -1}, {"drop": 1.0}, {"drop": -0.1}):
+        with pytest.raises(RecipeError, match=rf"family.*{next(iter(wrong))}"):
+            GAN(Spec((1, 8, 8)), **wrong)

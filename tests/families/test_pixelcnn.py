@@ -336,6 +336,9 @@ def test_what_it_does_not_model():
     for wrong in ({"size": 0}, {"layers": 0}, {"drop": 1.0}, {"drop": -0.1}):
         with pytest.raises(RecipeError, match=rf"family.*{next(iter(wrong))}"):
             PixelCNN(TINY, **wrong)
+    for temperature in (0.0, -1.0):
+        with pytest.raises(RecipeError, match="temperature"):
+            PixelCNN(TINY, size=8).sample(1, Rng(0), temperature=temperature)
 
 
 def test_a_level_is_read_as_a_number_and_a_name_is_looked_up():

@@ -263,6 +263,9 @@ def test_what_it_refuses():
         VAE(LEVELS, likelihood="gauss")
     with pytest.raises(RecipeError, match="negative"):
         VAE(LEVELS, beta=-1.0)
+    for wrong in ({"size": 0}, {"latent": -1}, {"depth": -1}, {"drop": 1.0}, {"drop": -0.1}):
+        with pytest.raises(RecipeError, match=rf"family.*{next(iter(wrong))}"):
+            VAE(Spec((1, 8, 8)), **wrong)
 
 
 # --- real data -------------------------------------------------------------------------------------------------------

@@ -121,5 +121,8 @@ def test_gradient_reaches_every_weight():
 def test_bad_heads_are_refused():
     with pytest.raises(ValueError, match="heads must divide"):
         Transformer(30, 1, 4)
+    for wrong in ({"depth": -1}, {"heads": -2}, {"kv_heads": -1}):
+        with pytest.raises(ValueError, match="none may be below 1"):
+            Transformer(**{"width": 8, "depth": 1, "heads": 2, **wrong})
     with pytest.raises(ValueError, match="kv_heads must divide"):
         Transformer(32, 1, 4, kv_heads=3)

@@ -107,6 +107,12 @@ def test_each_player_has_its_own_table():
         (ToyVAE, {"name": "adam"}, "optim.name is 'adam'; use 'adamw' or 'muon'"),
         (ToyVAE, {"schedule": "step"}, "optim.schedule is 'step'; use"),
         (ToyVAE, {"lr": 0.0}, "must be above 0"),
+        (ToyVAE, {"beta1": 1.0}, r"optim.beta1 is 1.0 and optim.beta2 0.99; both must lie in \[0, 1\)"),
+        (ToyVAE, {"beta2": -0.5}, "optim.beta2 -0.5"),
+        (ToyVAE, {"weight_decay": -1.0}, "optim.weight_decay is -1.0"),
+        (ToyVAE, {"warmup": -1.0}, "warmup -1.0; neither may be negative"),
+        (ToyVAE, {"floor": 2.0}, "optim.floor is 2.0"),
+        (ToyVAE, {"decay": 1.5}, "optim.decay 1.5; both are fractions"),
     ],
 )
 def test_a_wrong_table_is_refused(family, table, says):

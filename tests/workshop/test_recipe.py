@@ -1,5 +1,6 @@
 """Recipes are typo-proof and inert, and survive being written and read."""
 
+from collections.abc import Sequence
 from pathlib import Path
 
 import pytest
@@ -53,6 +54,14 @@ def test_a_recipe_survives_being_written_and_read(tmp_path):
         (("steps = 5", "ema = 1.0"), "train.ema is 1.0"),
         (('name = "vae"', ""), "no family.name"),
         (("[family]", "[family"), "cannot read the recipe"),
+        (("steps = 5", "clip = -1.0"), "train.clip is -1.0"),
+        (("steps = 5", "seed = 99999999999"), "train.seed is 99999999999; it must fit in 32 bits"),
+        (("steps = 5", "patience = 2\nchecks = 0"), "train.patience is 2 but train.checks 0"),
+        (("[train]", "[judge]\niwae = 0\n[train]"), "judge.iwae is 0"),
+        (('name = "vae"', "name = 3"), "family.name is 3; it must be a text in quotes"),
+        (('name = "ring"', 'name = "ring"\nheld = "a tenth"'), "data.held is 'a tenth'; it must be a number"),
+        (('name = "ring"', 'name = "ring"\nlimit = 2.5'), "data.limit is 2.5; it must be a whole number"),
+        (('name = "ring"', 'name = "ring"\nconsent = 2020-01-01'), "it must be a text in quotes"),
     ],
 )
 def test_a_wrong_recipe_is_named_in_one_line(tmp_path, change, message):
@@ -68,6 +77,14 @@ def test_unknown_recipes_and_settings_name_the_nearest(tmp_path):
         load_recipe(some[:-1])
     with pytest.raises(RecipeError, match="table.key=value"):
         load_recipe(write(tmp_path, GOOD), {"size": "3"})
+    with pytest.raises(RecipeError, match="optim.lr.critic: lr is a value"):
+        load_recipe(write(tmp_path, GOOD), {"optim.lr.critic": "3"})
+
+
+def test_any_text_and_name_survive_being_written_and_read(tmp_path):
+    odd = {"codec.separator": "\t", "codec.missing": ["\r", "\x7f", 'a "b"\\'], "codec.x y.z": 1}
+    recipe = load_recipe(write(tmp_path, GOOD), odd)
+    assert load_recipe(write(tmp_path, recipe.to_toml())).codec == recipe.codec
 
 
 def test_differing_recipes_name_the_key(tmp_path):
@@ -90,15 +107,17 @@ def test_values_are_read_as_toml_or_taken_as_text():
 
 
 def test_arguments_are_checked_against_signatures():
-    def make(spec: object, *, size: int = 3, rate: float = 0.1, kind: str = "a") -> None: ...
+    def make(spec: object, *, size: int = 3, rate: float = 0.1, kind: str = "a", drop: Sequence[str] = ()) -> None: ...
 
-    check_arguments(make, {"size": 4, "rate": 1}, "family", skip=1)
+    check_arguments(make, {"size": 4, "rate": 1, "drop": ["a"]}, "family", skip=1)
     for table, message in [
         ({"sise": 1}, "unknown key family.sise; did you mean 'size'"),
         ({"size": 1.5}, "family.size is 1.5; it must be a whole number"),
         ({"size": True}, "family.size is True"),
         ({"spec": 1}, "unknown key family.spec"),
         ({"kind": 2}, "family.kind is 2; it must be a text"),
+        ({"drop": [1]}, "family.drop is [1]; it must be a list, each of it a text in quotes"),
+        ({"drop": "a"}, "family.drop is 'a'; it must be a list"),
     ]:
         with pytest.raises(RecipeError) as caught:
             check_arguments(make, table, "family", skip=1)

@@ -36,7 +36,7 @@ class Autoencoder(Family):
 
     Raises:
         SpecError: examples are names in no order (letters, classes).
-        RecipeError: ``noise`` is negative.
+        RecipeError: a number is out of range.
     """
 
     variants: ClassVar[dict[str, dict[str, Any]]] = {"denoising": {"noise": 0.3}}
@@ -47,6 +47,10 @@ class Autoencoder(Family):
         super().__init__(spec)
         if noise < 0:
             raise RecipeError(f"family.noise is {noise}; it is a standard deviation in [-1, 1] units, 0 or more")
+        if size < 1 or min(latent, depth) < 0:
+            raise RecipeError(f"family.size, latent, depth are {size}, {latent}, {depth}; at least 1, 0 and 0")
+        if not 0 <= drop < 1:
+            raise RecipeError(f"family.drop is {drop}; it must lie in [0, 1), 0.1 is usual")
         width = latent or min(size, max(2, spec.dims // 4))
         self.noise, self.drop, self.latent = noise, drop, Spec((width,))
         self.encoder = encoder(spec, size, width, depth=depth)

@@ -195,6 +195,8 @@ class Diffusion(Family):
             guidance: as in ``sample``.
             tries: how often each step is made.
         """
+        if tries < 1:
+            raise RecipeError(f"tries is {tries}; every step is made at least once")
         x, sigmas = self._start(len(batch), rng, steps)
         denoise = self._sampled(self.denoiser(len(batch), batch.cond, guidance))
         x = repaint(denoise, x, sigmas, rng, self.spec.as_real(batch.x), keep, tries)

@@ -75,6 +75,11 @@ class Energy(Family):
             raise RecipeError(f"family.sigma_min is {sigma_min} and sigma_max {sigma_max}; 0 < sigma_min < sigma_max")
         if not 0 <= drop < 1:
             raise RecipeError(f"family.drop is {drop}; it must lie in [0, 1), 0.1 is usual")
+        if not min(step_size, data_std) > 0 or min(noise, tame) < 0:
+            raise RecipeError(
+                f"family.step_size, data_std, noise and tame are {step_size}, {data_std}, {noise} and {tame}; "
+                "the first two must be above 0, the others at least 0"
+            )
         self.objective, self.walk, self.step_size, self.noise, self.tame = objective, walk, step_size, noise, tame
         self.sigma_min, self.sigma_max, self.data_std, self.drop = sigma_min, sigma_max, data_std, drop
         context = size if spec.cond or objective == "dsm" else 0
@@ -202,6 +207,8 @@ class Energy(Family):
             levels: ``"dsm"``: noise levels, geometric from ``sigma_max`` to ``sigma_min``.
             guidance: scores are pushed from the unconditional ones so many times; 1 is the model itself.
         """
+        if steps < 0 or levels < 1:
+            raise RecipeError(f"steps is {steps} and levels {levels}; they must be at least 0 and 1")
         ones = torch.ones(n, device=rng.device)
         if self.objective == "cd":
             x = 2 * rng.uniform(n, *self.spec.shape) - 1

@@ -101,6 +101,10 @@ class GAN(Family):
             raise RecipeError(f"family.objective is {objective!r}; use one of {', '.join(_FOOL)}")
         if min(clip, penalty, r1) < 0 or min(r1_every, n_critic) < 1 or codes < 0:
             raise RecipeError("family.clip, penalty, r1 and codes must be 0 or more, r1_every and n_critic 1 or more")
+        if size < 1 or min(latent, depth) < 0:
+            raise RecipeError(f"family.size, latent, depth are {size}, {latent}, {depth}; at least 1, 0 and 0")
+        if not 0 <= drop < 1:
+            raise RecipeError(f"family.drop is {drop}; it must lie in [0, 1), 0.1 is usual")
         if clip and spectral:
             raise RecipeError("family.clip and family.spectral both bound the critic's weights; choose one")
         self.objective, self.clip, self.penalty, self.drop = objective, clip, penalty, drop

@@ -147,6 +147,8 @@ class PixelCNN(Family):
         kept: tuple[Tensor, Tensor] | None,
     ) -> Iterator[Tensor]:  # fmt: skip
         """Draw row after row, computing in each layer only what is new."""
+        if not temperature > 0:
+            raise RecipeError(f"temperature is {temperature}; it must be above 0, 1 is the model itself")
         channels, height, width = self.spec.shape
         u = rng.uniform(n, channels, height, width).double()
         known = self.given(cond, n) if self.spec.cond else None

@@ -67,6 +67,10 @@ class VAE(Family):
         super().__init__(spec)
         if min(sigma, beta, free_bits) < 0:
             raise RecipeError(f"family.sigma, beta, free_bits are {sigma}, {beta}, {free_bits}; none may be negative")
+        if size < 1 or min(latent, depth) < 0:
+            raise RecipeError(f"family.size, latent, depth are {size}, {latent}, {depth}; at least 1, 0 and 0")
+        if not 0 <= drop < 1:
+            raise RecipeError(f"family.drop is {drop}; it must lie in [0, 1), 0.1 is usual")
         self.beta, self.free_bits, self.drop = beta, free_bits, drop
         self.likelihood = _likelihood(spec, likelihood, sigma)
         width = latent or min(size, max(2, spec.dims // 4))

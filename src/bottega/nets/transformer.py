@@ -163,6 +163,8 @@ class Transformer(nn.Module):
     ) -> None:
         super().__init__()
         kv_heads = kv_heads or heads
+        if min(width, depth, heads, kv_heads) < 1:
+            raise ValueError(f"width {width}, depth {depth}, heads {heads}, kv_heads {kv_heads}: none may be below 1")
         if width % heads or (width // heads) % 2 or heads % kv_heads:
             raise ValueError(
                 f"width {width}, heads {heads}, kv_heads {kv_heads}: heads must divide width into even parts, "

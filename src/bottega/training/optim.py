@@ -61,6 +61,12 @@ class Optim:
             raise RecipeError(f"optim.schedule is {schedule!r}; use 'constant', 'cosine', 'linear' or 'wsd'")
         if not lr > 0 or not muon_lr > 0:
             raise RecipeError(f"optim.lr is {lr} and optim.muon_lr {muon_lr}; both must be above 0")
+        if not (0 <= beta1 < 1 and 0 <= beta2 < 1):
+            raise RecipeError(f"optim.beta1 is {beta1} and optim.beta2 {beta2}; both must lie in [0, 1)")
+        if weight_decay < 0 or warmup < 0:
+            raise RecipeError(f"optim.weight_decay is {weight_decay} and warmup {warmup}; neither may be negative")
+        if not (0 <= floor <= 1 and 0 <= decay <= 1):
+            raise RecipeError(f"optim.floor is {floor} and optim.decay {decay}; both are fractions, in [0, 1]")
         self.steps, self.schedule, self.floor, self.decay = max(1, steps), schedule, floor, decay
         self.warmup = warmup if warmup >= 1 else warmup * steps
         self.names = {id(p): n for n, p in player.named_parameters()}

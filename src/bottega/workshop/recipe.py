@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import inspect
+import json
 import math
+import re
 import tomllib
 import types
 import typing
@@ -15,6 +17,9 @@ from typing import Any, Literal
 from bottega.core.errors import RecipeError, nearest
 
 TABLES = ("data", "codec", "family", "optim", "train", "judge")
+# what `[data]` may say of any data, and as what kind; anything else goes to a made world, which checks it
+_DATA = {"name": str, "held": float, "test": float, "limit": int, "group": bool, "licence": str, "consent": str}
+_SEEDS = 2**31  # seeds are multiplied and added to, and a generator takes 64 bits
 _SHIPPED = Path(__file__).resolve().parent.parent / "recipes"
 
 
@@ -56,6 +61,11 @@ class Train:
         for name, least in {"steps": 1, "batch": 1, "accum": 1, "checks": 0, "patience": 0}.items():
             if getattr(self, name) < least:
                 raise RecipeError(f"train.{name} is {getattr(self, name)}; it must be at least {least}")
+        if self.clip < 0:
+            raise RecipeError(f"train.clip is {self.clip}; it is the largest norm of the gradient, and 0 does not clip")
+        if self.patience and not self.checks:
+            raise RecipeError(f"train.patience is {self.patience} but train.checks 0; stopping early needs checks")
+        _check_seed("train.seed", self.seed)
         if self.precision not in {"fp32", "bf16", "auto"}:
             raise RecipeError(f"train.precision is {self.precision!r}; use 'fp32', 'bf16' or 'auto'")
         if not 0 <= self.ema < 1:
@@ -86,6 +96,14 @@ class Judging:
     def __post_init__(self) -> None:
         if self.n < 2:
             raise RecipeError(f"judge.n is {self.n}; it must be at least 2")
+        if self.iwae < 1:
+            raise RecipeError(f"judge.iwae is {self.iwae}; it must be at least 1 importance sample")
+        _check_seed("judge.seed", self.seed)
+
+
+def _check_seed(name: str, seed: int) -> None:
+    if not -_SEEDS <= seed < _SEEDS:
+        raise RecipeError(f"{name} is {seed}; it must fit in 32 bits, between {-_SEEDS} and {_SEEDS - 1}")
 
 
 @dataclass(frozen=True)
@@ -130,6 +148,10 @@ class Recipe:
         for table in ("codec", "family"):
             if "name" not in data.get(table, {}):
                 raise RecipeError(f"the recipe has no {table}.name; add [{table}] with name = ...")
+            _check_kind(f"{table}.name", data[table]["name"], str)
+        for key, hint in _DATA.items():
+            if key in data.get("data", {}):
+                _check_kind(f"data.{key}", data["data"][key], hint)
         check_arguments(Train, data.get("train", {}), "train")
         check_arguments(Judging, data.get("judge", {}), "judge")
         return cls(
@@ -161,10 +183,10 @@ class Recipe:
                 content = {f.name: getattr(content, f.name) for f in fields(content)}
             flat = {k: v for k, v in content.items() if not isinstance(v, Mapping)}
             if flat:
-                lines += ["", f"[{table}]", *(f"{k} = {_value(v)}" for k, v in flat.items())]
+                lines += ["", f"[{table}]", *(f"{_key(k)} = {_value(v)}" for k, v in flat.items())]
             for k, v in content.items():
                 if isinstance(v, Mapping):
-                    lines += ["", f"[{table}.{k}]", *(f"{a} = {_value(b)}" for a, b in v.items())]
+                    lines += ["", f"[{table}.{_key(k)}]", *(f"{_key(a)} = {_value(b)}" for a, b in v.items())]
         return "\n".join(lines) + "\n"
 
 
@@ -215,6 +237,8 @@ def _set(tables: dict[str, Any], key: str, value: Any) -> None:
     *path, last = rest.split(".")
     for part in path:
         inner = inner.setdefault(part, {})
+        if not isinstance(inner, dict):
+            raise RecipeError(f"--set {key}: {part} is a value ({inner!r}), not a table; leave out what follows it")
     inner[last] = parse_value(value) if isinstance(value, str) else value
 
 
@@ -246,8 +270,12 @@ def check_arguments(make: Callable[..., Any], table: Mapping[str, Any], where: s
     for key, value in table.items():
         if key not in known:
             raise RecipeError(f"unknown key {where}.{key}{nearest(key, known)}")
-        if not _fits(value, hints.get(key, Any)):
-            raise RecipeError(f"{where}.{key} is {value!r}; it must be {_spell(hints[key])}")
+        _check_kind(f"{where}.{key}", value, hints.get(key, Any))
+
+
+def _check_kind(name: str, value: Any, hint: Any) -> None:
+    if not _fits(value, hint):
+        raise RecipeError(f"{name} is {value!r}; it must be {_spell(hint)}")
 
 
 def _fits(value: Any, hint: Any) -> bool:
@@ -265,13 +293,16 @@ def _fits(value: Any, hint: Any) -> bool:
     if hint in {str, bool}:
         return isinstance(value, hint)
     if origin in {list, tuple} or getattr(origin, "__name__", "") == "Sequence":
-        return isinstance(value, list | tuple)
+        inner = typing.get_args(hint)[:1]
+        return isinstance(value, list | tuple) and all(_fits(v, h) for v in value for h in inner)
     return True
 
 
 def _spell(hint: Any) -> str:
     if typing.get_origin(hint) is Literal:
         return "one of " + ", ".join(map(repr, typing.get_args(hint)))
+    if typing.get_origin(hint) not in {None, typing.Union, types.UnionType}:
+        return "a list, each of it " + " or ".join(_spell(h) for h in typing.get_args(hint)[:1])
     words = {int: "a whole number", float: "a number", str: "a text in quotes", bool: "true or false"}
     return words.get(hint, f"a {hint}")
 
@@ -280,8 +311,11 @@ def _value(value: Any) -> str:
     if isinstance(value, bool):
         return str(value).lower()
     if isinstance(value, str):
-        escaped = value.replace("\\", "\\\\").replace('"', '\\"').replace("\n", "\\n")
-        return f'"{escaped}"'
+        return json.dumps(value, ensure_ascii=False).replace("\x7f", "\\u007f")  # TOML escapes as JSON does
     if isinstance(value, list | tuple):
         return "[" + ", ".join(map(_value, value)) + "]"
     return repr(value)
+
+
+def _key(key: str) -> str:
+    return key if re.fullmatch(r"[A-Za-z0-9_-]+", key) else _value(key)
