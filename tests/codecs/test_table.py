@@ -408,3 +408,37 @@ def test_adult_is_read_encoded_and_decoded_exactly():
             assert ks_2samp(real, made).statistic < 1 / 2048
         else:
             assert real == made
+
+
+@pytest.mark.parametrize("form", ["tokens", "mixed"])
+def test_an_edit_makes_the_empty_cells_and_keeps_the_others_as_they_stand(form):
+    rng = np.random.default_rng(0)
+    rows = [
+        Item({"age": 20 + i % 50, "job": "abc"[i % 3], "paid": round(float(rng.normal(500, 100)), 2)})
+        for i in range(300)
+    ]
+    codec = TableCodec(form=form).fit(rows)
+    given = Item({"age": None, "job": "b", "paid": 433.37})
+    batch, keep = codec.start_edit(given)
+    assert batch.x.shape == keep.shape == (1, *codec.spec.shape)
+    some = codec.encode(rows[:40]).x
+    made = codec.restore(codec.decode(torch.where(keep, batch.x, some)), given)
+    assert {(i.value["job"], i.value["paid"]) for i in made} == {("b", 433.37)}
+    assert [i.value["age"] for i in made] == [r.value["age"] for r in rows[:40]]
+    assert codec.start_edit(Item({"job": "b", "paid": 433.37}))[1].equal(keep), "an absent column is an empty one"
+
+
+def test_an_edit_that_means_nothing_is_refused(tmp_path):
+    rows = [Item({"age": 20 + i % 50, "job": "abc"[i % 3]}) for i in range(100)]
+    codec = TableCodec().fit(rows)
+    with pytest.raises(DataError, match="no cell of the row is empty"):
+        codec.start_edit(rows[0])
+    with pytest.raises(DataError, match="never seen in training; leave it empty, or give one of a, b, c"):
+        codec.start_edit(Item({"job": "d"}))
+    with pytest.raises(DataError, match="no column 'jop'; did you mean 'job'"):
+        codec.start_edit(Item({"jop": "a"}))
+    with pytest.raises(RecipeError, match="--mask"):
+        codec.start_edit(Item({"job": "a"}), tmp_path / "mask.png")
+    (tmp_path / "two.csv").write_text("age,job\n30,\n31,\n")
+    with pytest.raises(DataError, match="has 2 rows; give a table of one row"):
+        codec.start_edit(tmp_path / "two.csv")

@@ -1,5 +1,6 @@
 """A run from recipe to pieces: resumable, reproducible, judged; a weights file alone is enough."""
 
+import inspect
 import json
 import os
 import random
@@ -15,7 +16,7 @@ import pytest
 import torch
 
 import bottega
-from bottega.core import BottegaError, CheckpointError, DataError, DivergedError, RecipeError
+from bottega.core import BottegaError, CheckpointError, DataError, DivergedError, RecipeError, lookup, names
 from bottega.training import checkpoint
 from bottega.workshop.evidence import Evidence
 
@@ -106,7 +107,7 @@ def test_wrong_knobs_and_conditions_name_the_mend(trained):
         trained.sample(1, temprature=2.0)
     with pytest.raises(RecipeError, match="trained without conditions"):
         trained.sample(1, cond="7")
-    with pytest.raises(BottegaError, match="cannot edit"):
+    with pytest.raises(BottegaError, match="points of the codec points cannot be edited"):
         trained.edit("x")
 
 
@@ -278,3 +279,14 @@ def test_two_processes_train_one_run(tmp_path):
     )  # fmt: skip
     assert done.returncode == 0, done.stderr
     assert bottega.load(tmp_path / "run").header["rows_seen"] == 4 * 32 * 2
+
+
+@pytest.mark.parametrize("family", names("families"))
+def test_every_knob_of_a_family_has_a_name_and_a_default(family):
+    for verb in ("sample", "edit"):
+        method = getattr(lookup("families", family), verb, None)
+        if method is None:
+            continue
+        parameters = list(inspect.signature(method).parameters.values())[4:]  # self and the three that Bottega fills
+        assert not [p.name for p in parameters if p.kind in {p.VAR_KEYWORD, p.VAR_POSITIONAL}], "--set cannot reach it"
+        assert not [p.name for p in parameters if p.default is p.empty]

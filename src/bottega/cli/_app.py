@@ -27,9 +27,9 @@ marks them as machine-made, offline, on the machine you have.
 """
 _EPILOG = """\b
 First steps:
-  bottega demo                          three models on real data, in minutes
-  bottega train my/pictures             a model of your own folder
-  bottega sample runs/pictures -n 16    new pieces from it
+  bottega demo                                   three models on real data, in minutes
+  bottega train my/pictures                      a model of your own folder
+  bottega sample runs/pictures-pictures -n 16    new pieces from it
 """
 # What the machine or the user's files are to blame for; any other OSError is a fault of ours.
 _USERS = {errno.EACCES, errno.EPERM, errno.EROFS, errno.ENOSPC, errno.EDQUOT, errno.ENOENT, errno.ENOTDIR,

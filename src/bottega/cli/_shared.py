@@ -158,7 +158,7 @@ def _lines(share: float = 0.25) -> Callable[[Progress], None]:
         if done < next_at.get(at.phase, 0.0):
             return
         next_at[at.phase] = (int(done / share) + 1) * share
-        parts = [f"{at.phase} {at.step}/{at.steps}", _losses(at.losses), at.note]
+        parts = [f"{at.phase} {at.step}/{at.steps}" if at.steps else at.phase, _losses(at.losses), at.note]
         if 0 < at.left_seconds < math.inf:
             parts.append(f"{duration(at.left_seconds)} left")
         print("  ".join(part for part in parts if part), file=sys.stderr)

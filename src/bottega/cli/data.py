@@ -23,7 +23,7 @@ EXAMPLES = """\
 
 
 def data(
-    name: Annotated[str | None, typer.Argument(metavar="[NAME]", help="Describe this one.")] = None,
+    name: Annotated[str | None, typer.Argument(metavar="NAME", help="Describe this one.")] = None,
     as_json: Json = False,
 ) -> None:
     """List the data sets that need no download, or describe one.

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import os
+import re
 from pathlib import Path
 from typing import Annotated, Any
 
@@ -15,17 +17,20 @@ __all__ = ["edit"]
 PANEL, PLACE = "Make", 12
 EXAMPLES = """\
   bottega edit runs/digits-diffusion digit.png --mask hole.png -n 4    white in the mask is made anew
-  bottega edit runs/english-gpt opening.txt -n 3 --show                a text is continued
+  bottega edit runs/english "The class" -n 3 --show                    a text is continued
+  bottega edit runs/english opening.txt --set max_new=200 --show
+  bottega edit runs/table row.csv -n 5 --show                          empty cells of the one row are made
 """
 
 
 def edit(
     run: Annotated[Path, typer.Argument(metavar="RUN", help="The folder of a run, or its model.safetensors.")],
-    file: Annotated[Path, typer.Argument(metavar="FILE", help="The piece to change.")],
+    file: Annotated[str, typer.Argument(metavar="FILE|TEXT", help="The piece to change, or the beginning of a text.")],
     mask: Annotated[Path | None, typer.Option("--mask", metavar="FILE", help="What to make anew: white parts of a picture of the same size.")] = None,
     n: Annotated[int | None, typer.Option("-n", metavar="N", min=1, help="How many versions; 1 by default.")] = None,
     seeds: Annotated[str | None, typer.Option("--seeds", metavar="LIST", help="A seed for each version: 0-3, or 1,5,9.")] = None,
     seed: Annotated[int, typer.Option("--seed", metavar="N", help="The first seed; versions take it and those after it.")] = 0,
+    cond: Annotated[str | None, typer.Option("--cond", metavar="VALUE", help="What the versions should be (a class, a caption); what FILE says by default.")] = None,
     set_: Sets = [],  # noqa: B006
     out: Annotated[Path | None, typer.Option("--out", metavar="DIR", help="Where the versions go; RUN/edits by default.")] = None,
     show: Annotated[bool, typer.Option("--show", help="Print the versions instead of writing them.")] = False,
@@ -35,7 +40,8 @@ def edit(
 ) -> None:  # fmt: skip
     """Make the missing part of a piece: inpainting, completion, continuation.
 
-    Everything outside the mask stays exactly as it is. For models that can (`bottega show RUN` says whether).
+    White parts of the mask are made anew (the lower half without one), a text is continued, empty cells of a row are
+    filled; the rest stays exactly as it is. For models that can (`bottega show RUN` says whether).
     """
     chosen = numbers(seeds) if seeds is not None else None
     if chosen is not None and n is not None and n != len(chosen):
@@ -47,5 +53,15 @@ def edit(
 
     knobs: dict[str, Any] = {key: parse_value(value) for key, value in changed.items()}
     made = load(run, device=device)
-    pieces = made.edit(file, mask=mask, seeds=chosen, seed=seed, n=count, **knobs)
+    source = file if made.codec.medium == "text" and _beginning(file) else Path(file)
+    pieces = made.edit(source, mask=mask, seeds=chosen, seed=seed, n=count, cond=cond, **knobs)
     deliver(Out(as_json, quiet), pieces, None if show else out or made.path / "edits")
+
+
+def _beginning(text: str) -> bool:
+    """Whether it is the beginning of a text and not the name of a file, there or mistyped.
+
+    >>> _beginning("Once upon a time"), _beginning("missing.txt")
+    (True, False)
+    """
+    return not os.path.exists(text) and not re.search(r"\.[A-Za-z]\w{0,4}$", text)

@@ -20,7 +20,7 @@ EXAMPLES = """\
 
 
 def recipes(
-    name: Annotated[str | None, typer.Argument(metavar="[NAME]", help="Print this recipe.")] = None,
+    name: Annotated[str | None, typer.Argument(metavar="NAME", help="Print this recipe.")] = None,
     as_json: Json = False,
 ) -> None:
     """List the recipes that come with Bottega, or print one."""

@@ -15,7 +15,7 @@ PANEL, PLACE = "Make", 11
 EXAMPLES = """\
   bottega sample runs/digits-diffusion -n 16
   bottega sample runs/digits-diffusion --seeds 0-15 --cond 7 --set guidance=2
-  bottega sample runs/english-gpt -n 2 --set temperature=0.8 --show
+  bottega sample runs/english -n 2 --set temperature=0.8 --show
   bottega sample runs/table --out /tmp/rows -n 1000 --json
 """
 

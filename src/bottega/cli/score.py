@@ -13,7 +13,7 @@ __all__ = ["score"]
 
 PANEL, PLACE = "Judge", 20
 EXAMPLES = """\
-  bottega score runs/english-gpt letter.txt
+  bottega score runs/english letter.txt
   bottega score runs/digits-flow digits/*.png --json
 """
 
@@ -26,7 +26,7 @@ def score(
     as_json: Json = False,
     quiet: Quiet = False,
 ) -> None:
-    """Say how likely a run finds files: nats, and bits for each number or byte.
+    """Say how likely a run finds files: nats, and bits for each token or level.
 
     Each score says whether it is exact, a lower bound or an estimate; scores of different bounds do not compare.
     """

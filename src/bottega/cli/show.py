@@ -38,7 +38,7 @@ def show(
 
 def _run(say: Out, path: Path, page: bool) -> None:
     from bottega.core import Edits, Encodes, Scores, Streams, has
-    from bottega.workshop.run import load
+    from bottega.workshop.run import knobs_of, load
 
     run = load(path, device="cpu")
     can = ["sample", *(verb for verb, capability in (("edit", Edits), ("score", Scores), ("encode", Encodes),
@@ -50,18 +50,10 @@ def _run(say: Out, path: Path, page: bool) -> None:
 
         for written in (write_report(run.path, evidence), write_card(run.path, evidence)):
             say.note(f"wrote {written}")
-    knobs = _knobs(run)
+    knobs = knobs_of(run.model.sample, 3)
     if not say.as_json:
         _tell(say, run, can, knobs)
     say.result({"run": run.path, "recipe": run.recipe.to_dict(), "can": can, "knobs": knobs, "evidence": evidence})
-
-
-def _knobs(run: Run) -> dict[str, Any]:
-    """The settings of ``sample``, with their defaults."""
-    import inspect
-
-    parameters = list(inspect.signature(run.model.sample).parameters.values())[3:]
-    return {p.name: None if p.default is p.empty else p.default for p in parameters}
 
 
 def _tell(say: Out, run: Run, can: list[str], knobs: dict[str, Any]) -> None:

@@ -619,6 +619,62 @@ class TableCodec:
         table = zip(*(columns[name] for name in names), strict=True)
         return [Item(dict(zip(names, row, strict=True)), cond=c) for row, c in zip(table, given, strict=True)]
 
+    def start_edit(self, source: str | Path | Item, mask: Path | None = None) -> tuple[Batch, Tensor]:
+        """A row to complete and which numbers to keep: ``(1, *spec.shape)``; empty and absent columns are made anew.
+
+        Args:
+            source: a table of one row, or a row.
+            mask: has no meaning for rows.
+
+        Raises:
+            RecipeError: a mask was given.
+            DataError: not one row, nothing empty in it, or a name that was never seen.
+        """
+        if mask is not None:
+            raise RecipeError(f"the empty cells of a row are made anew, so --mask {mask} means nothing; leave it out")
+        row = self._one_row(source)
+        filled = dict(row)
+        keep = torch.ones(1, *self.spec.shape, dtype=torch.bool)
+        for column, place in zip(self.columns, self._places, strict=True):
+            value = row[column.name]
+            if value is None:
+                filled[column.name] = (
+                    column.to_values(np.array([column.low]))[0] if column.numeric else column.values[0]
+                )
+            elif column.code == "names" and value not in column.values:
+                known = ", ".join(column.text(v) for v in column.values[:8]) + (
+                    ", ..." if len(column.values) > 8 else ""
+                )
+                raise DataError(
+                    f"column {column.name!r} has {value!r}, never seen in training; leave it empty, or give one of {known}"
+                )
+            if value is None and place >= 0:
+                blocks = self.spec.blocks[place : place + 1 + (column.fine > 1)]
+                first = place if self.spec.is_tokens else blocks[0].start
+                width = len(blocks) if self.spec.is_tokens else blocks[0].width
+                keep[:, first : first + width] = False
+        if keep.all():
+            raise DataError("no cell of the row is empty, so there is nothing to make; leave those empty")
+        batch = self.encode([Item(filled)])
+        if batch.cond is not None and row[self.cond] is None:
+            batch = Batch(batch.x, torch.full_like(batch.cond, -1))
+        return batch, keep
+
+    def restore(self, items: Sequence[Item], source: str | Path | Item) -> list[Item]:
+        """Edited rows with the cells of ``source`` as they stood there, not as the model's levels have them."""
+        given = {name: value for name, value in self._one_row(source).items() if value is not None}
+        return [Item({**item.value, **given}, item.cond, item.name) for item in items]
+
+    def _one_row(self, source: str | Path | Item) -> dict[str, Any]:
+        """The one row of a table, with every column of the model; what is absent is None."""
+        rows = [source] if isinstance(source, Item) else self.read(source)
+        if len(rows) != 1:
+            raise DataError(f"{source} has {len(rows):,} rows; give a table of one row to complete")
+        for name in rows[0].value:
+            if name not in self.header and name not in self.drop:
+                raise DataError(f"the model has no column {name!r}{nearest(name, self.header)}")
+        return {name: _plain(rows[0].value.get(name)) for name in self.header}
+
     def _values(self, column: Column, place: int, array: np.ndarray) -> list[Any]:
         block = self.spec.blocks[place]
         if self.spec.is_tokens:

@@ -197,13 +197,49 @@ class GPT(Family):
         )
 
     @torch.no_grad()
-    def sample(self, n: int, rng: Rng, cond: Tensor | None = None, **knobs: Any) -> Tensor:
+    def sample(
+        self,
+        n: int,
+        rng: Rng,
+        cond: Tensor | None = None,
+        *,
+        max_new: int | None = None,
+        guidance: float = 1.0,
+        temperature: float = 1.0,
+        top_k: int = 0,
+        top_p: float = 1.0,
+        min_p: float = 0.0,
+        repetition_penalty: float = 1.0,
+        stop: int | None = None,
+    ) -> Tensor:
         """``(n, *spec.shape)`` tokens, int64; with ``max_new``, ``(n, max_new)``. Knobs are those of ``stream``."""
-        made = torch.cat(list(self.stream(n, rng, cond, **knobs)), 1)
+        made = torch.cat(
+            list(
+                self.stream(
+                    n, rng, cond, max_new=max_new, guidance=guidance, temperature=temperature, top_k=top_k,
+                    top_p=top_p, min_p=min_p, repetition_penalty=repetition_penalty, stop=stop,
+                )
+            ),
+            1,
+        )  # fmt: skip
         return made.reshape(n, *self.spec.shape) if self.placed else made
 
     @torch.no_grad()
-    def edit(self, batch: Batch, keep: Tensor, rng: Rng, **knobs: Any) -> Tensor:
+    def edit(
+        self,
+        batch: Batch,
+        keep: Tensor,
+        rng: Rng,
+        *,
+        max_new: int | None = None,
+        guidance: float = 1.0,
+        temperature: float = 1.0,
+        top_k: int = 0,
+        top_p: float = 1.0,
+        min_p: float = 0.0,
+        repetition_penalty: float = 1.0,
+        stop: int | None = None,
+    ) -> Tensor:
         """Kept tokens stay; the others are made from left to right, each given all before it (not those after it).
 
         ``batch.x`` may be shorter or longer than the Spec's length; ``max_new`` adds so many tokens at its end, so a
@@ -213,11 +249,27 @@ class GPT(Family):
             batch: the pieces, with ``cond`` where known.
             keep: bool, broadcastable to ``batch.x``.
             rng: one stream, or one for each row.
-            knobs: those of ``stream``.
+            max_new: how many tokens to add at the end; none by default.
+            guidance: this and the others as in ``stream``.
+            temperature: see ``samplers.tokens.generate``.
+            top_k: likewise.
+            top_p: likewise.
+            min_p: likewise.
+            repetition_penalty: likewise.
+            stop: likewise.
 
         Returns:
             ``(B, *spec.shape)``, or ``(B, length + max_new)``.
         """
         n = len(batch)
-        made = torch.cat(list(self.stream(n, rng, batch.cond, batch=batch, keep=keep, **knobs)), 1)
+        made = torch.cat(
+            list(
+                self.stream(
+                    n, rng, batch.cond, batch=batch, keep=keep, max_new=max_new, guidance=guidance,
+                    temperature=temperature, top_k=top_k, top_p=top_p, min_p=min_p,
+                    repetition_penalty=repetition_penalty, stop=stop,
+                )
+            ),
+            1,
+        )  # fmt: skip
         return made.reshape(batch.x.shape) if self.placed else made

@@ -12,6 +12,7 @@ import inspect
 import json
 import math
 import time
+from collections import Counter
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -51,7 +52,7 @@ from bottega.workshop.recipe import Recipe, check_arguments, guess, load_recipe
 if TYPE_CHECKING:
     from bottega.workshop.compare import Comparison
 
-__all__ = ["Pieces", "Progress", "Run", "compare", "load", "train"]
+__all__ = ["Pieces", "Progress", "Run", "compare", "knobs_of", "load", "train"]
 
 WEIGHTS, EVIDENCE, LOG, RECIPE = "model.safetensors", "evidence.json", "log.jsonl", "recipe.toml"
 CHUNK = 250  # rows sampled or scored at once
@@ -100,7 +101,8 @@ class Pieces:
     def save(self, folder: str | Path, name: str = "") -> list[Path]:
         """Write every piece, marked, a sheet to look at and ``pieces.json``; returns the paths of the pieces.
 
-        Tables become one file for all rows. Raises OutputError when the folder cannot be written.
+        Tables become one file for all rows. A seed that comes again (with another condition, say) is numbered, so that
+        no piece is written over another. Raises OutputError when the folder cannot be written.
         """
         folder = Path(folder)
         stem = name or self.run.recipe.name
@@ -111,8 +113,8 @@ class Pieces:
                 paths = [write_all(self.items, folder / stem, self.run.mark(self.seeds[0] if self.seeds else 0))]
             else:
                 paths = [
-                    self.run.codec.write(item, folder / f"{stem}-{seed}", self.run.mark(seed))
-                    for item, seed in zip(self.items, self.seeds, strict=True)
+                    self.run.codec.write(item, folder / f"{stem}-{seed}{again}", self.run.mark(seed))
+                    for item, seed, again in zip(self.items, self.seeds, _again(self.seeds), strict=True)
                 ]
             self.show(folder / "sheet")
         except OSError as error:
@@ -138,10 +140,32 @@ class Pieces:
         return self.run.codec.show(self.items, Path(path))
 
     def text(self) -> str:
-        """The pieces as text, where they have one."""
-        return "\n\n".join(
-            i.value if isinstance(i.value, str) else json.dumps(i.value, default=str) for i in self.items
-        )
+        """The pieces as text: texts a blank line apart, rows as JSON and points as numbers, one on each line.
+
+        Raises:
+            OutputError: pictures, which have none.
+        """
+        if self.run.codec.medium == "image":
+            raise OutputError("pictures cannot be printed; leave out --show, and look at the files that are written")
+        if self.run.codec.medium == "points":
+            return "\n".join(", ".join(f"{v:.6g}" for v in item.value.tolist()) for item in self.items)
+        if self.run.codec.medium == "table":
+            return "\n".join(json.dumps(item.value, ensure_ascii=False, default=str) for item in self.items)
+        return "\n\n".join(item.value for item in self.items)
+
+
+def _again(seeds: Sequence[int]) -> list[str]:
+    """What is added to the name of each piece: nothing for the first of its seed, then ``-2``, ``-3`` ...
+
+    >>> _again([3, 5, 3, 3])
+    ['', '', '-2', '-3']
+    """
+    seen: Counter[int] = Counter()
+    out = []
+    for seed in seeds:
+        seen[seed] += 1
+        out.append(f"-{seen[seed]}" if seen[seed] > 1 else "")
+    return out
 
 
 def _sha256(path: Path) -> str:
@@ -234,8 +258,9 @@ class Run:
     def _conditions(self, cond: Any, seeds: Sequence[int]) -> list[Any] | None:
         if self.spec.cond is None:
             if cond is not None:
+                first = next(iter(cond), "") if isinstance(cond, list | tuple) else cond
                 raise RecipeError(
-                    f"{self.recipe.name} was trained without conditions, so --cond {cond!r} means nothing to it; leave it out"
+                    f"{self.recipe.name} was trained without conditions, so --cond {first!r} means nothing to it; leave it out"
                 )
             return None
         if isinstance(cond, list | tuple):
@@ -261,7 +286,7 @@ class Run:
         """Make the missing part of a piece: complete, inpaint or continue it, ``n`` times.
 
         Args:
-            source: a file, or a piece; for text, the beginning.
+            source: a file, or a piece; for text, the beginning; for a table, one row whose empty cells are made.
             mask: a picture whose white parts are made anew; without one, the codec's own idea (the lower half of a
                 picture, what follows a text, the empty cells of a row).
             n: how many versions.
@@ -274,7 +299,11 @@ class Run:
             BottegaError: the family cannot edit.
         """
         model: Any = self.model
-        if not has(model, Edits) or not hasattr(self.codec, "start_edit"):
+        if not hasattr(self.codec, "start_edit"):
+            raise BottegaError(
+                f"{self.codec.medium} of the codec {self.recipe.codec['name']} cannot be edited; only pictures, texts and tables can"
+            )
+        if not has(model, Edits):
             raise BottegaError(f"a {self.recipe.family['name']} cannot edit; use {_with('edit')}")
         seeds = list(range(seed, seed + n)) if seeds is None else [int(s) for s in seeds]
         check_knobs(model.edit, knobs, skip=3)
@@ -290,7 +319,9 @@ class Run:
         keep = keep.expand(len(seeds), *keep.shape[1:]).to(self.device)
         self.model.eval()
         x = model.edit(many, keep, Rng.for_rows(seeds, self.device), **knobs).cpu()
-        return Pieces(self, self.codec.decode(x, None if codes is None else codes.cpu()), seeds, x)
+        items = self.codec.decode(x, None if codes is None else codes.cpu())
+        restore = getattr(self.codec, "restore", None)
+        return Pieces(self, items if restore is None else restore(items, source), seeds, x)
 
     def score(self, sources: Sequence[Path | str], *, seed: int = 0) -> list[dict[str, Any]]:
         """How likely files are under the model: nats, and bits per dimension or per token where that means something.
@@ -299,9 +330,7 @@ class Run:
             BottegaError: the family gives no likelihood.
         """
         if not has(self.model, Scores):
-            raise BottegaError(
-                f"a {self.recipe.family['name']} gives no likelihood; use {_with('log_prob')}"
-            )
+            raise BottegaError(f"a {self.recipe.family['name']} gives no likelihood; use {_with('log_prob')}")
         out = []
         self.model.eval()
         for source in sources:
@@ -353,15 +382,21 @@ class Run:
         return self.sample(16).show(path or self.path / "samples" / "sheet")
 
 
+def knobs_of(method: Callable[..., Any], skip: int) -> dict[str, Any]:
+    """The settings that a family's method names, with their defaults; its first ``skip`` parameters are not among them."""
+    parameters = list(inspect.signature(method).parameters.values())[skip:]
+    return {p.name: None if p.default is p.empty else p.default for p in parameters if p.kind is not p.VAR_KEYWORD}
+
+
 def check_knobs(method: Callable[..., Any], knobs: Mapping[str, Any], skip: int) -> None:
     """Raise RecipeError for a knob that the family's method does not have, naming the nearest."""
-    names = list(inspect.signature(method).parameters)[skip:]
+    known = knobs_of(method, skip)
     for knob in knobs:
-        if knob not in names:
+        if knob not in known:
             raise RecipeError(
-                f"no knob called {knob!r} here{nearest(knob, names)}"
-                if names
-                else f"there are no knobs here, {knob!r} is unknown"
+                f"no knob called {knob!r} here{nearest(knob, known)}"
+                if known
+                else f"there are no knobs here, so --set {knob} means nothing; leave it out"
             )
     check_arguments(method, knobs, "knob", skip=skip)
 

@@ -1,0 +1,105 @@
+"""``bottega edit`` on a picture, a text and a row: what is given stays, what is missing is made."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+import numpy as np
+import pytest
+from PIL import Image
+
+from bottega.cli import main
+
+TINY = ["--no-judge", "--quiet", "--steps", "3", "--set", "train.batch=8", "--set", "train.ema=0"]
+TEXT = "The cat sat on the mat, and the dog lay in the sun.\n"
+
+
+@pytest.fixture(scope="module")
+def made(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Path]:
+    """A tiny run for each medium that can be edited."""
+    here = tmp_path_factory.mktemp("edit")
+    rng = np.random.default_rng(0)
+    for kind in ("dark", "light"):
+        (here / "pictures" / kind).mkdir(parents=True)
+        for i in range(8):
+            pixels = rng.integers(0, 128, (8, 8, 3), np.uint8) + (128 if kind == "light" else 0)
+            Image.fromarray(pixels.astype(np.uint8)).save(here / "pictures" / kind / f"{i}.png")
+    (here / "letter.txt").write_text(TEXT * 40)
+    rows = [f"{20 + i % 37},{'Rome' if i % 3 else 'Bari'},{'' if i % 5 else 100 * i}" for i in range(80)]
+    (here / "people.csv").write_text("\n".join(["age,city,income", *rows]) + "\n")
+    sizes = {
+        "pictures": ["codec.size=8", "family.size=8"],
+        "text": ["codec.length=32", "codec.vocab=280", "family.size=1", "train.precision=fp32"],
+        "table": ["family.size=1", "train.precision=fp32"],
+    }
+    for (recipe, small), data in zip(sizes.items(), ("pictures", "letter.txt", "people.csv"), strict=True):
+        sets = [part for setting in small for part in ("--set", setting)]
+        assert main(["train", recipe, "--data", str(here / data), "--out", str(here / recipe), *TINY, *sets]) == 0
+    return {name: here / name for name in sizes}
+
+
+def test_a_picture_is_made_anew_inside_the_mask_only(made, call, tmp_path: Path):
+    whole = made["pictures"] / "dark" / "0.png"
+    hole = np.zeros((8, 8), np.uint8)
+    hole[2:5, 3:7] = 255
+    Image.fromarray(hole).save(tmp_path / "hole.png")
+    told = call("edit", made["pictures"], whole, "--mask", tmp_path / "hole.png", "-n", "2", "--set", "steps=3",
+                "--out", tmp_path / "out", "--cond", "light", "--json")  # fmt: skip
+    assert told.status == 0, told.err
+    before = np.asarray(Image.open(whole))
+    for file in told.json["files"]:
+        changed = (np.asarray(Image.open(file)) != before).any(-1)
+        assert changed.any()
+        assert not changed[hole == 0].any()
+    assert call("edit", made["pictures"], whole, "--cond", "grey").status == 2
+
+
+def test_a_text_is_continued_from_a_file_and_from_words(made, call, tmp_path: Path):
+    (tmp_path / "begun.txt").write_text("The dog")
+    for beginning in (tmp_path / "begun.txt", "The dog"):
+        told = call("edit", made["text"], beginning, "-n", "2", "--show", "--json", "--set", "temperature=0.5")
+        assert told.status == 0, told.err
+        assert all(piece.startswith("The dog") for piece in told.json["pieces"])
+    assert any(len(piece) > len("The dog") for piece in told.json["pieces"])
+    told = call("edit", made["text"], "gone.txt")
+    assert told.status == 2
+    assert "there is no gone.txt" in told.err
+
+
+def test_the_empty_cells_of_a_row_are_made_and_the_others_stay(made, call, tmp_path: Path):
+    row = tmp_path / "row.csv"
+    row.write_text("age,city,income\n41,,1234\n")
+    told = call("edit", made["table"], row, "-n", "20", "--show", "--json")
+    assert told.status == 0, told.err
+    assert {(p["age"], p["income"]) for p in told.json["pieces"]} == {(41, 1234)}
+    assert {p["city"] for p in told.json["pieces"]} == {"Bari", "Rome"}
+    printed = call("edit", made["table"], row, "-n", "3", "--show").out.splitlines()
+    assert [json.loads(line)["age"] for line in printed] == [41] * 3
+    row.write_text("age,city,income\n41,Paris,\n")
+    told = call("edit", made["table"], row)
+    assert told.status == 2
+    assert "give one of Bari, Rome" in told.err
+
+
+def test_sampling_settings_of_a_text_reach_the_sampler(made, call):
+    plain, cold = (
+        call("sample", made["text"], "-n", "3", "--show", "--json", *more).json["pieces"]
+        for more in ((), ("--set", "temperature=0"))
+    )
+    assert plain != cold
+    assert len(set(cold)) == 1
+    assert call("show", made["text"], "--json").json["knobs"]["temperature"] == 1.0
+
+
+def test_a_seed_that_comes_again_writes_over_nothing(made, call, tmp_path: Path):
+    told = call("sample", made["pictures"], "--seeds", "3,3", "--cond", "dark", "--cond", "light", "--set", "steps=2",
+                "--out", tmp_path, "--json")  # fmt: skip
+    assert [Path(f).name for f in told.json["files"]] == ["pictures-3.png", "pictures-3-2.png"]
+    assert all(Path(f).exists() for f in told.json["files"])
+
+
+def test_pictures_are_not_printed(made, call):
+    told = call("sample", made["pictures"], "-n", "1", "--set", "steps=2", "--show")
+    assert (told.status, told.out) == (2, "")
+    assert "cannot be printed" in told.err
