@@ -156,3 +156,13 @@ def test_zero_grad_forgets():
     random_steps(net, optim, 1)
     optim.zero_grad()
     assert all(p.grad is None for p in net.parameters())
+
+
+@pytest.mark.parametrize(("fused", "where"), [(True, "meta"), (False, "cpu")])
+def test_a_step_count_is_put_where_the_kernel_looks_for_it(fused, where):
+    layer = nn.Linear(2, 2, device="meta")  # as a GPU would be: elsewhere than the file's tensors
+    optim = Optim(layer, 10)
+    for group in optim.inner[0][0].param_groups:
+        group["fused"] = fused
+    optim.load_state({"weight/step": torch.tensor(3.0), "bias/step": torch.tensor(3.0)})
+    assert {state["step"].device.type for state in optim.inner[0][0].state.values()} == {where}

@@ -21,7 +21,7 @@ def join(timeout_seconds: float = 600.0) -> tuple[int, int]:
         return 0, 1
     if torch.cuda.is_available():
         torch.cuda.set_device(int(os.environ.get("LOCAL_RANK", "0")))
-    backend = "nccl" if torch.cuda.is_available() else "gloo"
+    backend = "cpu:gloo,cuda:nccl" if torch.cuda.is_available() else "gloo"
     dist.init_process_group(backend, timeout=timedelta(seconds=timeout_seconds))
     return dist.get_rank(), dist.get_world_size()
 
@@ -47,6 +47,27 @@ def all_reduce(params: Sequence[nn.Parameter], count: Tensor) -> Tensor:
     for p, grad in zip(mine, torch.split(flat, [p.numel() for p in mine]), strict=True):
         p.grad = torch.empty_like(p).copy_(grad.view_as(p))  # as the parameter lies in memory, for fused optimisers
     return head[0]
+
+
+def most(*values: float) -> list[float]:
+    """Each of ``values`` at its greatest over ranks, on every rank; also where all wait for the slowest.
+
+    What only one process can know (a signal, its clock) becomes something on which all act at the same step.
+    """
+    out = torch.tensor(values, dtype=torch.float64)
+    if dist.is_available() and dist.is_initialized() and dist.get_world_size() > 1:
+        dist.all_reduce(out, dist.ReduceOp.MAX)
+    return [float(v) for v in out.tolist()]
+
+
+def gather(state: Tensor) -> list[Tensor]:
+    """``state`` of every rank, in their order, on every rank; all have one shape and kind."""
+    if not (dist.is_available() and dist.is_initialized() and dist.get_world_size() > 1):
+        return [state]
+    own = state.to("cpu").contiguous()
+    out = [torch.empty_like(own) for _ in range(dist.get_world_size())]
+    dist.all_gather(out, own)
+    return out
 
 
 def leave() -> None:

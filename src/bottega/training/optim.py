@@ -136,10 +136,14 @@ class Optim:
                     mine = {
                         k.rpartition("/")[2]: v for k, v in state.items() if k.rpartition("/")[0] == self.names[id(p)]
                     }
-                    if mine:  # `step` stays where torch wants it; the rest follows the parameter, also in the order in
-                        # memory (channels_last): fused kernels pair the numbers of parameter and state as they lie
+                    if (
+                        mine
+                    ):  # `step` lies where torch wants it, beside the parameter for fused kernels, else on the CPU;
+                        # the rest follows the parameter, also in the order in memory (channels_last): fused kernels
+                        # pair the numbers of parameter and state as they lie
+                        steps_at = p.device if group.get("fused") else "cpu"
                         inner.state[p] = {
-                            k: v.clone() if k == "step" else torch.empty_like(p, dtype=v.dtype).copy_(v)
+                            k: v.to(steps_at, copy=True) if k == "step" else torch.empty_like(p, dtype=v.dtype).copy_(v)
                             for k, v in mine.items()
                         }
 

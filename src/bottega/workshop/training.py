@@ -80,6 +80,7 @@ class Training:
             (self.out / LOG).unlink(missing_ok=True)
         cluster.share(self.model)
         self._fit()
+        cluster.most(0.0)  # until rank 0 has written it
         tensors, header = checkpoint.load(file)
         return revive(self.out, tensors, header, self.device)
 
@@ -125,6 +126,12 @@ class Training:
                 f"the data at {self.data or self.dataset.name} changed since {self.out} was begun; use another --out"
             )
         checkpoint.unpack(tensors, self.model, self.optims, self.ema, self.rng)
+        if self.rank:  # the file's own stream is rank 0's
+            mine = tensors.get(f"rank.{self.rank}.rng")
+            if mine is None:  # there were fewer ranks before
+                self.rng = self.rng.fork(f"rank {self.rank}")
+            else:
+                self.rng.load_state([mine])
         self.start, self.stream.position, self.seconds = header["step"], header["position"], header["seconds"]
         self.best, self.waited, self.notes = header["best"], header["waited"], header["notes"]
         self.first_losses = header["first_losses"]
@@ -177,10 +184,12 @@ class Training:
             )
         if self.plan.train.sample_every and self.done % self.plan.train.sample_every == 0 and self.rank == 0:
             self._picture()
-        if self.interrupted.is_set():
+        due = self.rank == 0 and now - self.saved > self.plan.train.save_seconds
+        interrupted, due = map(bool, cluster.most(self.interrupted.is_set(), due))
+        if interrupted:
             self._save(stopped=False)
             raise KeyboardInterrupt(f"stopped at step {self.done}")
-        if now - self.saved > self.plan.train.save_seconds:
+        if due:
             self.saved = now
             self._save(stopped=False)
 
@@ -229,8 +238,11 @@ class Training:
         self._log(losses)
         total = sum(losses.values())
         players = {turn.player for turn in self.model.turns()}
-        if len(players) > 1 or not math.isfinite(total):
+        if len(players) > 1:
             return  # players at odds have no common loss to watch
+        (total,) = cluster.most(-math.inf if self.rank else total if math.isfinite(total) else math.inf)
+        if not math.isfinite(total):
+            return
         if total < self.best:
             self.best, self.waited = total, 0
             if self.plan.train.patience:
@@ -302,9 +314,11 @@ class Training:
         return {} if model is None else {"inner": self.codec.header}  # type: ignore[attr-defined]
 
     def _save(self, stopped: bool, name: str = WEIGHTS) -> None:
+        streams = cluster.gather(self.rng.state()[0])
         if self.rank:
             return
         tensors = checkpoint.pack(self.model, self.optims, self.ema, self.rng)
+        tensors |= {f"rank.{r}.rng": state for r, state in enumerate(streams) if r}
         inner = getattr(self.codec, "model", None)
         if inner is not None:
             tensors |= {f"inner.{k}": v for k, v in inner.state_dict().items()}

@@ -1,0 +1,69 @@
+"""Two processes train one run, and hold together when one of them is interrupted."""
+
+import os
+import socket
+import subprocess
+import sys
+
+import pytest
+
+TOML = """about = "points"
+[data]
+name = "ring"
+n = 400
+[codec]
+name = "points"
+[family]
+name = "vae"
+size = 8
+[train]
+steps = 8
+batch = 32
+save_seconds = 1000.0
+"""
+
+RANKS = """
+import sys
+import bottega
+from bottega.workshop.training import Training
+
+toml, out, stop = sys.argv[1:]
+whole = Training._watch
+
+def watch(self, step, played):
+    if self.rank == 1 and step + 1 == int(stop):
+        self.interrupted.set()  # a signal that only one process gets
+    whole(self, step, played)
+
+Training._watch = watch
+try:
+    print(bottega.train(toml, out=out, judge=False, device="cpu").weights_hash)
+except KeyboardInterrupt as stopped:
+    print(stopped)
+"""
+
+
+def ranks(toml, out, stop=0):
+    with socket.socket() as s:
+        s.bind(("127.0.0.1", 0))
+        env = {**os.environ, "WORLD_SIZE": "2", "MASTER_ADDR": "127.0.0.1", "MASTER_PORT": str(s.getsockname()[1])}
+    started = [
+        subprocess.Popen(
+            [sys.executable, "-c", RANKS, toml, out, str(stop)], env={**env, "RANK": str(r), "OMP_NUM_THREADS": "1"},
+            stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True,
+        )
+        for r in range(2)
+    ]  # fmt: skip
+    done = [p.communicate(timeout=200) for p in started]
+    assert all(p.returncode == 0 for p in started), [error[-2000:] for _, error in done]
+    return [said.strip() for said, _ in done]
+
+
+@pytest.mark.slow
+def test_two_processes_stop_together_and_go_on_as_if_they_had_not(tmp_path):
+    toml = tmp_path / "vae.toml"
+    toml.write_text(TOML)
+    whole = ranks(toml, tmp_path / "whole")
+    assert whole[0] == whole[1]
+    assert ranks(toml, tmp_path / "broken", stop=3) == ["stopped at step 3"] * 2
+    assert ranks(toml, tmp_path / "broken") == whole
