@@ -103,3 +103,38 @@ def test_pictures_are_not_printed(made, call):
     told = call("sample", made["pictures"], "-n", "1", "--set", "steps=2", "--show")
     assert (told.status, told.out) == (2, "")
     assert "cannot be printed" in told.err
+
+
+def test_what_training_never_saw_is_noted_in_one_line(made, call, tmp_path: Path):
+    row = tmp_path / "row.csv"
+    row.write_text("age,city,income\n41,Paris,1234\n")
+    told = call("score", made["table"], row)
+    assert told.status == 0
+    assert (
+        told.err
+        == "bottega: note: column 'city' has 'Paris' (1 such rows), never seen in fitting; it counts as the rarest one\n"
+    )
+
+
+def test_quiet_and_json_leave_one_object(made, call):
+    told = call("show", made["table"], "--json", "--quiet")
+    assert told.err == ""
+    assert told.json["can"] == ["sample", "edit", "score", "stream"]
+
+
+def test_data_that_is_gone_is_named_with_the_mend(made, call, monkeypatch):
+    (made["table"].parent / "people.csv").rename(made["table"].parent / "gone.csv")
+    told = call("judge", made["table"], "--quiet")
+    assert told.status == 2
+    assert "people.csv, which is not there as seen from here; name it with --data" in told.err
+    assert call("judge", made["text"], "--only", "frechett").err.count("did you mean 'frechet'") == 1
+
+
+def test_mistakes_in_the_recipe_are_told_before_the_data_is_read(made, call, tmp_path: Path):
+    for slip in ("family.sise=3", "optim.lrr=1"):
+        told = call(
+            "train", "text", "--data", made["text"].parent / "letter.txt", "--out", tmp_path / "x", "--set", slip
+        )
+        assert (told.status, told.out) == (2, "")
+        assert "did you mean" in told.err
+        assert "reading the data" not in told.err

@@ -101,7 +101,8 @@ def test_a_slip_in_a_recipe_is_one_line_with_the_nearest_match(
 def test_an_unknown_recipe_is_named_with_what_there_is(call):
     told = call("train", "digits-difusion")
     assert told.status == 2
-    assert told.err.startswith("bottega: no recipe called 'digits-difusion'")
+    assert told.err.startswith("bottega: no recipe, file or folder called 'digits-difusion'; did you mean 'digits-diff")
+    assert "give a file or folder that is there" in call("train", "my/pictures").err
 
 
 def test_a_place_that_cannot_be_written_is_one_line(recipe, tmp_path: Path, call):

@@ -7,6 +7,7 @@ import errno
 import importlib
 import os
 import sys
+import warnings
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Annotated, Any
@@ -109,6 +110,20 @@ def _say(message: str) -> None:
 def run(args: Sequence[str] | None = None) -> int:
     """Run the command line; see ``bottega.cli.main``."""
     args = list(sys.argv[1:] if args is None else args)
+    with warnings.catch_warnings():
+        warnings.showwarning = _warn
+        return _run(args)
+
+
+def _warn(message: Warning | str, category: type[Warning], filename: str, lineno: int, *_: Any) -> None:
+    """Our own warnings in one line for people; those of libraries as Python writes them."""
+    if Path(filename).is_relative_to(_HERE.parent):
+        _say(f"note: {message}")
+    else:
+        sys.stderr.write(warnings.formatwarning(message, category, filename, lineno))
+
+
+def _run(args: list[str]) -> int:
     try:
         try:
             app = _app()

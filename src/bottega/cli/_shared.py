@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import math
 import sys
+import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import asdict, is_dataclass
@@ -41,8 +42,9 @@ class Out:
         self.as_json, self.quiet = as_json, quiet
 
     def say(self, text: str = "") -> None:
-        """A line for people; part of the result."""
-        print(text, file=sys.stderr if self.as_json else sys.stdout)
+        """A line for people; part of the result, which with ``--json`` a program gets instead."""
+        if not (self.as_json and self.quiet):
+            print(text, file=sys.stderr if self.as_json else sys.stdout)
 
     def note(self, text: str) -> None:
         """A line for people that ``--quiet`` leaves out: what is going on, and what to do next."""
@@ -65,8 +67,13 @@ class Out:
             table.add_column(Text(name), justify="right" if i in numeric else "left", overflow="fold")
         for row in rows:
             table.add_row(*(Text(cell) for cell in row))
+        if self.as_json and self.quiet:
+            return
         file = sys.stderr if self.as_json else sys.stdout
-        Console(file=file, highlight=False, width=None if file.isatty() else 110).print(table)
+        console = Console(file=file, highlight=False, width=None if file.isatty() else 110)
+        with console.capture() as shown:
+            console.print(table)
+        file.writelines(f"{line.rstrip()}\n" for line in shown.get().splitlines())
 
     def result(self, value: Mapping[str, Any]) -> None:
         """The one JSON object, when it was asked for."""
@@ -150,13 +157,16 @@ def _bar() -> Iterator[Callable[[Progress], None]]:
 
 
 def _lines(share: float = 0.25) -> Callable[[Progress], None]:
-    """A line at the start of each phase and at every quarter of it."""
+    """A line at the start of each phase and at every quarter of it; every few seconds where its end is not known."""
     next_at: dict[str, float] = {}
+    said = -math.inf
 
     def watch(at: Progress) -> None:
+        nonlocal said
         done = at.step / max(at.steps, 1)
-        if done < next_at.get(at.phase, 0.0):
+        if done < next_at.get(at.phase, 0.0) and (at.steps or time.monotonic() < said + 5):
             return
+        said = time.monotonic()
         next_at[at.phase] = (int(done / share) + 1) * share
         parts = [f"{at.phase} {at.step}/{at.steps}" if at.steps else at.phase, _losses(at.losses), at.note]
         if 0 < at.left_seconds < math.inf:

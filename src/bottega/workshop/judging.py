@@ -10,7 +10,8 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from bottega.core import Batch, Codec, DataError, Item, RecipeError, Rng, names
+from bottega.core import Batch, Codec, DataError, Item, RecipeError, Rng, lookup, names
+from bottega.data import builtin, worlds
 from bottega.data.dataset import fingerprint
 from bottega.judge import Case, run_all
 from bottega.nets.inception import Inception, load_inception
@@ -41,9 +42,17 @@ def judge_run(
     only = only if only is not None else [name.strip() for name in plan.judge.only.split(",") if name.strip()] or None
     features = plan.judge.features if features is None else features
     inception = _inception(run, features) if features else None
+    for judge in only or ():
+        lookup("judge", judge)  # a slip is told before the data is read
+    own = run.header["data_argument"]
+    if data is None and own and not _is_there(own):
+        raise DataError(
+            f"{run.path} was trained on --data {own}, which is not there as seen from here; name it with --data, or go back "
+            "to the folder you trained from"
+        )
     began = time.perf_counter()
     tell(Progress("judge", note="reading the data"))
-    dataset = find_data(plan, data if data is not None else run.header["data_argument"] or None, run.codec)
+    dataset = find_data(plan, data if data is not None else own or None, run.codec)
     if data is None and fingerprint(dataset.items) != run.header["fingerprint"]:
         raise DataError(
             f"the data {dataset.name!r} changed since the run was trained; judge against it with --data, or train again"
@@ -84,6 +93,10 @@ def judge_run(
     write_card(run.path, evidence)
     write_report(run.path, evidence)
     return evidence
+
+
+def _is_there(data: str) -> bool:
+    return data.startswith("hub:") or data in {*builtin.names(), *worlds.names()} or Path(data).exists()
 
 
 def rows_of(codec: Codec, items: Sequence[Item], most: int, seed: int) -> Batch:

@@ -212,7 +212,10 @@ def load_recipe(name: str | Path, overrides: Mapping[str, Any] | None = None) ->
     if path is None:
         path = Path(name)
         if path.suffix != ".toml" or not path.is_file():
-            raise RecipeError(f"no recipe called {str(name)!r}{nearest(str(name), shipped())}")
+            known = nearest(str(name), shipped())
+            if path.suffix or len(path.parts) > 1:
+                known = "; give a file or folder that is there, or a name from bottega recipes"
+            raise RecipeError(f"no recipe, file or folder called {str(name)!r}{known}")
     try:
         text = path.read_text(encoding="utf-8")
         tables = tomllib.loads(text)

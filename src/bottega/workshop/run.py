@@ -475,7 +475,7 @@ def train(
         DivergedError: a loss stopped being a number; the last checkpoint is whole.
         KeyboardInterrupt: Ctrl-C, after a checkpoint was written; the same call goes on.
     """
-    from bottega.workshop.training import Training
+    from bottega.workshop.training import Training, optim_table
 
     overrides = dict(set or {})
     overrides |= {f"train.{k}": v for k, v in {"steps": steps, "seed": seed}.items() if v is not None}
@@ -484,6 +484,10 @@ def train(
     plan = load_recipe(recipe, overrides)
     where = (
         Path(out) if out is not None else Path("runs") / (plan.name if data is None else f"{plan.name}-{_slug(data)}")
+    )
+    optim_table(plan.optim)  # mistakes are told before the data is read, not after
+    check_arguments(
+        lookup("families", plan.family["name"]), {k: v for k, v in plan.family.items() if k != "name"}, "family", skip=1
     )
     if judge and plan.judge.features:
         load_inception(plan.judge.features)  # a mistake in it is told before training, not after
