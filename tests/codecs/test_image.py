@@ -262,7 +262,7 @@ def test_all_256_values_come_back_and_fill_minus_one_to_one():
     np.testing.assert_array_equal(codec.decode(x)[0].value, values)
 
 
-@pytest.mark.parametrize("levels", [2, 3, 16, 17, 100, 256])
+@pytest.mark.parametrize("levels", [2, 3, 16, 17, 100, 128, 129, 200, 255, 256])
 def test_levels_are_a_fixed_point_of_decode_and_encode(levels):
     x = torch.arange(levels).reshape(1, 1, 1, levels)
     codec = ImageCodec(size=0, levels=levels)

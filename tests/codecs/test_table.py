@@ -330,6 +330,7 @@ def test_bad_places(tmp_path):
         ({"c": [str(i % 50) for i in range(200)]}, {"most": 40}, "column 'c' has 50 categories, more than 40"),
         ({"x": [1, "a"]}, {}, "column 'x' holds values of kinds int, str; make them one kind"),
         ({"x": [1.0, float("inf")]}, {}, "column 'x' holds an infinite number"),
+        ({"x": [1, 10**400]}, {}, "column 'x' holds a number too large"),
         (
             {"t": [dt.datetime(2020, 1, 1, tzinfo=dt.UTC)] * 2},
             {},
@@ -378,6 +379,16 @@ def test_slashed_dates_by_their_said_format(tmp_path):
 def test_bad_arguments(arguments, match):
     with pytest.raises(RecipeError, match=match):
         TableCodec(**arguments)
+
+
+def test_show_takes_names_and_numbers_as_they_come(tmp_path):
+    rows = [
+        Item({"cost $ per $_^": 10.0 ** (i - 20), "band": ("$%$ a", "$^$ b")[i % 2], "near": 1 + i * 2e-16})
+        for i in range(60)
+    ]
+    codec = TableCodec(form="mixed").fit(rows)
+    assert codec.show(rows[:1], tmp_path / "one").exists()
+    assert codec.show(rows, tmp_path / "all", against=rows).exists()
 
 
 def test_show(tmp_path):

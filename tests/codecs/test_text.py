@@ -240,6 +240,7 @@ def test_json_lines_and_csv(tmp_path):
     ("name", "data", "words"),
     [
         ("x.jsonl", b'{"text": "a"}\n{"text": \n', ("line 2", "not JSON")),
+        ("x.jsonl", b"[" * 100_000, ("line 1", "not JSON")),
         ("x.jsonl", b"[1, 2]\n", ("line 1", "list")),
         ("x.csv", b"text,n\na,1\nb\n", ("line 3", "cells")),
         ("x.csv", b"text,n\na,1\nb,2,3\n", ("line 3", "cells")),
@@ -271,7 +272,15 @@ def test_a_bad_file_can_be_skipped_and_nothing_is_said(tmp_path):
 
 @pytest.mark.parametrize(
     "arguments",
-    [{"tokenizer": "bep"}, {"unit": "lines"}, {"vocab": 256}, {"length": 1}, {"on_error": "go"}, {"label": "kind"}],
+    [
+        {"tokenizer": "bep"},
+        {"unit": "lines"},
+        {"vocab": 256},
+        {"length": 1},
+        {"on_error": "go"},
+        {"label": "kind"},
+        {"column": ""},
+    ],
 )
 def test_values_that_mean_nothing_are_refused(arguments):
     with pytest.raises(RecipeError) as error:

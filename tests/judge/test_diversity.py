@@ -28,6 +28,12 @@ def test_points():
     assert repeated["duplicate_share"].low > 0.8
 
 
+def test_training_examples_all_alike_have_no_spread_to_compare_with():
+    x = torch.ones(20, 3)
+    found = {m.name: m for m in measure(Case("points", Spec((3,)), Batch(x), Batch(x[:9]), Rng(0).normal(9, 3)))}
+    assert set(found) == {"duplicate_share"}
+
+
 def test_text():
     train, held = Rng(0).integers(20, 300, 30), Rng(1).integers(20, 100, 30)
 

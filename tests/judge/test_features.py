@@ -9,7 +9,7 @@ from torch.nn import functional as F
 
 from bottega.core import Batch, Block, Rng, Spec
 from bottega.judge import Case
-from bottega.judge._features import features, words
+from bottega.judge._features import features, features_of, words
 from bottega.judge._nets import ConvNet, fit
 from bottega.judge._recogniser import recogniser
 from bottega.judge.frechet import measure as frechet
@@ -88,6 +88,13 @@ def test_pictures_of_any_size_fit(shape):
     net = ConvNet(shape, 5)
     assert net(torch.zeros(2, *shape)).shape == (2, 5)
     assert net.features(torch.zeros(2, *shape)).shape == (2, 64 + 128)
+
+
+@pytest.mark.parametrize("shape", [(1, 1, 1), (3, 1, 5), (1, 100, 1)])
+def test_pictures_a_pixel_wide_have_features(shape):
+    x = Rng(0).uniform(20, *shape) * 2 - 1
+    case = Case("image", Spec(shape), Batch(x), Batch(x), x)
+    assert torch.isfinite(features_of(case, "train")).all()
 
 
 def test_points_and_text_are_recognised_by_sklearn():

@@ -447,7 +447,9 @@ class ImageCodec:
     def decode(self, x: Tensor, cond: Tensor | None = None) -> list[Item]:
         """The inverse of ``encode``; numbers beyond [-1, 1] are clipped."""
         if self.levels:
-            pixels = x.long().clamp(0, self.levels - 1) * 255 // (self.levels - 1)
+            most = self.levels - 1
+            up = most // 2 if most > 127 else 0  # steps of under two greys come back only from the nearest
+            pixels = (x.long().clamp(0, most) * 255 + up) // most
         else:
             pixels = ((x.float() + 1) * 127.5).round().clamp(0, 255).nan_to_num(0)
         arrays = pixels.to("cpu", torch.uint8).permute(0, 2, 3, 1).contiguous().numpy()

@@ -99,6 +99,10 @@ class Column:
         except (TypeError, ValueError, AttributeError):
             bad = next(v for v in values if v is not None and (isinstance(v, str) or not _is_kind(v, self.kind)))
             raise DataError(f"column {self.name!r} holds {bad!r}, which is not a {self.kind}; mend the value") from None
+        except OverflowError:
+            raise DataError(
+                f"column {self.name!r} holds a number too large to reckon with; leave the column out with codec.drop"
+            ) from None
         if np.isinf(out).any():
             raise DataError(f"column {self.name!r} holds an infinite number; replace it, or leave the field empty")
         return out
@@ -742,7 +746,7 @@ class TableCodec:
     def _marginal(axis: Any, column: Column, made: list[Any], real: list[Any]) -> None:
         from matplotlib.ticker import EngFormatter, MaxNLocator, PercentFormatter
 
-        axis.set_title(column.name, fontsize=9, loc="left")
+        axis.set_title(column.name, fontsize=9, loc="left", parse_math=False)  # dollars are money here
         axis.tick_params(labelsize=6, length=2)
         axis.spines[["top", "right", "left"]].set_visible(False)
         axis.set_yticks([])
@@ -750,7 +754,11 @@ class TableCodec:
         series.append((made, "#1f77b4", "generated"))
         if column.numeric and (column.code == "modes" or len(column.values) > FEW):
             numbers = [column.to_numbers([v for v in values if v is not None]) for values, _, _ in series]
-            edges = np.histogram_bin_edges(np.concatenate(numbers), bins=30)
+            known = np.concatenate(numbers)
+            low, high = (known.min(), known.max()) if len(known) else (column.low, column.high)
+            edges = (
+                np.linspace(low, high, 31) if np.nextafter(low, np.inf) < high else np.array([low - 0.5, high + 0.5])
+            )
             for known, (_, colour, label) in zip(numbers, series, strict=True):
                 line = {"histtype": "step", "linewidth": 1.4} if real and label == "generated" else {"alpha": 0.9}
                 weights = np.full(len(known), 1 / max(1, len(known)))
@@ -773,7 +781,8 @@ class TableCodec:
             places = np.arange(len(common)) + (k - (len(series) - 1) / 2) * height
             shares = [count[name] / max(1, len(values)) for name in common]
             axis.barh(places, shares, height * 0.9, color=colour, label=label)
-        axis.set_yticks(range(len(common)), [name if len(name) <= 14 else f"{name[:13]}…" for name in common])
+        labels = [name if len(name) <= 14 else f"{name[:13]}…" for name in common]
+        axis.set_yticks(range(len(common)), labels, parse_math=False)
         axis.set_ylim(max(len(common), 4) - 0.5, -0.5)
         axis.xaxis.set_major_locator(MaxNLocator(4))
         axis.xaxis.set_major_formatter(PercentFormatter(1, decimals=0))
@@ -856,9 +865,9 @@ def _read_jsonl(path: Path) -> tuple[list[str], list[list[Any]]]:
                 continue
             try:
                 row = json.loads(line)
-            except json.JSONDecodeError as error:
+            except (json.JSONDecodeError, RecursionError) as error:
                 raise DataError(
-                    f"{path}, line {number}: not JSON ({error.msg}); every line must be one object"
+                    f"{path}, line {number}: not JSON ({getattr(error, 'msg', 'brackets without end')}); every line must be one object"
                 ) from error
             if not isinstance(row, dict):
                 raise DataError(

@@ -79,6 +79,8 @@ class TextCodec:
             raise RecipeError(f"codec.vocab is {vocab}; BPE over bytes needs at least 257 (256 bytes and the end)")
         if length < 2:
             raise RecipeError(f"codec.length is {length}; a row needs at least 2 tokens")
+        if not column:
+            raise RecipeError("codec.column is empty; name the column of .jsonl and .csv files that holds the text")
         if label and unit == "document":
             raise RecipeError(f"codec.label is {label!r}, but windows straddle documents; set codec.unit = 'item'")
         self.tokenizer, self.vocab, self.length, self.unit = tokenizer, vocab, length, unit
@@ -450,9 +452,9 @@ def _json_rows(text: str, where: str) -> list[tuple[int, dict[str, Any]]]:
             continue
         try:
             row = json.loads(line)
-        except json.JSONDecodeError as error:
+        except (json.JSONDecodeError, RecursionError) as error:
             raise DataError(
-                f"{where}, line {number} is not JSON ({error.msg}); write one object on each line"
+                f"{where}, line {number} is not JSON ({getattr(error, 'msg', 'brackets without end')}); write one object on each line"
             ) from error
         if not isinstance(row, dict):
             raise DataError(f'{where}, line {number} is {type(row).__name__}, not an object; write {{"text": ...}}')

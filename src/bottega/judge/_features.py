@@ -128,7 +128,7 @@ def _crop(x: Tensor, rng: Rng) -> Tensor:
     """A random window of 60 to 100 % of the sides, resized back: the same window for the whole batch."""
     h, w = x.shape[2:]
     scale = 0.6 + 0.4 * float(rng.uniform(1))
-    height, width = max(2, round(scale * h)), max(2, round(scale * w))
+    height, width = min(h, max(2, round(scale * h))), min(w, max(2, round(scale * w)))
     top, left = int(rng.integers(h - height + 1, 1)), int(rng.integers(w - width + 1, 1))
     window = x[:, :, top : top + height, left : left + width]
     return F.interpolate(window, size=(h, w), mode="bilinear", align_corners=False)

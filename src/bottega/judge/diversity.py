@@ -82,22 +82,24 @@ def measure(case: Case) -> list[Measure]:
     real, real_error = _spread(draw(train, _MOST, rows["train"]), rng)  # unbiased at any number
     mean, error = _spread(draw(made, n, rows["made"]), rng)
     best, _ = _spread(draw(held, n, rows["held"]), rng)
-    value = mean / real
-    half = Z * math.hypot(error, value * real_error) / real
-    out = [
-        Measure(
-            "diversity",
-            value,
-            max(0.0, value - half),
-            value + half,
-            n=n,
-            seed=case.seed,
-            better="",
-            ceiling=best / real,
-            note="mean distance between samples over that between training examples; 1 is right, noise is above it; "
-            f"{about_features(case)}",
+    out = []
+    if real > 0:  # training examples that are all alike say nothing of how far apart samples should be
+        value = mean / real
+        half = Z * math.hypot(error, value * real_error) / real
+        out.append(
+            Measure(
+                "diversity",
+                value,
+                max(0.0, value - half),
+                value + half,
+                n=n,
+                seed=case.seed,
+                better="",
+                ceiling=best / real,
+                note="mean distance between samples over that between training examples; 1 is right, noise is above it; "
+                f"{about_features(case)}",
+            )
         )
-    ]
     made_x, held_x = (words(case, which) for which in ("samples", "held"))
     n = min(len(made_x), len(held_x))
     made_x, held_x = draw(made_x, n, rows["made"]), draw(held_x, n, rows["held"])

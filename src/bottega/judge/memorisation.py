@@ -75,7 +75,7 @@ def _memorised(made: Tensor, held: Tensor, case: Case, rule: str) -> Measure:
     share, n = made.double().mean().item(), len(made)
     low, high = wilson(share, n)
     best = held.double().mean().item()
-    note = f"share of near-exact copies ({rule}); in the ceiling {len(held)} held-out examples"
+    note = f"share of near-exact copies ({rule}), looked for among {len(case.train)} training examples; in the ceiling {len(held)} held-out examples"
     return Measure("memorised_share", share, low, high, n=n, seed=case.seed, better="lower", ceiling=best, note=note)
 
 

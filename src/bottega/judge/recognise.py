@@ -31,7 +31,8 @@ def _spread(classes: Tensor, count: int) -> tuple[float, float, int]:
     seen = torch.bincount(classes, minlength=count).double()
     if seen.sum() == 0:
         return 0.0, 0.0, 0
-    return float(entropy(seen.numpy()) / math.log(count)), (seen.min() / seen.sum()).item(), int((seen > 0).sum())
+    even = float(entropy(seen.numpy()) / math.log(count)) if count > 1 else 1.0
+    return even, (seen.min() / seen.sum()).item(), int((seen > 0).sum())
 
 
 def measure(case: Case) -> list[Measure]:

@@ -21,7 +21,7 @@ from bottega.workshop.run import CHUNK, EVIDENCE, Progress, Run, Tell
 from bottega.workshop.training import divide
 
 CACHE = ".bottega"  # beside the runs, so that runs on the same data are judged by one network, trained once
-MOST_TRAIN = 20_000  # training rows that judges look at; more do not change a measure and cost minutes
+MOST_TRAIN = 20_000  # training rows that judges look at; more hardly change a distance, and copies of others go unseen
 
 
 def judge_run(
