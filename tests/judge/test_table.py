@@ -156,3 +156,16 @@ def test_gaps_do_not_stop_a_judge():
     assert found.keys() == {"marginal_distance", "pair_distance", "detection_auc", "utility_f1"}
     assert all(np.isfinite(m.value) for m in found.values())
     assert torch.is_tensor(case.samples)
+
+
+def test_hardly_any_rows_stop_no_judge(parts):
+    fake, held, train = parts
+    found = named(table_fidelity.measure(case_of(fake[:3], held[:1], train[:20])))
+    assert "marginal_distance" in found
+    assert "detection_auc" not in found
+
+
+def test_a_target_that_is_never_made_has_no_use():
+    rows = [Item({"x": i, "y": None if i % 4 == 0 else "ab"[i % 2]}) for i in range(80)]
+    fake = changed(rows[:20], y=lambda values, _: [None] * len(values))
+    assert table_utility.measure(case_of(fake, rows[20:50], rows[50:], target="y")) == []

@@ -7,6 +7,8 @@ import sys
 
 import pytest
 
+import bottega
+
 TOML = """about = "points"
 [data]
 name = "ring"
@@ -67,3 +69,20 @@ def test_two_processes_stop_together_and_go_on_as_if_they_had_not(tmp_path):
     assert whole[0] == whole[1]
     assert ranks(toml, tmp_path / "broken", stop=3) == ["stopped at step 3"] * 2
     assert ranks(toml, tmp_path / "broken") == whole
+
+
+@pytest.mark.parametrize("column", ["job", "count", "paid"])
+def test_a_table_is_asked_for_by_a_column(tmp_path, column):
+    rows = "".join(f"{i * 0.37:.2f},{'ab'[i % 2]},{i % 3},{('true', 'false', '')[i % 3]}\n" for i in range(80))
+    (tmp_path / "t.csv").write_text("size,job,count,paid\n" + rows)
+    run = bottega.train(
+        "table", tmp_path / "t.csv", tmp_path / "run", judge=False, device="cpu",
+        set={"codec.cond": column, "train.steps": 2, "train.batch": 8, "family.size": 1},
+    )  # fmt: skip
+    known = {"job": ["a", "b"], "count": ["0", "1", "2"], "paid": ["false", "true"]}[column]
+    assert run.header["conditions"] == known
+    made = run.sample(4)  # each in turn
+    assert [run.codec.columns[run.codec.header.index(column)].text(i.value[column]) for i in made.items] == [
+        known[k % len(known)] for k in range(4)
+    ]
+    assert {i.value[column] for i in run.sample(3, cond=known[1]).items} == {made.items[1].value[column]}

@@ -596,6 +596,11 @@ class TableCodec:
             out.append(-1 if value is None else shown.index(text))
         return torch.tensor(out, dtype=torch.int64)
 
+    def conditions(self) -> list[str]:
+        """All that ``encode_cond`` can be asked for, as a person types it; a gap is left out."""
+        given = [c for c in self.columns if c.name == self.cond and self.spec.cond is not None]
+        return [c.text(v) for c in given for v in self._meanings(c) if v is not None]
+
     def _meanings(self, column: Column) -> list[Any]:
         """The value that each index of a column without finer levels stands for; None for a gap."""
         values = column.to_values(np.asarray(column.values)) if column.numeric else list(column.values)

@@ -26,7 +26,7 @@ def measure(case: Case) -> list[Measure]:
 
     ``utility_f1`` of the rarer class when the target has two values, ``utility_accuracy`` when it has more,
     ``utility_r2`` when it is a quantity (Esteban et al. 2017, arXiv:1706.02633, section 4.2, "TSTR"). The ceiling is the same
-    learner trained on as many real training rows. Empty when no target was named.
+    learner trained on as many real training rows. Empty when no target was named, or no row to learn from has it.
     """
     if not case.facts.get("target"):
         return []
@@ -38,6 +38,8 @@ def measure(case: Case) -> list[Measure]:
     if why:
         return []
     fake, real, held = ([row for row in rows if row[target] is not None] for rows in (fake, real, held))
+    if not fake or not real:  # the target is a gap in every row
+        return []
     answers = truth(held, target)
     kind, score = _score(truth(real, target), answers)
     guesses, ideal = (predict(features, rows, held, target, case.seed, kind == "r2") for rows in (fake, real))

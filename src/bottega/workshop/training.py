@@ -118,7 +118,7 @@ class Training:
         own = Path(str(self.data if self.data is not None else plan.data.get("name", "")))
         self.files = of_files(own) if own.exists() else {"bytes": 0, "count": 0, "files": []}
         self.parameters = sum(p.numel() for p in self.model.parameters())
-        self.conditions = _conditions(self.parts.train) if self.codec.spec.cond is not None else []
+        self.conditions = _conditions(self.codec, self.parts.train) if self.codec.spec.cond is not None else []
 
     def _go_on(self, tensors: dict[str, Tensor], header: dict[str, Any]) -> None:
         if header["fingerprint"] != self.fingerprint:
@@ -387,10 +387,14 @@ def _held_rows(codec: Codec, items: Sequence[Item], most: int) -> Batch | None:
     return source.take(Rng(0).permutation(len(source))[:most])
 
 
-def _conditions(items: Sequence[Item], most: int = 256) -> list[Any]:
-    """Up to ``most`` different things that are known of training pieces, in a stable order."""
+def _conditions(codec: Codec, items: Sequence[Item], most: int = 256) -> list[Any]:
+    """Up to ``most`` different things that are known of training pieces, in a stable order.
+
+    A codec whose condition is a part of the piece (a table's column) says them itself.
+    """
+    own = getattr(codec, "conditions", None)
     seen = dict.fromkeys(item.cond for item in items if item.cond is not None)
-    values = sorted(seen, key=lambda v: (len(v), v) if isinstance(v, str) else (0, str(v)))
+    values = own() if own else sorted(seen, key=lambda v: (len(v), v) if isinstance(v, str) else (0, str(v)))
     if len(values) <= most:
         return values
     return [values[i] for i in Rng(0).permutation(len(values))[:most].tolist()]
