@@ -154,6 +154,9 @@ def _bar() -> Iterator[Callable[[Progress], None]]:
 
     with bar:
         yield watch
+        for before in tasks.values():
+            if not bar.tasks[before].finished and bar.tasks[before].total is None:
+                bar.update(before, total=1, completed=1)
 
 
 def _lines(share: float = 0.25) -> Callable[[Progress], None]:

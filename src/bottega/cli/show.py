@@ -56,6 +56,13 @@ def _run(say: Out, path: Path, page: bool) -> None:
     say.result({"run": run.path, "recipe": run.recipe.to_dict(), "can": can, "knobs": knobs, "evidence": evidence})
 
 
+def _steps(run: Run) -> str:
+    """How many were trained, and of how many where training is not over."""
+    asked = run.recipe.train.steps
+    over = run.header["stopped"] or run.step >= asked
+    return f"{run.step:,} steps" if over else f"{run.step:,} of {asked:,} steps (the same command goes on)"
+
+
 def _tell(say: Out, run: Run, can: list[str], knobs: dict[str, Any]) -> None:
     from bottega.workshop.figures import span
     from bottega.workshop.report import measure_rows
@@ -66,7 +73,7 @@ def _tell(say: Out, run: Run, can: list[str], knobs: dict[str, Any]) -> None:
         ("about", run.recipe.about),
         ("data", f"{e.data.name}: {e.data.train_rows:,} rows, {e.data.held_rows:,} held out; {e.data.licence}"),
         ("model", f"{run.recipe.family['name']}, {e.cost.parameters:,} parameters"),
-        ("trained", f"{e.run.step:,} steps in {span(e.cost.seconds)} on {e.machine.device}"),
+        ("trained", f"{_steps(run)} in {span(e.cost.seconds)} on {e.machine.device}"),
         ("weights", run.weights_hash),
         ("can", ", ".join(can)),
         ("knobs", "  ".join(f"{k}={v}" for k, v in knobs.items()) or "none"),

@@ -374,22 +374,27 @@ def draw_shapes(shape: Sequence[int], x: np.ndarray, y: np.ndarray, radius: np.n
         radius: in pixels.
     """
     at = np.arange(SIDE) + 0.5
-    u = at[None, None, :] - np.asarray(x, float)[:, None, None]
-    v = at[None, :, None] - np.asarray(y, float)[:, None, None]
-    r = np.asarray(radius, float)[:, None, None]
+    shape, x, y, radius = np.asarray(shape), np.asarray(x, float), np.asarray(y, float), np.asarray(radius, float)
+    cover = np.empty((len(shape), SIDE, SIDE))
+    for kind in range(len(SHAPES)):  # each shape on its own rows only
+        rows = np.flatnonzero(shape == kind)
+        u, v = at[None, None, :] - x[rows, None, None], at[None, :, None] - y[rows, None, None]
+        cover[rows] = np.clip(0.5 - _distance(kind, u, v, radius[rows, None, None]), 0, 1)
+    return cover
+
+
+def _distance(kind: int, u: np.ndarray, v: np.ndarray, r: np.ndarray) -> np.ndarray:
+    """From the edge of ``SHAPES[kind]``, negative inside; ``u`` to the right of its centroid, ``v`` below it."""
     across, down = np.abs(u), np.abs(v)
+    if kind == 0:
+        return np.sqrt(u**2 + v**2) - r
+    if kind == 1:
+        return np.maximum(across, down) - r * math.sqrt(math.pi) / 2
+    if kind == 2:
+        inner = r * math.sqrt(math.pi / math.sqrt(27))  # of the triangle's inscribed circle
+        return np.maximum(v, across * math.sqrt(0.75) - v / 2) - inner
     arm = r * math.sqrt(math.pi / 5)
-    inner = r * math.sqrt(math.pi / math.sqrt(27))  # of the triangle's inscribed circle
-    distances = (
-        np.sqrt(u**2 + v**2) - r,
-        np.maximum(across, down) - r * math.sqrt(math.pi) / 2,
-        np.maximum(v, across * math.sqrt(0.75) - v / 2) - inner,
-        np.minimum(np.maximum(across - 1.5 * arm, down - arm / 2), np.maximum(across - arm / 2, down - 1.5 * arm)),
-    )
-    inside = np.choose(
-        np.asarray(shape)[:, None, None], [np.broadcast_to(d, u.shape[:1] + (SIDE, SIDE)) for d in distances]
-    )
-    return np.clip(0.5 - inside, 0, 1)
+    return np.minimum(np.maximum(across - 1.5 * arm, down - arm / 2), np.maximum(across - arm / 2, down - 1.5 * arm))
 
 
 def _caption(attributes: Mapping[str, str]) -> str:
