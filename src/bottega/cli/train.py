@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from pathlib import Path
 from typing import Annotated
 
@@ -42,7 +43,8 @@ def train(
     from bottega.workshop.report import measure_rows
     from bottega.workshop.run import train as play
 
-    say = Out(as_json, quiet)
+    first = os.environ.get("RANK", "0") == "0"  # of several processes one speaks
+    say = Out(as_json, quiet or not first)
     try:
         with say.progress() as watch:
             run = play(
@@ -50,6 +52,8 @@ def train(
             )
     except KeyboardInterrupt as stop:
         raise KeyboardInterrupt(f"{str(stop) or 'stopped'}; run the same command again to go on") from None
+    if not first:
+        return
     e = run.evidence
     say.say(
         f"{run.path}  {run.step:,} steps in {span(e.cost.seconds)}, {e.cost.parameters:,} parameters, recipe {run.recipe.name}"

@@ -213,7 +213,9 @@ def load_recipe(name: str | Path, overrides: Mapping[str, Any] | None = None) ->
         path = Path(name)
         if path.suffix != ".toml" or not path.is_file():
             known = nearest(str(name), shipped())
-            if path.suffix or len(path.parts) > 1:
+            if str(name).startswith("hub:"):
+                known = f"; name it to a recipe: bottega train text --data {name} (or pictures, or table)"
+            elif path.suffix or len(path.parts) > 1:
                 known = "; give a file or folder that is there, or a name from bottega recipes"
             raise RecipeError(f"no recipe, file or folder called {str(name)!r}{known}")
     try:
