@@ -15,6 +15,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from PIL import Image
 
+from bottega.codecs import text as text_module
 from bottega.codecs.text import TextCodec
 from bottega.core import Codec, DataError, Item, OutputError, RecipeError, Spec, lookup
 
@@ -89,6 +90,23 @@ def test_bpe_is_the_same_in_every_process():
     there = subprocess.run([sys.executable, "-c", code + "print(learned)"], capture_output=True, text=True, check=True)
     assert json.loads(there.stdout) == json.loads(here["learned"])
     assert len(json.loads(here["learned"])["model"]["merges"]) > 100
+
+
+def test_a_long_text_is_tokenised_in_pieces_without_a_trace(monkeypatch):
+    text = "Seams are chosen:\n  not here\n\nnor here \n but\nhere it's\tfine\n" * 40
+    whole = TextCodec(vocab=300).fit([Item(text)])
+    assert text_module._pieces_of(text) == [text]
+    monkeypatch.setattr(text_module, "_PIECE", 16)
+    pieces = text_module._pieces_of(text)
+    assert len(pieces) > 40
+    assert "".join(pieces) == text
+    cut = TextCodec(vocab=300).fit([Item(text)])
+    assert cut.state() == whole.state()
+    both = [text, "", "short\n", text[::-1]]
+    monkeypatch.undo()
+    expected = whole.tokens(both)
+    monkeypatch.setattr(text_module, "_PIECE", 16)
+    assert [t.tolist() for t in cut.tokens(both)] == [t.tolist() for t in expected]
 
 
 def test_an_unknown_character_is_named():

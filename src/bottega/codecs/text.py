@@ -7,7 +7,7 @@ import io
 import json
 import re
 import textwrap
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path, PurePosixPath
 from typing import Any, Literal, Self
@@ -205,8 +205,13 @@ class TextCodec:
             DataError: a character that the character tokeniser has not seen.
         """
         if self.tokenizer == "bpe":
-            coded = self._bpe.encode_batch_fast(list(texts), add_special_tokens=False)
-            return [np.asarray(code.ids, np.int64) for code in coded]
+            found: list[list[NDArray[np.int64]]] = [[] for _ in texts]
+            pieces = [(k, piece) for k, text in enumerate(texts) for piece in _pieces_of(text)]
+            for some in _batches(pieces):
+                coded = self._bpe.encode_batch_fast([piece for _, piece in some], add_special_tokens=False)
+                for (k, _), code in zip(some, coded, strict=True):
+                    found[k].append(np.asarray(code.ids, np.int64))
+            return [parts[0] if len(parts) == 1 else np.concatenate(parts) for parts in found]
         if self.tokenizer == "byte":
             return [np.frombuffer(text.encode("utf-8"), np.uint8).astype(np.int64) for text in texts]
         out = []
@@ -423,10 +428,36 @@ def _train_bpe(texts: Sequence[str], vocab: int) -> str:
     bpe.pre_tokenizer = pre_tokenizers.ByteLevel(add_prefix_space=False)
     bpe.decoder = decoders.ByteLevel()
     alphabet = sorted(pre_tokenizers.ByteLevel.alphabet())
-    bpe.train_from_iterator(
-        texts, trainers.BpeTrainer(vocab_size=vocab, initial_alphabet=alphabet, show_progress=False), len(texts)
-    )
+    trainer = trainers.BpeTrainer(vocab_size=vocab, initial_alphabet=alphabet, show_progress=False)
+    bpe.train_from_iterator((piece for text in texts for piece in _pieces_of(text)), trainer)
     return str(bpe.to_str())
+
+
+_PIECE = 1 << 18  # characters; a tokeniser takes two hundred bytes of memory for each that it has at hand
+_SEAM = re.compile(r"(?<=\S)(?=[ \n\t])")
+
+
+def _pieces_of(text: str) -> list[str]:
+    """``text`` cut about every ``_PIECE`` characters where no token lies across: before white space that follows a word."""
+    out, first = [], 0
+    while len(text) - first > _PIECE and (seam := _SEAM.search(text, first + _PIECE)):
+        out.append(text[first : seam.start()])
+        first = seam.start()
+    return [*out, text[first:]]
+
+
+def _batches(pieces: Sequence[tuple[int, str]]) -> Iterator[list[tuple[int, str]]]:
+    """``pieces`` in their order, some ``8 * _PIECE`` characters at a time."""
+    some: list[tuple[int, str]] = []
+    size = 0
+    for piece in pieces:
+        some.append(piece)
+        size += len(piece[1])
+        if size >= 8 * _PIECE:
+            yield some
+            some, size = [], 0
+    if some:
+        yield some
 
 
 def _suffix(name: str) -> str:
