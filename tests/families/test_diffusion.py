@@ -163,6 +163,14 @@ def test_sizes_and_names_are_checked():
         small().sample(1, Rng(0), steps=0)
 
 
+def test_a_bound_is_the_same_in_slices(monkeypatch):
+    spec = Spec((1, 3, 3), vocab=5, ordinal=True)
+    model, batch = small(spec), Batch(Rng(0).integers(5, 7, 1, 3, 3))
+    whole = model.log_prob(batch, Rng(1))
+    monkeypatch.setattr("bottega.families.diffusion._AT_ONCE", 100)  # two rows
+    assert torch.equal(model.log_prob(batch, Rng(1)), whole)
+
+
 def ring(n, rng):
     """Eight Gaussians on a circle of radius 1, sigma 0.05."""
     angle = rng.integers(8, n) * (math.pi / 4)

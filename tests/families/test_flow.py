@@ -201,6 +201,8 @@ def test_what_it_does_not_model():
     for wrong in ({"kind": "planar"}, {"size": 0}, {"layers": 0}, {"drop": 1.0}):
         with pytest.raises(RecipeError, match=f"family.{next(iter(wrong))}|family.size"):
             Flow(Spec((2,)), **wrong)
+    with pytest.raises(RecipeError, match="even sides .* or kind 'realnvp'"):
+        Flow(Spec((3, 101, 101)))
 
 
 # --- sampling --------------------------------------------------------------------------------------------------------

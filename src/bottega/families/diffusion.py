@@ -30,6 +30,8 @@ from bottega.samplers.diffusion import (
 
 __all__ = ["Diffusion"]
 
+_AT_ONCE = 1 << 24  # probabilities of levels looked at together, where every level of every number has one
+
 
 class Diffusion(Family):
     """A denoiser ``D(x0 + sigma * noise; sigma)`` of the expected clean example, and the samplers that follow it down.
@@ -221,8 +223,11 @@ class Diffusion(Family):
         low, high = sigma_range(self.schedule)
         levels = self.spec.as_real(torch.arange(self.spec.vocab, device=x.device))
         seen = x + low * rng.normal(*x.shape)
-        closeness = -0.5 * ((seen[..., None] - levels) / low) ** 2
-        read = closeness.log_softmax(-1).gather(-1, batch.x[..., None])[..., 0].flatten(1).sum(1)
+        read = []
+        rows = max(1, _AT_ONCE // (self.spec.dims * self.spec.vocab))
+        for some, level in zip(seen.split(rows), batch.x.split(rows), strict=True):
+            closeness = -0.5 * ((some[..., None] - levels) / low) ** 2
+            read.append(closeness.log_softmax(-1).gather(-1, level[..., None])[..., 0].flatten(1).sum(1))
         ratio = high**2 / (high**2 + self.scale**2)
         kl = 0.5 * (ratio - 1 - math.log(ratio) + x**2 / (high**2 + self.scale**2)).flatten(1).sum(1)
         given = self.condition(batch.cond, n)
@@ -234,4 +239,4 @@ class Diffusion(Family):
             s = sigma.view(-1, *[1] * (x.ndim - 1))
             x0 = self._denoise(x + s * rng.normal(*x.shape), sigma, given)
             lost = lost + (x0 - x).square().flatten(1).sum(1) / sigma**2
-        return read - kl - lost * span / self.score_steps
+        return torch.cat(read) - kl - lost * span / self.score_steps

@@ -17,6 +17,7 @@ __all__ = ["Flow"]
 
 Kind = Literal["nice", "realnvp", "glow", "spline"]
 
+_MOST = 4096  # numbers of a vector that a matrix mixes
 _EDGE = 0.05  # how far levels stay from 0 and 1 before the logit (arXiv:1605.08803, section 4.1)
 
 
@@ -64,6 +65,11 @@ class Flow(Family):
         self.scales, self.splits = nn.ModuleList(), nn.ModuleList()
         self.shapes: list[tuple[int, ...]] = []  # of what enters the layers of each scale
         channels = spec.shape[0] if self.picture else spec.dims
+        if not self.picture and kind in {"glow", "spline"} and channels > _MOST:
+            raise RecipeError(
+                f"family.kind {kind!r} would mix {channels} numbers by matrices of {channels} x {channels}; "
+                "use pictures with even sides (codec.size), or kind 'realnvp'"
+            )
         for i, (height, width) in enumerate(shapes or [(0, 0)]):
             channels *= 4 if self.picture else 1
             self.shapes.append((channels, height, width) if self.picture else (channels,))
