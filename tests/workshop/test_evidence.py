@@ -1,6 +1,7 @@
 """The evidence file: versioned, strict, written in one step."""
 
 import json
+import math
 
 import pytest
 
@@ -22,6 +23,16 @@ def test_evidence_survives_being_written_and_read(tmp_path):
     assert again.machine.memory_gib > 0
     assert "torch" in again.software
     assert [p.name for p in tmp_path.iterdir()] == ["evidence.json"]
+
+
+@pytest.mark.parametrize("value", [math.inf, -math.inf, math.nan])
+def test_a_number_that_is_not_finite_can_be_read_again(tmp_path, value):
+    evidence = Evidence(run=RunPart(name="a"))
+    evidence.add("likelihood", Measure("nll_nats", value, -math.inf, math.inf, ceiling=value))
+    evidence.write(tmp_path / "evidence.json")
+    (found,) = Evidence.read(tmp_path / "evidence.json").measures
+    assert found.value == value or (math.isnan(found.value) and math.isnan(value))
+    assert (found.low, found.high, found.ceiling) == (None, None, None)
 
 
 def test_damaged_and_newer_evidence_is_refused(tmp_path):

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import math
 import os
 import platform
 from contextlib import suppress
@@ -17,7 +18,7 @@ SCHEMA = 1
 
 
 class _Part(BaseModel):
-    model_config = ConfigDict(extra="forbid")
+    model_config = ConfigDict(extra="forbid", ser_json_inf_nan="strings")
 
 
 class RunPart(_Part):
@@ -119,7 +120,11 @@ class Evidence(_Part):
     def add(self, judge: str, measure: Measure) -> None:
         """Put a measure in, in place of an older one of the same judge and name."""
         self.measures = [m for m in self.measures if (m.judge, m.name) != (judge, measure.name)]
-        self.measures.append(MeasurePart(judge=judge, **measure.to_dict()))
+        found = measure.to_dict()
+        for end in ("low", "high", "ceiling"):  # an end without limit is no end
+            if found[end] is not None and not math.isfinite(found[end]):
+                found[end] = None
+        self.measures.append(MeasurePart(judge=judge, **found))
 
     def write(self, path: Path) -> None:
         """Write ``path`` atomically; raises OutputError."""
