@@ -138,3 +138,10 @@ def test_mistakes_in_the_recipe_are_told_before_the_data_is_read(made, call, tmp
         assert (told.status, told.out) == (2, "")
         assert "did you mean" in told.err
         assert "reading the data" not in told.err
+
+
+def test_a_folder_of_pieces_can_be_read_without_its_sheet(made, call, tmp_path: Path):
+    assert call("sample", made["pictures"], "-n", "3", "--set", "steps=2", "--out", tmp_path).status == 0
+    assert (tmp_path / "sheet.png").exists()
+    (row,) = call("score", made["pictures"], tmp_path, "--json").json["scores"]
+    assert row["pieces"] == 3

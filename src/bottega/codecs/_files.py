@@ -37,8 +37,8 @@ def read_bytes(path: Path) -> bytes:
 def contents(source: Path, wanted: Callable[[str], bool]) -> Iterator[tuple[str, bytes]]:
     """``(name, bytes)`` of the files in a folder (sorted) or archive (in its order) whose name is wanted.
 
-    Names are relative, with ``/`` between parts. Hidden files and what macOS adds to archives are left out; links in
-    archives are not followed.
+    Names are relative, with ``/`` between parts. Hidden files, what macOS adds to archives and the sheet beside the
+    pieces of a run (where ``pieces.json`` lies) are left out; links in archives are not followed.
 
     Raises:
         DataError: a file cannot be read, or an archive is damaged, locked or larger inside than it may be.
@@ -51,7 +51,8 @@ def contents(source: Path, wanted: Callable[[str], bool]) -> Iterator[tuple[str,
     if source.is_dir():
         for path in sorted(source.rglob("*")):
             name = path.relative_to(source).as_posix()
-            if ours(name) and path.is_file():
+            sheet = path.name == "sheet.png" and (path.parent / "pieces.json").exists()
+            if ours(name) and path.is_file() and not sheet:
                 yield name, read_bytes(path)
         return
     try:

@@ -316,7 +316,10 @@ class TableCodec:
             raise DataError(f"the table has {len(items)} rows; at least 2 are needed to learn from")
         for what, name in (("target", self.target), ("cond", self.cond)):
             if name and name not in table:
-                raise DataError(f"the table has no column {name!r} for codec.{what}{nearest(name, table)}")
+                raise DataError(
+                    f"the table has no column {name!r} for codec.{what}{nearest(name, table)}; name one, or none by "
+                    f"--set codec.{what}="
+                )
         self.notes = []
         order = sorted(table, key=lambda name: name == self.target)  # stable: only the target moves, to the end
         self.columns = [self._learn(name, table[name]) for name in order]

@@ -178,10 +178,10 @@ class GPT(Family):
             knobs: ``temperature``, ``top_k``, ``top_p``, ``min_p``, ``repetition_penalty``, ``stop``; see
                 ``samplers.tokens.generate``.
         """
-        if max_new is not None and (self.placed or max_new < 1):
-            raise RecipeError(
-                f"max_new is {max_new}; it must be at least 1, and only texts have it; {self.spec} has a fixed size"
-            )
+        if max_new is not None and self.placed:
+            raise RecipeError(f"max_new is {max_new}, but only texts have it; rows and pictures have a fixed size")
+        if max_new is not None and max_new < 1:
+            raise RecipeError(f"max_new is {max_new}; it must be at least 1")
         device = self.embed.weight.device
         if batch is None:
             more = self.length if max_new is None else max_new
