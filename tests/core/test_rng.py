@@ -6,7 +6,7 @@ import pytest
 import torch
 from scipy.stats import chisquare, kstest
 
-from bottega.core import Batch, Rng
+from bottega.core import Batch, RecipeError, Rng
 
 DRAWS = {
     "normal": lambda rng, n: rng.normal(n, 3),
@@ -125,3 +125,10 @@ def test_draws_have_the_distribution_they_claim(rng):
 def test_a_permutation_has_every_number_once():
     assert sorted(Rng(3).permutation(50).tolist()) == list(range(50))
     assert not torch.equal(Rng(3).permutation(50), Rng(4).permutation(50))
+
+
+@pytest.mark.parametrize("seed", [2**64, -(2**63) - 1])
+def test_a_seed_that_no_generator_takes_is_named(seed):
+    with pytest.raises(RecipeError, match=f"the seed {seed} does not fit"):
+        Rng(1, seed)
+    Rng(2**64 - 1, -(2**63))

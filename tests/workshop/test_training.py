@@ -8,6 +8,7 @@ import sys
 import pytest
 
 import bottega
+from bottega.core import RecipeError
 
 TOML = """about = "points"
 [data]
@@ -86,3 +87,18 @@ def test_a_table_is_asked_for_by_a_column(tmp_path, column):
         known[k % len(known)] for k in range(4)
     ]
     assert {i.value[column] for i in run.sample(3, cond=known[1]).items} == {made.items[1].value[column]}
+
+
+def test_other_data_and_mistaken_seeds_are_told(tmp_path):
+    toml = tmp_path / "vae.toml"
+    toml.write_text(TOML)
+    run = bottega.train(toml, out=tmp_path / "run", judge=False, device="cpu", set={"judge.n": 20})
+    for _ in range(2):
+        notes = run.judge("moons", only=["memorisation"]).notes
+        assert ["other data than it was trained on, moons" in note for note in notes].count(True) == 1
+    assert not any("other data" in note for note in run.judge(only=["memorisation"]).notes)
+    for wrong in ({"n": 1}, {"seed": -1}, {"seed": 2**40}):
+        with pytest.raises(RecipeError, match=f"judge.{next(iter(wrong))} is"):
+            run.judge(only=["memorisation"], **wrong)
+    with pytest.raises(RecipeError, match="does not fit in 64 bits"):
+        run.sample(1, seed=2**70)

@@ -9,6 +9,8 @@ from typing import Any
 import torch
 from torch import Tensor
 
+from bottega.core.errors import RecipeError
+
 
 class Rng:
     """A source of random numbers that is passed, never global.
@@ -21,6 +23,9 @@ class Rng:
         device: where drawn tensors land.
         source: where the generators live; by default the CPU when there is one stream for each row (the same
             seed then gives the same numbers on every device) and ``device`` when there is one stream.
+
+    Raises:
+        RecipeError: a seed does not fit in 64 bits.
 
     Attributes:
         per_row: whether each row has a stream of its own; for a single row, ask for it with ``for_rows``.
@@ -35,6 +40,9 @@ class Rng:
     ) -> None:
         if not seeds:
             raise ValueError("Rng needs at least one seed; give Rng(0), or one seed for each row")
+        for seed in seeds:
+            if not -(2**63) <= seed < 2**64:
+                raise RecipeError(f"the seed {seed} does not fit in 64 bits; give a smaller one")
         self.device = torch.device(device)
         self.source = torch.device(source if source is not None else "cpu" if len(seeds) > 1 else device)
         self.streams = [torch.Generator(self.source).manual_seed(int(seed)) for seed in seeds]

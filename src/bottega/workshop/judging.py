@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable, Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -39,6 +40,7 @@ def judge_run(
     plan = run.recipe
     n = plan.judge.n if n is None else n
     seed = plan.judge.seed if seed is None else seed
+    replace(plan.judge, n=n, seed=seed)  # refuses what a recipe may not say either
     only = only if only is not None else [name.strip() for name in plan.judge.only.split(",") if name.strip()] or None
     features = plan.judge.features if features is None else features
     inception = _inception(run, features) if features else None
@@ -76,6 +78,13 @@ def judge_run(
         facts={**_facts(run, dataset.truth, parts.held), "features": inception},
     )
     evidence = run.evidence
+    other = "judged against other data than it was trained on"
+    evidence.notes = [note for note in evidence.notes if not note.startswith(other)]
+    if fingerprint(dataset.items) != run.header["fingerprint"]:
+        evidence.notes.append(
+            f"{other}, {dataset.name}: 'training examples' in the measures are of these data, so copies of what the run "
+            "was trained on were not looked for"
+        )
     for judge in only or names("judge"):
         tell(Progress("judge", note=judge))
         found, skipped = run_all(case, [judge])

@@ -98,12 +98,12 @@ class Judging:
             raise RecipeError(f"judge.n is {self.n}; it must be at least 2")
         if self.iwae < 1:
             raise RecipeError(f"judge.iwae is {self.iwae}; it must be at least 1 importance sample")
-        _check_seed("judge.seed", self.seed)
+        _check_seed("judge.seed", self.seed, 0)  # as scikit-learn wants it
 
 
-def _check_seed(name: str, seed: int) -> None:
-    if not -_SEEDS <= seed < _SEEDS:
-        raise RecipeError(f"{name} is {seed}; it must fit in 32 bits, between {-_SEEDS} and {_SEEDS - 1}")
+def _check_seed(name: str, seed: int, least: int = -_SEEDS) -> None:
+    if not least <= seed < _SEEDS:
+        raise RecipeError(f"{name} is {seed}; it must lie between {least} and {_SEEDS - 1}")
 
 
 @dataclass(frozen=True)
