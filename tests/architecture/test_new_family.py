@@ -226,7 +226,7 @@ def recipe(folder, codec="dice", family="urn", codec_settings=f"sides = {SIDES}"
 def test_without_the_package_nobody_knows_them(tmp_path, game, capsys):
     assert "urn" not in names("families")
     assert main(["train", str(recipe(tmp_path)), "--data", str(game), "--out", str(tmp_path / "run")]) == 2
-    assert "unknown name 'dice' in codecs" in capsys.readouterr().err
+    assert "unknown name 'urn' in families" in capsys.readouterr().err
 
 
 def test_they_are_found_and_not_imported_before_they_are_asked_for(installed):

@@ -89,6 +89,20 @@ def test_a_table_is_asked_for_by_a_column(tmp_path, column):
     assert {i.value[column] for i in run.sample(3, cond=known[1]).items} == {made.items[1].value[column]}
 
 
+def test_the_codes_of_a_table_are_asked_for_by_its_column(tmp_path):
+    rows = "".join(f"{i * 0.37:.2f},{'ab'[i % 2]},{i % 3}\n" for i in range(80))
+    (tmp_path / "t.csv").write_text("size,job,count\n" + rows)
+    quick = {"train.steps": 2, "train.batch": 8, "family.size": 4}
+    shared = {"judge": False, "device": "cpu"}
+    inner = tmp_path / "vae.toml"
+    inner.write_text('[codec]\nname = "table"\nform = "mixed"\ncond = "job"\n[family]\nname = "vae"\n')
+    bottega.train(inner, tmp_path / "t.csv", tmp_path / "inner", set=quick, **shared)
+    toml = tmp_path / "codes.toml"
+    toml.write_text(f'[codec]\nname = "latent"\nrun = "{tmp_path / "inner"}"\n[family]\nname = "diffusion"\n')
+    run = bottega.train(toml, tmp_path / "t.csv", tmp_path / "outer", set=quick, **shared)
+    assert [i.value["job"] for i in run.sample(4).items] == ["a", "b", "a", "b"]
+
+
 def test_other_data_and_mistaken_seeds_are_told(tmp_path):
     toml = tmp_path / "vae.toml"
     toml.write_text(TOML)

@@ -151,7 +151,8 @@ class Pieces:
             return "\n".join(", ".join(f"{v:.6g}" for v in item.value.tolist()) for item in self.items)
         if self.run.codec.medium == "table":
             return "\n".join(json.dumps(item.value, ensure_ascii=False, default=str) for item in self.items)
-        return "\n\n".join(item.value for item in self.items)
+        words = (i.value if isinstance(i.value, str) else json.dumps(i.value, default=str) for i in self.items)
+        return "\n\n".join(words)  # other people's media as JSON
 
 
 def _again(seeds: Sequence[int]) -> list[str]:

@@ -392,7 +392,7 @@ def _conditions(codec: Codec, items: Sequence[Item], most: int = 256) -> list[An
 
     A codec whose condition is a part of the piece (a table's column) says them itself.
     """
-    own = getattr(codec, "conditions", None)
+    own = getattr(getattr(codec, "inner", codec), "conditions", None)
     seen = dict.fromkeys(item.cond for item in items if item.cond is not None)
     values = own() if own else sorted(seen, key=lambda v: (len(v), v) if isinstance(v, str) else (0, str(v)))
     if len(values) <= most:
