@@ -171,6 +171,12 @@ def test_killed_at_any_step_a_run_resumes_bit_for_bit(tmp_path, family):
     assert steps == sorted(steps)
 
 
+def test_nothing_kept_back_is_told_before_training(tmp_path):
+    with pytest.raises(RecipeError, match=r"data\.held is 0, so nothing is kept back"):
+        bottega.train(recipe(tmp_path), out=tmp_path / "run", set={"data.held": 0})
+    assert not (tmp_path / "run").exists()
+
+
 def test_ctrl_c_saves_and_the_same_command_goes_on(tmp_path):
     toml = recipe(tmp_path, steps=4000)
     process = subprocess.Popen(

@@ -483,6 +483,8 @@ def train(
     if not str(recipe).endswith(".toml") and Path(recipe).exists() and data is None:
         recipe, data = guess(Path(recipe)), recipe
     plan = load_recipe(recipe, overrides)
+    if judge and plan.data.get("held", 0.1) == 0:
+        raise RecipeError("data.held is 0, so nothing is kept back to judge by; set it above 0, or use --no-judge")
     where = (
         Path(out) if out is not None else Path("runs") / (plan.name if data is None else f"{plan.name}-{_slug(data)}")
     )
