@@ -69,6 +69,9 @@ def test_photographs_are_patches_side_by_side():
 def test_english_and_code_are_what_they_say():
     english = builtin.load("english")
     assert next(i for i in english.items if i.name == "assert").value.startswith('The "assert" statement')
+    paragraphs = [{p for p in i.value.split("\n\n") if len(p) > 60} for i in english.items]
+    twice = sum(map(len, paragraphs)) - len(set().union(*paragraphs))
+    assert twice < 0.01 * sum(map(len, paragraphs)), "chapters that repeat each other would leak into the held-out part"
     code = builtin.load("code")
     assert sum(len(i.value.encode()) for i in code.items) <= builtin.CODE_BYTES
     assert not [i.name for i in code.items if "test" in i.name.split("/")]

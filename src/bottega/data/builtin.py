@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import re
 import sysconfig
 from collections.abc import Callable
 from functools import lru_cache
@@ -160,9 +161,18 @@ def _read_photo(path: Path) -> np.ndarray[Any, np.dtype[np.uint8]]:
 
 
 def _english() -> Dataset:
+    """Topics whose text stands for the most part in a longer one are left out: held-out pages must be new ones."""
     from pydoc_data.topics import topics
 
-    items = [Item(text.strip() + "\n", None, name) for name, text in sorted(topics.items())]
+    seen: set[str] = set()
+    items = []
+    for name, text in sorted(topics.items(), key=lambda topic: (-len(topic[1]), topic[0])):
+        paragraphs = [" ".join(part.split()) for part in re.split(r"\n\s*\n", text)]
+        if 2 * sum(len(p) for p in paragraphs if p not in seen) < sum(map(len, paragraphs)):
+            continue
+        seen.update(paragraphs)
+        items.append(Item(text.strip() + "\n", None, name))
+    items.sort(key=lambda item: item.name)
     return Dataset(
         "english", "text", items, "PSF-2.0", "The Python Language Reference, as pydoc_data.topics of this CPython",
         f"{len(items)} chapters on how Python works, {sum(len(i.value) for i in items):,} characters of technical English",
