@@ -21,7 +21,7 @@ needs: tuple[str, ...] = ("scores",)
 media: tuple[str, ...] = ()
 
 _CHUNK = 64
-_TRAIN = 500  # training examples that are scored to see the gap
+_TRAIN = 500  # training examples, at most, that are scored to see the gap; no more than held-out ones
 _IWAE_DRAWS = 250_000  # importance samples in all
 
 # a lower bound of log p is an upper bound of its negative
@@ -80,7 +80,9 @@ def measure(case: Case) -> list[Measure]:
     spec, held = case.spec, case.held
     bound = _FLIPPED[model.bound]
     nll = -_each(case, model.log_prob, held, "held")
-    some = case.train.take(case.rng("likelihood rows").permutation(len(case.train))[:_TRAIN].to(case.train.x.device))
+    some = case.train.take(
+        case.rng("likelihood rows").permutation(len(case.train))[: min(_TRAIN, len(held))].to(case.train.x.device)
+    )
     seen = -_each(case, model.log_prob, some, "train")
     value, low, high = mean_interval(nll)
     doubt = float(getattr(model, "doubt", 0.0))  # standard error of a constant that all rows share
