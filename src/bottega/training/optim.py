@@ -129,23 +129,25 @@ class Optim:
         return out
 
     def load_state(self, state: Mapping[str, Tensor]) -> None:
-        """Go on from a ``state``."""
+        """Go on from a ``state``.
+
+        Each quantity follows its parameter, also in the order in memory (channels_last): fused kernels pair the numbers
+        as they lie. ``step`` lies where torch wants it: beside the parameter for fused kernels, else on the CPU.
+        """
+        saved: dict[str, dict[str, Tensor]] = {}
+        for key, value in state.items():
+            name, _, quantity = key.rpartition("/")
+            saved.setdefault(name, {})[quantity] = value
         for inner, _ in self.inner:
             for group in inner.param_groups:
                 for p in group["params"]:
-                    mine = {
-                        k.rpartition("/")[2]: v for k, v in state.items() if k.rpartition("/")[0] == self.names[id(p)]
+                    if self.names[id(p)] not in saved:
+                        continue
+                    steps_at = p.device if group.get("fused") else "cpu"
+                    inner.state[p] = {
+                        k: v.to(steps_at, copy=True) if k == "step" else torch.empty_like(p, dtype=v.dtype).copy_(v)
+                        for k, v in saved[self.names[id(p)]].items()
                     }
-                    if (
-                        mine
-                    ):  # `step` lies where torch wants it, beside the parameter for fused kernels, else on the CPU;
-                        # the rest follows the parameter, also in the order in memory (channels_last): fused kernels
-                        # pair the numbers of parameter and state as they lie
-                        steps_at = p.device if group.get("fused") else "cpu"
-                        inner.state[p] = {
-                            k: v.to(steps_at, copy=True) if k == "step" else torch.empty_like(p, dtype=v.dtype).copy_(v)
-                            for k, v in mine.items()
-                        }
 
 
 def _fuses(params: list[nn.Parameter]) -> bool:
