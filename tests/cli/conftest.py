@@ -12,28 +12,7 @@ from typing import Any
 import pytest
 
 from bottega.cli import main
-
-RECIPE = """\
-# 2 cores, about 2 seconds, 200 MiB; nothing to expect of it
-about = "Points of a ring, for tests."
-[data]
-name = "ring"
-n = 600
-[codec]
-name = "points"
-[family]
-name = "{family}"
-size = 8
-[train]
-steps = 30
-batch = 32
-checks = 2
-ema = 0.0
-[judge]
-n = 60
-iwae = 2
-only = "precision_recall"
-"""
+from recipes import RING, write_recipe
 
 
 @dataclass
@@ -60,9 +39,8 @@ def call(capfd: pytest.CaptureFixture[str]) -> Callable[..., Told]:
 
 
 def _recipe(folder: Path, family: str, name: str = "") -> Path:
-    path = folder / f"{name or family}.toml"
-    path.write_text(RECIPE.format(family=family))
-    return path
+    judge = {"n": 60, "iwae": 2, "only": "precision_recall"}
+    return write_recipe(folder, family, name=name, data=RING | {"n": 600}, judge=judge, steps=30, checks=2, ema=0.0)
 
 
 @pytest.fixture(scope="session")

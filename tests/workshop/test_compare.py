@@ -11,24 +11,7 @@ from bottega.core import BottegaError
 from bottega.workshop.compare import _best, compare, wobble
 from bottega.workshop.evidence import Evidence, MeasurePart
 from bottega.workshop.run import Run, load, train
-
-RECIPE = """\
-about = "Points of a ring, for tests."
-[data]
-name = "ring"
-n = {n}
-[codec]
-name = "points"
-[family]
-name = "{family}"
-size = 8
-[train]
-steps = 12
-batch = 32
-checks = 2
-ema = 0.0
-seed = {seed}
-"""
+from recipes import RING, write_recipe
 
 
 def measured(run: Run, value: float, **more) -> None:
@@ -44,8 +27,7 @@ def runs(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Run]:
     folder = tmp_path_factory.mktemp("compare")
     out = {}
     for name, family, n, seed in (("vae", "vae", 400, 0), ("gan", "gan", 400, 0), ("other", "gan", 300, 0), ("again", "vae", 400, 1)):  # fmt: skip
-        path = folder / f"{name}.toml"
-        path.write_text(RECIPE.format(family=family, n=n, seed=seed))
+        path = write_recipe(folder, family, name=name, data=RING | {"n": n}, checks=2, ema=0.0, seed=seed)
         out[name] = train(path, out=folder / "runs" / name, judge=False)
     return out
 

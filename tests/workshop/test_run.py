@@ -9,6 +9,7 @@ import signal
 import subprocess
 import sys
 import time
+from functools import partial
 from pathlib import Path
 
 import numpy as np
@@ -19,35 +20,11 @@ import bottega
 from bottega.core import BottegaError, CheckpointError, DataError, DivergedError, RecipeError, lookup, names
 from bottega.training import checkpoint
 from bottega.workshop.evidence import Evidence
+from recipes import write_recipe
 
-POINTS = """# seconds
-about = "points"
-[data]
-name = "ring"
-n = 400
-[codec]
-name = "points"
-[family]
-name = "{family}"
-size = 8
-[train]
-steps = {steps}
-batch = 32
-save_seconds = 0.0
-[judge]
-n = 32
-"""
-TEXT = (
-    POINTS.replace('"ring"\nn = 400', '"grammar"\nn = 200')
-    .replace('"points"\n[f', '"text"\ntokenizer = "char"\nlength = 16\n[f')
-    .replace("size = 8", "size = 1")
-)
+TEXT = {"data": {"name": "grammar", "n": 200}, "codec": {"name": "text", "tokenizer": "char", "length": 16}, "size": 1}
 
-
-def recipe(folder: Path, family: str = "vae", steps: int = 12, text: str = POINTS) -> Path:
-    path = folder / f"{family}.toml"
-    path.write_text(text.format(family=family, steps=steps))
-    return path
+recipe = partial(write_recipe, save_seconds=0.0)  # saved at every step
 
 
 @pytest.fixture(scope="module")
@@ -150,7 +127,7 @@ def hash_of(run: Path) -> str:
 )
 def test_killed_at_any_step_a_run_resumes_bit_for_bit(tmp_path, family):
     """``kill -9`` twice at moments nobody chose, then to the end; every tensor equals the uninterrupted run's."""
-    toml = recipe(tmp_path, family, 60, TEXT if family == "gpt" else POINTS)
+    toml = recipe(tmp_path, family, steps=60, **(TEXT if family == "gpt" else {}))
     bottega.train(toml, out=tmp_path / "whole", judge=False)
     rng = random.Random(family)
     kills = 0
@@ -207,7 +184,7 @@ def test_a_loss_that_is_no_number_stops_and_keeps_the_last_good_weights(tmp_path
 
 
 def test_early_stopping_goes_back_to_the_best(tmp_path):
-    toml = recipe(tmp_path, "gpt", 400, TEXT)
+    toml = recipe(tmp_path, "gpt", steps=400, **TEXT)
     changes = {
         "data.n": 12,
         "data.held": 0.4,
@@ -239,10 +216,11 @@ def test_data_that_changed_is_noticed(tmp_path):
 
 def test_a_model_of_codes_is_one_file(tmp_path):
     """Latent diffusion: a family on another run's codes, with no line in either; the file carries the other model."""
-    digits = POINTS.replace('"ring"\nn = 400', '"digits"').replace('"points"\n[f', '"image"\nsize = 0\n[f')
-    inner = bottega.train(recipe(tmp_path, "autoencoder", 3, digits), out=tmp_path / "inner", judge=False)
-    outer = recipe(tmp_path, "diffusion", 3, digits.replace('"image"\nsize = 0', f'"latent"\nrun = "{tmp_path}/inner"'))
-    run = bottega.train(outer, out=tmp_path / "outer", judge=False)
+    quick = {"data": {"name": "digits"}, "steps": 3}
+    toml = recipe(tmp_path, "autoencoder", codec={"name": "image", "size": 0}, **quick)
+    inner = bottega.train(toml, out=tmp_path / "inner", judge=False)
+    toml = recipe(tmp_path, "diffusion", codec={"name": "latent", "run": str(inner.path)}, **quick)
+    run = bottega.train(toml, out=tmp_path / "outer", judge=False)
     made = run.sample(2)
     assert made.items[0].value.shape == inner.sample(1).items[0].value.shape
     shutil.rmtree(tmp_path / "inner")

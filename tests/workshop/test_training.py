@@ -9,21 +9,7 @@ import pytest
 
 import bottega
 from bottega.core import RecipeError
-
-TOML = """about = "points"
-[data]
-name = "ring"
-n = 400
-[codec]
-name = "points"
-[family]
-name = "vae"
-size = 8
-[train]
-steps = 8
-batch = 32
-save_seconds = 1000.0
-"""
+from recipes import write_recipe
 
 RANKS = """
 import sys
@@ -64,8 +50,7 @@ def ranks(toml, out, stop=0):
 
 @pytest.mark.slow
 def test_two_processes_stop_together_and_go_on_as_if_they_had_not(tmp_path):
-    toml = tmp_path / "vae.toml"
-    toml.write_text(TOML)
+    toml = write_recipe(tmp_path, steps=8, save_seconds=1000.0)
     whole = ranks(toml, tmp_path / "whole")
     assert whole[0] == whole[1]
     assert ranks(toml, tmp_path / "broken", stop=3) == ["stopped at step 3"] * 2
@@ -104,8 +89,7 @@ def test_the_codes_of_a_table_are_asked_for_by_its_column(tmp_path):
 
 
 def test_other_data_and_mistaken_seeds_are_told(tmp_path):
-    toml = tmp_path / "vae.toml"
-    toml.write_text(TOML)
+    toml = write_recipe(tmp_path, steps=8)
     run = bottega.train(toml, out=tmp_path / "run", judge=False, device="cpu", set={"judge.n": 20})
     for _ in range(2):
         notes = run.judge("moons", only=["memorisation"]).notes
