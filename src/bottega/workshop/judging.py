@@ -27,15 +27,15 @@ MOST_TRAIN = 20_000  # training rows that judges look at; more hardly change a d
 
 def judge_run(
     run: Run,
-    data: str | Path | None = None,
+    data: str | Path | None,
     *,
-    only: Sequence[str] | None = None,
-    n: int | None = None,
-    seed: int | None = None,
-    features: str | Path | None = None,
-    progress: Tell | None = None,
+    only: Sequence[str] | None,
+    n: int | None,
+    seed: int | None,
+    features: str | Path | None,
+    progress: Tell | None,
 ) -> ev.Evidence:
-    """Judge ``run``; see ``Run.judge``."""
+    """Judge ``run``; see ``Run.judge``, where the defaults are."""
     tell = progress or (lambda _: None)
     plan = run.recipe
     n = plan.judge.n if n is None else n
