@@ -293,6 +293,19 @@ def test_bad_files(tmp_path, name, text, match):
     assert "\n" not in str(caught.value)
 
 
+def test_what_is_said_of_bad_json_lines(tmp_path):
+    """The text codec reads them with the same function and says it in its own words."""
+    for text, said in (
+        ('\n{"a": "{}"}\r\n{"a": \n', "line 3: not JSON (Expecting value); every line must be one object"),
+        ("[" * 100_000, "line 1: not JSON (brackets without end); every line must be one object"),
+        ("\n[1]\n", "line 2: a list, not an object; write {column: value}"),
+    ):
+        path = write(tmp_path / "t{1}.jsonl", text)
+        with pytest.raises(DataError) as caught:
+            TableCodec().read(path)
+        assert str(caught.value) == f"{path}, {said}"
+
+
 def test_bad_places(tmp_path):
     with pytest.raises(DataError, match=r"cannot read .*none.csv: No such file"):
         TableCodec().read(tmp_path / "none.csv")

@@ -274,6 +274,19 @@ def test_bad_files_are_named(tmp_path, name, data, words):
     one_line(error, name, *words)
 
 
+def test_what_is_said_of_bad_json_lines(tmp_path):
+    """The table codec reads them with the same function and says it in its own words."""
+    path = tmp_path / "x.jsonl"
+    path.write_text('\n{"text": "{}"}\n{"text": \n')
+    with pytest.raises(DataError) as error:
+        TextCodec().read(path)
+    assert str(error.value) == f"{path}, line 3 is not JSON (Expecting value); write one object on each line"
+    path.write_text("\n[1]\n")
+    with pytest.raises(DataError) as error:
+        TextCodec().read(path)
+    assert str(error.value) == f'{path}, line 2 is list, not an object; write {{"text": ...}}'
+
+
 def test_a_bad_file_can_be_skipped_and_nothing_is_said(tmp_path):
     (tmp_path / "a.txt").write_text("good")
     (tmp_path / "b.txt").write_bytes(b"\xff\xfe bad")

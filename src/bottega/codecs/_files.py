@@ -1,17 +1,19 @@
-"""Files by name and bytes: from a folder, a zip or a tar archive, read in memory and never unpacked to disk."""
+"""Files by name and bytes, from folders and from archives, which are never unpacked to disk; lines of JSON by number."""
 
 from __future__ import annotations
 
 import gzip
+import json
 import tarfile
 import zipfile
 import zlib
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from pathlib import Path, PurePosixPath
+from typing import Any
 
 from bottega.core import DataError
 
-__all__ = ["ARCHIVES", "contents", "is_archive", "read_bytes"]
+__all__ = ["ARCHIVES", "contents", "is_archive", "json_rows", "read_bytes"]
 
 ARCHIVES = (".zip", ".tar", ".tar.gz", ".tgz", ".tar.bz2", ".tar.xz")
 MOST_BYTES = 1 << 30  # of one member: what a decompression bomb would exceed
@@ -32,6 +34,33 @@ def read_bytes(path: Path) -> bytes:
     except (OSError, EOFError, zlib.error) as error:
         why = getattr(error, "strerror", None) or str(error)
         raise DataError(f"cannot read {path}: {why}; check that it is whole and that you may read it") from error
+
+
+def json_rows(
+    lines: Iterable[str], where: Path | str, *, broken: str, other: str
+) -> Iterator[tuple[int, dict[str, Any]]]:
+    """Line number, from 1, and object of each line of JSON Lines that is not blank.
+
+    Args:
+        lines: with or without their ends.
+        where: the file, as errors name it before the line's number.
+        broken: what follows the number where a line is not JSON; ``{}`` stands for what the parser says.
+        other: what follows it where a line holds no object; ``{}`` stands for the type of what it holds.
+
+    Raises:
+        DataError: names the line; raised when that line is reached.
+    """
+    for number, line in enumerate(lines, 1):
+        if not line.strip():
+            continue
+        try:
+            row = json.loads(line)
+        except (json.JSONDecodeError, RecursionError) as error:
+            why = getattr(error, "msg", "brackets without end")
+            raise DataError(f"{where}, line {number}{broken.format(why)}") from error
+        if not isinstance(row, dict):
+            raise DataError(f"{where}, line {number}{other.format(type(row).__name__)}")
+        yield number, row
 
 
 def contents(source: Path, wanted: Callable[[str], bool]) -> Iterator[tuple[str, bytes]]:

@@ -2,135 +2,29 @@
 
 from __future__ import annotations
 
-import csv
-import datetime as dt
-import gzip
-import json
 import math
-import re
 import warnings
-import zlib
 from collections import Counter
-from collections.abc import Callable, Iterable, Sequence
-from dataclasses import asdict, dataclass, field
+from collections.abc import Sequence
+from dataclasses import asdict
 from itertools import chain
 from pathlib import Path
-from typing import Any, Literal, Self
+from typing import Any, Self
 
 import numpy as np
 import torch
 from torch import Tensor
 
+from bottega.codecs._column import FEW, KINDS, Column, kind_of
 from bottega.codecs._csvw import write_csv
+from bottega.codecs._table_files import read_columns
+from bottega.codecs._table_page import draw_marginals
 from bottega.core import Batch, Block, DataError, Item, RecipeError, Source, Spec, nearest
 
 __all__ = ["TableCodec", "Column"]
 
-Kind = Literal["number", "integer", "category", "boolean", "date", "datetime"]
-KINDS = ("number", "integer", "category", "boolean", "date", "datetime")
-ENDINGS = (".csv", ".csv.gz", ".tsv", ".tsv.gz", ".parquet", ".jsonl", ".jsonl.gz")
-DATES = {"date": ("%Y-%m-%d", "%Y/%m/%d", "%d.%m.%Y"), "datetime": ("%Y-%m-%d %H:%M:%S", "%Y-%m-%dT%H:%M:%S")}
 MISSING = ("", "NA", "N/A", "n/a", "NaN", "nan", "NULL", "null", "?")
 FINE = 32  # levels inside one bin
-FEW = 16  # a numeric column with no more distinct values than this is one-hot in the mixed form
-EPOCH = dt.datetime(1970, 1, 1)
-_INTEGER = re.compile(r"-?(0|[1-9]\d{0,14})")
-_NUMBER = re.compile(r"[+-]?(\d+\.?\d*|\.\d+)([eE][+-]?\d+)?")
-_PADDED = re.compile(r"-?0\d+")
-
-
-@dataclass
-class Column:
-    """What was learned of one column.
-
-    Attributes:
-        name: the header.
-        kind: of its values.
-        format: how dates are written (``strptime``), or the two words of a boolean as ``"false|true"``.
-        decimals: digits after the point of a ``"number"``; -1 when there are more than 12.
-        missing: whether some row had no value.
-        code: ``"constant"`` takes no coordinate; ``"names"`` is a list; ``"levels"`` are numbers in bins;
-            ``"modes"`` are numbers around the means of a mixture.
-        values: the constant, the names, or the number that each level stands for (ascending).
-        edges: the numbers that part neighbouring levels.
-        first: the first level of each bin; every bin is one level when there are as many.
-        means, scales, weights, spreads: of the modes; a scale of 0 is a single value.
-        low, high: smallest and largest value seen.
-        usual: what stands for a gap where none was seen: index of the commonest level, or the median.
-        rare: the index of the rarest name.
-    """
-
-    name: str
-    kind: Kind
-    format: str = ""
-    decimals: int = -1
-    missing: bool = False
-    code: Literal["constant", "names", "levels", "modes"] = "names"
-    values: list[Any] = field(default_factory=list)
-    edges: list[float] = field(default_factory=list)
-    first: list[int] = field(default_factory=list)
-    means: list[float] = field(default_factory=list)
-    scales: list[float] = field(default_factory=list)
-    weights: list[float] = field(default_factory=list)
-    spreads: list[float] = field(default_factory=list)
-    low: float = 0.0
-    high: float = 0.0
-    usual: float = 0.0
-    rare: int = 0
-
-    @property
-    def numeric(self) -> bool:
-        """Whether values have an order and a distance: numbers, integers, dates."""
-        return self.kind not in {"category", "boolean"}
-
-    @property
-    def fine(self) -> int:
-        """How many levels the largest bin holds; 1 when a bin is a value."""
-        return int(max(np.diff([*self.first, len(self.values)]))) if self.first else 1
-
-    def to_numbers(self, values: Sequence[Any]) -> np.ndarray:
-        """Python values as float64, gaps as NaN; raises DataError naming the first that is not of this kind."""
-        try:
-            if self.kind == "date":
-                return np.array([math.nan if v is None else v.toordinal() for v in values], np.float64)
-            if self.kind == "datetime":
-                return np.array([math.nan if v is None else (v - EPOCH).total_seconds() for v in values], np.float64)
-            out = np.array([math.nan if v is None else v for v in values], np.float64)
-        except (TypeError, ValueError, AttributeError):
-            bad = next(v for v in values if v is not None and (isinstance(v, str) or not _is_kind(v, self.kind)))
-            raise DataError(f"column {self.name!r} holds {bad!r}, which is not a {self.kind}; mend the value") from None
-        except OverflowError:
-            raise DataError(
-                f"column {self.name!r} holds a number too large to reckon with; leave the column out with codec.drop"
-            ) from None
-        if np.isinf(out).any():
-            raise DataError(f"column {self.name!r} holds an infinite number; replace it, or leave the field empty")
-        return out
-
-    def to_values(self, numbers: np.ndarray) -> list[Any]:
-        """The inverse of ``to_numbers``: on the column's grid and in its range; NaN becomes None."""
-        held = np.clip(numbers, self.low, self.high)
-        if self.kind == "number":
-            if self.decimals >= 0:
-                held = held.round(self.decimals)
-            return [None if v != v else v for v in held.tolist()]
-        if self.kind == "datetime":
-            held = held.round(self.decimals)
-            return [None if v != v else EPOCH + dt.timedelta(seconds=v) for v in held.tolist()]
-        whole = [None if v != v else round(v) for v in held.tolist()]
-        return whole if self.kind == "integer" else [None if v is None else dt.date.fromordinal(v) for v in whole]
-
-    def text(self, value: Any) -> str:
-        """One value as a CSV field; a gap is empty."""
-        if value is None:
-            return ""
-        if self.kind == "number":
-            return repr(float(value)) if self.decimals < 0 else f"{value:.{self.decimals}f}"
-        if self.kind == "boolean" and self.format:
-            return self.format.split("|")[bool(value)]
-        if self.kind in {"date", "datetime"}:
-            return value.strftime(self.format) if self.format else value.isoformat()
-        return str(value)
 
 
 class TableCodec:
@@ -221,87 +115,15 @@ class TableCodec:
             DataError: names the file, the line or the column, and the mend.
         """
         path = Path(source)
-        if path.is_dir():
-            files = sorted(p for p in path.iterdir() if p.name.lower().endswith(ENDINGS) and not p.name.startswith("."))
-            if not files:
-                raise DataError(f"{path} holds no table; give a file or folder with {', '.join(ENDINGS)}")
-        else:
-            files = [path]
-        names: list[str] = []
-        columns: list[list[Any]] = []
-        for file in files:
-            found, parts, typed = self._load(file)
-            if names and found != names:
-                raise DataError(f"{file} has other columns than {files[0].name}; give tables with one header")
-            if not typed:
-                parts = [self._parse(name, part, file) for name, part in zip(found, parts, strict=True)]
-            columns = [[*a, *b] for a, b in zip(columns, parts, strict=True)] if names else parts
-            names = found
-        label = path.name
+        fitted = {c.name: (c.kind, c.format) for c in self.columns}
+        columns, written = read_columns(
+            path, separator=self.separator, missing=self.missing, kinds={**self.said, **fitted}
+        )
+        self._texts |= {name: how for name, how in written.items() if name not in fitted}
         return [
-            Item(dict(zip(names, row, strict=True)), name=f"{label} row {i}")
-            for i, row in enumerate(zip(*columns, strict=True), 1)
+            Item(dict(zip(columns, row, strict=True)), name=f"{path.name} row {i}")
+            for i, row in enumerate(zip(*columns.values(), strict=True), 1)
         ]
-
-    def _load(self, path: Path) -> tuple[list[str], list[list[Any]], bool]:
-        """Header, columns, and whether the file says the kinds of its values."""
-        name = path.name.lower()
-        if not name.endswith(ENDINGS):
-            raise DataError(f"{path} is no table Bottega knows; give {', '.join(ENDINGS)}")
-        try:
-            if name.endswith(".parquet"):
-                names, columns = _read_parquet(path)
-            elif name.endswith((".jsonl", ".jsonl.gz")):
-                names, columns = _read_jsonl(path)
-                columns = [self._parse(n, c, path, dates_only=True) for n, c in zip(names, columns, strict=True)]
-            else:
-                separator = self.separator or ("\t" if ".tsv" in name else ",")
-                return (*_read_csv(path, separator), False)
-        except (EOFError, gzip.BadGzipFile, zlib.error) as error:
-            raise DataError(f"{path} is truncated or no gzip file ({error}); fetch it again") from error
-        except OSError as error:
-            raise DataError(f"cannot read {path}: {error.strerror or error}; check the path and the file") from error
-        except UnicodeDecodeError as error:
-            raise DataError(
-                f"{path} is not UTF-8 (byte {error.start}); save it as UTF-8: iconv -f latin1 -t utf8"
-            ) from error
-        return names, columns, True
-
-    def _parse(self, name: str, texts: list[Any], path: Path, dates_only: bool = False) -> list[Any]:
-        """Texts of one column as values of the kind that all of them show (or that was said, or fitted)."""
-        distinct = {t for t in set(texts) if isinstance(t, str)} if dates_only else set(texts)
-        if dates_only and any(t is not None and not isinstance(t, str) for t in texts):
-            return texts
-        gaps = {t for t in distinct if t.strip() in self.missing}
-        known = distinct - gaps
-        fitted = next((c for c in self.columns if c.name == name), None)
-        kind, pattern = self.said.get(name, ("", ""))
-        if fitted is not None:
-            kind, pattern = fitted.kind, fitted.format
-        if dates_only and not kind:
-            kind, pattern = _looks(known, name) if known else ("", "")
-            if kind not in {"date", "datetime"}:
-                return texts
-        elif not kind and known:
-            kind, pattern = _looks(known, name)
-        if kind in {"date", "datetime"} and not pattern and known:
-            patterns = [p for p in DATES[kind] if _all_dates(known, p)]
-            pattern = patterns[0] if patterns else ""
-        if pattern and fitted is None:
-            self._texts[name] = pattern
-        convert = _reader(kind, pattern)
-        values: dict[Any, Any] = dict.fromkeys(gaps)
-        values[None] = None
-        for t in known:
-            try:
-                values[t] = convert(t)
-            except ValueError:
-                row = texts.index(t) + 1
-                raise DataError(
-                    f"{path}, row {row}: column {name!r} holds {t!r}, which is not a {kind}"
-                    f"{' written ' + pattern if pattern else ''}; mend the value, or leave it empty"
-                ) from None
-        return [values[t] for t in texts]
 
     # ---- fit ------------------------------------------------------------------------------------------------------
 
@@ -348,7 +170,7 @@ class TableCodec:
             raise DataError(f"column {name!r} has no values at all; leave it out with --set codec.drop='[\"{name}\"]'")
         said, pattern = self.said.get(name, ("", ""))
         column = Column(
-            name, said or _kind(name, known), self._texts.get(name, pattern), missing=len(known) < len(values)
+            name, said or kind_of(name, known), self._texts.get(name, pattern), missing=len(known) < len(values)
         )  # type: ignore[arg-type]
         if not column.numeric:
             self._learn_names(column, known)
@@ -728,72 +550,8 @@ class TableCodec:
 
     def show(self, items: Sequence[Item], path: Path, *, against: Sequence[Item] = ()) -> Path:
         """A PNG of every column's marginal; ``against`` draws real rows behind the generated ones."""
-        from matplotlib.figure import Figure
-
-        path = path.with_suffix(".png")
-        across = min(5, len(self.columns))
-        down = -(-len(self.columns) // across)
-        figure = Figure(figsize=(2.6 * across, 2.1 * down), layout="constrained")
-        axes = np.atleast_1d(figure.subplots(down, across)).ravel()
         columns = {c.name: c for c in self.columns}
-        for axis, name in zip(axes, self.header, strict=False):
-            self._marginal(
-                axis, columns[name], [i.value.get(name) for i in items], [i.value.get(name) for i in against]
-            )
-        for axis in axes[len(self.columns) :]:
-            axis.set_axis_off()
-        if against:
-            figure.legend(
-                *axes[0].get_legend_handles_labels(), loc="outside upper right", ncols=2, frameon=False, fontsize=8
-            )
-        path.parent.mkdir(parents=True, exist_ok=True)
-        figure.savefig(path, dpi=130)
-        return path
-
-    @staticmethod
-    def _marginal(axis: Any, column: Column, made: list[Any], real: list[Any]) -> None:
-        from matplotlib.ticker import EngFormatter, MaxNLocator, PercentFormatter
-
-        axis.set_title(column.name, fontsize=9, loc="left", parse_math=False)  # dollars are money here
-        axis.tick_params(labelsize=6, length=2)
-        axis.spines[["top", "right", "left"]].set_visible(False)
-        axis.set_yticks([])
-        series = [(real, "#b9c0c8", "real")] if real else []
-        series.append((made, "#1f77b4", "generated"))
-        if column.numeric and (column.code == "modes" or len(column.values) > FEW):
-            numbers = [column.to_numbers([v for v in values if v is not None]) for values, _, _ in series]
-            known = np.concatenate(numbers)
-            low, high = (known.min(), known.max()) if len(known) else (column.low, column.high)
-            edges = (
-                np.linspace(low, high, 31) if np.nextafter(low, np.inf) < high else np.array([low - 0.5, high + 0.5])
-            )
-            for known, (_, colour, label) in zip(numbers, series, strict=True):
-                line = {"histtype": "step", "linewidth": 1.4} if real and label == "generated" else {"alpha": 0.9}
-                weights = np.full(len(known), 1 / max(1, len(known)))
-                axis.hist(known, edges, weights=weights, color=colour, label=label, **line)
-            if column.kind in {"date", "datetime"}:
-                ticks = np.clip(np.linspace(edges[0], edges[-1], 3), column.low, column.high)
-                axis.set_xticks(ticks, [column.text(v)[:10] for v in column.to_values(ticks)])
-            else:
-                axis.xaxis.set_major_locator(MaxNLocator(4))
-                if edges[-1] >= 10_000:
-                    axis.xaxis.set_major_formatter(EngFormatter(sep=""))
-            return
-        counts = [Counter("missing" if v is None else column.text(v) for v in values) for values, _, _ in series]
-        common = [name for name, _ in sum(counts, Counter()).most_common(8)]
-        if column.numeric:  # in their order, not by how often
-            order = [column.text(v) for v in sorted({v for values, _, _ in series for v in values if v is not None})]
-            common.sort(key=lambda name: order.index(name) if name in order else len(order))
-        height = 0.8 / len(series)
-        for k, (count, (values, colour, label)) in enumerate(zip(counts, series, strict=True)):
-            places = np.arange(len(common)) + (k - (len(series) - 1) / 2) * height
-            shares = [count[name] / max(1, len(values)) for name in common]
-            axis.barh(places, shares, height * 0.9, color=colour, label=label)
-        labels = [name if len(name) <= 14 else f"{name[:13]}…" for name in common]
-        axis.set_yticks(range(len(common)), labels, parse_math=False)
-        axis.set_ylim(max(len(common), 4) - 0.5, -0.5)
-        axis.xaxis.set_major_locator(MaxNLocator(4))
-        axis.xaxis.set_major_formatter(PercentFormatter(1, decimals=0))
+        return draw_marginals([columns[name] for name in self.header], items, against, path.with_suffix(".png"))
 
     # ---- state ----------------------------------------------------------------------------------------------------
 
@@ -811,159 +569,6 @@ class TableCodec:
         return self
 
 
-# ---- reading ------------------------------------------------------------------------------------------------------
-
-
-def _open(path: Path) -> Any:
-    if path.name.lower().endswith(".gz"):
-        return gzip.open(path, "rt", encoding="utf-8-sig", newline="")
-    return path.open(encoding="utf-8-sig", newline="")
-
-
-def _read_csv(path: Path, separator: str) -> tuple[list[str], list[list[Any]]]:
-    with _open(path) as file:
-        lines = csv.reader(file, delimiter=separator)
-        rows: list[list[str]] = []
-        header: list[str] = []
-        try:
-            for row in lines:
-                if not row:
-                    continue
-                if not header:
-                    header = [name.strip() for name in row]
-                    _check_header(path, header, separator)
-                elif len(row) != len(header):
-                    raise DataError(
-                        f"{path}, line {lines.line_num}: {len(row)} fields where the header has {len(header)}; mend the "
-                        f"line (a text that holds {separator!r} needs quotes)"
-                    )
-                else:
-                    rows.append(row)
-        except csv.Error as error:
-            raise DataError(f"{path}, line {lines.line_num}: {error}; is it a text table?") from error
-    if not header:
-        raise DataError(f"{path} is empty; give a table with a header and rows")
-    if not rows:
-        raise DataError(f"{path} has a header but no rows; give a table with rows")
-    return header, [list(column) for column in zip(*rows, strict=True)]
-
-
-def _check_header(path: Path, header: list[str], separator: str) -> None:
-    if len(header) == 1:
-        for other in ";\t|,":
-            if other != separator and other in header[0]:
-                raise DataError(
-                    f"{path} has one column {header[0][:40]!r}; if {other!r} parts its fields, say --set "
-                    f"codec.separator={other!r}"
-                )
-    for i, name in enumerate(header, 1):
-        if not name:
-            raise DataError(f"{path}: column {i} has no name; name it in the first line of the file")
-    twice = [name for name, count in Counter(header).items() if count > 1]
-    if twice:
-        raise DataError(f"{path}: two columns are called {twice[0]!r}; rename one in the first line of the file")
-
-
-def _read_jsonl(path: Path) -> tuple[list[str], list[list[Any]]]:
-    rows: list[dict[str, Any]] = []
-    names: dict[str, None] = {}
-    with _open(path) as file:
-        for number, line in enumerate(file, 1):
-            if not line.strip():
-                continue
-            try:
-                row = json.loads(line)
-            except (json.JSONDecodeError, RecursionError) as error:
-                raise DataError(
-                    f"{path}, line {number}: not JSON ({getattr(error, 'msg', 'brackets without end')}); every line must be one object"
-                ) from error
-            if not isinstance(row, dict):
-                raise DataError(
-                    f"{path}, line {number}: a {type(row).__name__}, not an object; write {{column: value}}"
-                )
-            for name, value in row.items():
-                if isinstance(value, list | dict):
-                    raise DataError(
-                        f"{path}, line {number}: {name!r} holds a {type(value).__name__}; flatten it to columns"
-                    )
-            names |= dict.fromkeys(row)
-            rows.append(row)
-    if not rows:
-        raise DataError(f"{path} is empty; give one JSON object for each row")
-    return list(names), [[row.get(name) for row in rows] for name in names]
-
-
-def _read_parquet(path: Path) -> tuple[list[str], list[list[Any]]]:
-    try:
-        import pyarrow as pa
-        import pyarrow.parquet as pq
-    except ModuleNotFoundError:
-        raise DataError(f"reading {path} needs pyarrow; install it: pip install 'bottega[table]'") from None
-    try:
-        table = pq.read_table(path)
-    except pa.ArrowException as error:
-        raise DataError(
-            f"{path} is truncated or no Parquet file ({str(error).splitlines()[0]}); fetch it again"
-        ) from error
-    if not table.num_rows:
-        raise DataError(f"{path} has no rows; give a table with rows")
-    names = list(table.column_names)
-    _check_header(path, names, ",")
-    for name, column in zip(names, table.columns, strict=True):
-        if pa.types.is_nested(column.type):
-            raise DataError(f"{path}: column {name!r} holds {column.type}; flatten it to columns of single values")
-    return names, [column.to_pylist() for column in table.columns]
-
-
-def _looks(texts: Iterable[str], name: str) -> tuple[str, str]:
-    """The kind that all distinct texts of a column show, and how dates or booleans are written."""
-    texts = {t.strip() for t in texts}
-    if {t.lower() for t in texts} <= {"true", "false"}:
-        false = next((t for t in texts if t.lower() == "false"), "")
-        true = next((t for t in texts if t.lower() == "true"), "")
-        style = str.upper if (true or false).isupper() else str.lower if (true or false).islower() else str.title
-        return "boolean", f"{false or style('false')}|{true or style('true')}"
-    if all(_INTEGER.fullmatch(t) for t in texts):
-        return "integer", ""
-    if all(_NUMBER.fullmatch(t) for t in texts) and not any(_PADDED.fullmatch(t) for t in texts):
-        return "number", ""
-    for kind, patterns in DATES.items():
-        for pattern in patterns:
-            if _all_dates(texts, pattern):
-                return kind, pattern
-    slashed = [p for p in ("%d/%m/%Y", "%m/%d/%Y") if _all_dates(texts, p)]
-    if len(slashed) == 2:
-        raise DataError(
-            f"column {name!r} holds dates whose day and month cannot be told apart; say --set "
-            f"codec.kinds='[\"{name}:date %d/%m/%Y\"]' (or %m/%d/%Y)"
-        )
-    return ("date", slashed[0]) if slashed else ("category", "")
-
-
-def _all_dates(texts: Iterable[str], pattern: str) -> bool:
-    try:
-        return all(bool(dt.datetime.strptime(t.strip(), pattern)) for t in texts)
-    except ValueError:
-        return False
-
-
-def _reader(kind: str, pattern: str) -> Callable[[str], Any]:
-    """Text to value for one kind; raises ValueError."""
-    if kind == "integer":
-        return lambda t: int(float(t)) if float(t).is_integer() else float("not whole")
-    if kind == "number":
-        return float
-    if kind == "boolean":
-        words = {"false": False, "true": True, "no": False, "yes": True, "0": False, "1": True}
-        words |= dict(zip((w.lower() for w in pattern.split("|")), (False, True), strict=False))
-        return lambda t: words[t.strip().lower()] if t.strip().lower() in words else float("no boolean")
-    if kind == "date":
-        return lambda t: dt.datetime.strptime(t.strip(), pattern).date()
-    if kind == "datetime":
-        return lambda t: dt.datetime.strptime(t.strip(), pattern)
-    return str
-
-
 # ---- learning -----------------------------------------------------------------------------------------------------
 
 
@@ -972,35 +577,6 @@ def _plain(value: Any) -> Any:
     if isinstance(value, np.generic):
         value = value.item()
     return None if isinstance(value, float) and value != value else value
-
-
-def _is_kind(value: Any, kind: str) -> bool:
-    if kind == "date":
-        return isinstance(value, dt.date) and not isinstance(value, dt.datetime)
-    if kind == "datetime":
-        return isinstance(value, dt.datetime) and value.tzinfo is None
-    return isinstance(value, int | float)
-
-
-def _kind(name: str, known: list[Any]) -> Kind:
-    """The one kind that Python values of a column have."""
-    types = set(map(type, known))
-    if types == {bool}:
-        return "boolean"
-    if types == {int}:
-        return "integer"
-    if types <= {int, float}:
-        return "number"
-    if types == {str}:
-        return "category"
-    if types == {dt.datetime}:
-        if any(v.tzinfo is not None for v in known):
-            raise DataError(f"column {name!r} holds times with a time zone; write them in UTC without one")
-        return "datetime"
-    if types == {dt.date}:
-        return "date"
-    shown = ", ".join(sorted(t.__name__ for t in types))
-    raise DataError(f"column {name!r} holds values of kinds {shown}; make them one kind, or drop the column")
 
 
 def _decimals(numbers: np.ndarray, most: int = 12) -> int:

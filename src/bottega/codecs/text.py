@@ -17,7 +17,7 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
-from bottega.codecs._files import contents, is_archive, read_bytes
+from bottega.codecs._files import contents, is_archive, json_rows, read_bytes
 from bottega.core import Batch, DataError, Item, OutputError, RecipeError, Source, Spec, nearest
 
 __all__ = ["TextCodec", "SUFFIXES"]
@@ -134,7 +134,12 @@ class TextCodec:
         suffix = _suffix(name)
         if suffix not in TABLES:
             return [Item(text, name=name)]
-        rows = _json_rows(text, where) if suffix == ".jsonl" else _csv_rows(text, where)
+        if suffix == ".jsonl":
+            broken = " is not JSON ({}); write one object on each line"
+            other = ' is {}, not an object; write {{"text": ...}}'
+            rows = list(json_rows(text.split("\n"), where, broken=broken, other=other))
+        else:
+            rows = _csv_rows(text, where)
         out = []
         for number, row in rows:
             for column in (self.column, self.label):
@@ -474,23 +479,6 @@ def _unzipped(source: Path, name: str, data: bytes) -> bytes:
         return gzip.decompress(data)
     except (OSError, EOFError) as error:
         raise DataError(f"cannot read {source}/{name}: {error}; check that it is whole") from error
-
-
-def _json_rows(text: str, where: str) -> list[tuple[int, dict[str, Any]]]:
-    out = []
-    for number, line in enumerate(text.split("\n"), 1):
-        if not line.strip():
-            continue
-        try:
-            row = json.loads(line)
-        except (json.JSONDecodeError, RecursionError) as error:
-            raise DataError(
-                f"{where}, line {number} is not JSON ({getattr(error, 'msg', 'brackets without end')}); write one object on each line"
-            ) from error
-        if not isinstance(row, dict):
-            raise DataError(f'{where}, line {number} is {type(row).__name__}, not an object; write {{"text": ...}}')
-        out.append((number, row))
-    return out
 
 
 def _csv_rows(text: str, where: str) -> list[tuple[int, dict[str, Any]]]:

@@ -1,0 +1,293 @@
+"""Pictures as their files have them: alone, in folders and archives, or packed as NumPy, IDX and CIFAR sets."""
+
+from __future__ import annotations
+
+import csv
+import io
+import math
+import re
+import struct
+import warnings
+import zipfile
+import zlib
+from collections.abc import Callable
+from pathlib import Path, PurePosixPath
+from typing import Any
+
+import numpy as np
+from PIL import Image, ImageOps, UnidentifiedImageError
+
+from bottega.codecs._files import ARCHIVES, contents, is_archive, read_bytes
+from bottega.codecs._pixels import FORMATS, UNREADABLE, Pixels, from_pil
+from bottega.core import DataError, Item, nearest
+
+__all__ = ["SUFFIXES", "read_mask", "read_pictures"]
+
+SUFFIXES = frozenset({".png", ".jpg", ".jpeg", ".webp", ".bmp", ".gif"})
+_IDX = re.compile(r"images?[.-]idx3-ubyte(\.gz)?$")
+_CIFAR = re.compile(r"(data|test)_batch(_\d+)?\.bin$")
+_PICKLES = (b"\x80\x02", b"\x80\x03", b"\x80\x04", b"\x80\x05")
+
+
+def read_pictures(
+    source: Path, prepared: Callable[[Pixels], Pixels], *, size: int, labels: str, skipped: list[str] | None
+) -> list[Item]:
+    """Pictures with their class names, sorted by name; sets of arrays in their order.
+
+    Args:
+        source: a picture, a folder or archive of them, a packed set, or a folder with one packed set.
+        prepared: what each picture goes through as soon as it is read, ``(H, W, C)`` uint8 with 1 to 4 channels.
+        size: of the side that ``prepared`` leaves; large photographs are decoded at a fraction. 0 decodes all pixels.
+        labels: of ``ImageCodec``, which says what there is.
+        skipped: takes the message of each picture that cannot be read; None stops at the first.
+
+    Raises:
+        DataError: nothing there, no picture in it, an unreadable picture, a wrong number of channels, a pickle.
+    """
+    if not source.exists():
+        raise DataError(f"there is no {source}; give a folder of pictures, an archive, IDX, CIFAR or .npz file")
+
+    def read(path: Path) -> list[Item]:
+        reader = _pictures if path.is_dir() or is_archive(path) else _file
+        return reader(path, prepared, size, labels, skipped)
+
+    items = read(source)
+    if not items and not skipped and source.is_dir():
+        packed = _packed(source)
+        items = [] if packed is None else read(packed)
+    if not items:
+        lost = f" ({len(skipped)} unreadable)" if skipped else ""
+        raise DataError(f"{source} holds no picture{lost}; supported: {', '.join(sorted(SUFFIXES))}, IDX, CIFAR, .npz")
+    return items
+
+
+def _packed(folder: Path) -> Path | None:
+    """The one packed set of a folder."""
+    inside = sorted(p for p in folder.iterdir() if p.is_file() and not p.name.startswith("."))
+    packed = [p for p in inside if is_archive(p) or p.suffix in {".npz", ".npy"} or _IDX.search(p.name)]
+    if any(_IDX.search(p.name) for p in packed):  # the training side, where both lie here
+        packed = [p for p in packed if p.name.startswith("train")] or packed
+    if len(packed) > 1:
+        names = ", ".join(p.name for p in packed)
+        raise DataError(f"{folder} holds no pictures but several packed sets ({names}); name one of them")
+    return packed[0] if packed else None
+
+
+def _file(
+    path: Path, prepared: Callable[[Pixels], Pixels], size: int, labels: str, skipped: list[str] | None
+) -> list[Item]:
+    """One picture, or one packed set."""
+    if path.suffix.lower() in SUFFIXES:
+        items = _picture(path.name, str(path), read_bytes(path), prepared, size, skipped)
+        return _labelled(path.parent, items, labels, skipped, one=True)
+    if path.suffix in {".npz", ".npy"}:
+        return _stacked(path, *_arrays(path), prepared, labels)
+    data = read_bytes(path)
+    if data[:2] in _PICKLES:
+        raise DataError(_pickled(path))
+    if _CIFAR.search(path.name):
+        names = path.with_name("batches.meta.txt")
+        classes = _lines(read_bytes(names)) if names.exists() else []
+        return _cifar(path.name, str(path), data, classes, prepared, labels)
+    if data[:4] == b"\x00\x00\x08\x03":
+        return _stacked(path, *_idx(path, data), prepared, labels)
+    known = ", ".join([*sorted(SUFFIXES), *ARCHIVES, ".npz", "IDX", "CIFAR-10 binary"])
+    raise DataError(f"{path} is no picture and no set of pictures that is known; supported: {known}")
+
+
+def _pictures(
+    source: Path, prepared: Callable[[Pixels], Pixels], size: int, labels: str, skipped: list[str] | None
+) -> list[Item]:
+    """Pictures (and CIFAR batches) in a folder or archive."""
+
+    def wanted(name: str) -> bool:
+        path = PurePosixPath(name)
+        batch = path.name.startswith("data_batch") or path.name == "batches.meta.txt"
+        return batch or path.suffix.lower() in SUFFIXES
+
+    items: list[Item] = []
+    batches: list[tuple[str, bytes]] = []
+    names: list[str] = []
+    for name, data in contents(source, wanted):
+        if data[:2] in _PICKLES:
+            raise DataError(_pickled(source / name))
+        if name.endswith("batches.meta.txt"):
+            names = _lines(data)
+        elif _CIFAR.search(name):
+            batches.append((name, data))
+        else:
+            items += _picture(name, f"{source}/{name}", data, prepared, size, skipped)
+    if batches and not items:
+        return [
+            item
+            for name, data in sorted(batches)
+            for item in _cifar(name, f"{source}/{name}", data, names, prepared, labels)
+        ]
+    root = source if source.is_dir() else source.parent
+    return _labelled(root, sorted(items, key=lambda i: i.name), labels, skipped)
+
+
+def _picture(
+    name: str,
+    where: str,
+    data: bytes,
+    prepared: Callable[[Pixels], Pixels],
+    size: int,
+    skipped: list[str] | None,
+) -> list[Item]:
+    """The picture, or nothing where it is skipped."""
+    try:
+        return [Item(_decoded(data, where, prepared, size), name=name)]
+    except DataError as error:
+        if skipped is None:
+            raise
+        skipped.append(str(error))
+        return []
+
+
+def _decoded(data: bytes, where: str, prepared: Callable[[Pixels], Pixels], size: int) -> Pixels:
+    if not data:
+        raise DataError(f"{where} is empty; replace or remove it, or set codec.on_error = 'skip'")
+    try:
+        with warnings.catch_warnings():
+            warnings.simplefilter("error", Image.DecompressionBombWarning)
+            picture = Image.open(io.BytesIO(data), formats=FORMATS)
+            if size and picture.format == "JPEG":  # decode large photographs at a fraction, still >= 2x too large
+                picture.draft(picture.mode, (2 * size, 2 * size))
+            return prepared(from_pil(ImageOps.exif_transpose(picture)))
+    except UNREADABLE as error:
+        why = "not a known picture format" if isinstance(error, UnidentifiedImageError) else str(error)
+        raise DataError(
+            f"{where} is not a readable picture ({why}); replace or remove it, or set codec.on_error = 'skip'"
+        ) from error
+
+
+def _labelled(root: Path, items: list[Item], labels: str, skipped: list[str] | None, one: bool = False) -> list[Item]:
+    """The items with their classes, as ``labels`` says."""
+    if labels == "none":
+        return items
+    if labels not in {"auto", "folder"}:
+        return _labelled_by_csv(root, items, labels, skipped)
+    folders = [PurePosixPath(item.name).parts[:-1] for item in items]
+    shared = 0
+    while folders and all(len(f) > shared for f in folders) and len({f[shared] for f in folders}) == 1:
+        shared += 1
+    bare = next((i for i, f in zip(items, folders, strict=True) if len(f) <= shared), None)
+    if bare is None:
+        return [Item(i.value, f[shared], i.name) for i, f in zip(items, folders, strict=True)]
+    if labels == "folder" and not one:
+        raise DataError(f"{bare.name} stands in no class folder; sort all pictures into folders, or set codec.labels")
+    return items
+
+
+def _labelled_by_csv(root: Path, items: list[Item], labels: str, skipped: list[str] | None) -> list[Item]:
+    file, _, column = labels.partition(":")
+    path, column = root / file, column or "label"
+    text = read_bytes(path).decode("utf-8-sig", "replace")
+    rows = csv.DictReader(io.StringIO(text))
+    for needed in ("file", column):
+        if needed not in (rows.fieldnames or []):
+            raise DataError(f"{path} has no column {needed!r}{nearest(needed, rows.fieldnames or [])}")
+    label = {row["file"]: row[column] for row in rows}
+    out = []
+    for item in items:
+        if not label.get(item.name):
+            message = f"{path} has no {column} for {item.name}; add a row, or set codec.on_error = 'skip'"
+            if skipped is None:
+                raise DataError(message)
+            skipped.append(message)
+            continue
+        out.append(Item(item.value, label[item.name], item.name))
+    return out
+
+
+def _arrays(path: Path) -> tuple[Pixels, list[Any] | None]:
+    """Pictures and labels of a NumPy file."""
+    try:
+        loaded = np.load(path, allow_pickle=False)
+        arrays = {"x": loaded} if isinstance(loaded, np.ndarray) else {k: loaded[k] for k in loaded.files}
+    except (OSError, ValueError, EOFError, KeyError, zipfile.BadZipFile, zlib.error) as error:
+        if "allow_pickle" in str(error):
+            raise DataError(_pickled(path)) from error
+        raise DataError(f"cannot read {path}: {error}; check that the file is whole") from error
+    pictures = [k for k in ("x", "images", "frames") if k in arrays]
+    pictures += [k for k, a in arrays.items() if a.ndim in (3, 4) and k not in pictures]
+    if not pictures:
+        raise DataError(f"{path} holds no array of pictures, only {', '.join(arrays) or 'nothing'}; call it 'x'")
+    x = arrays[pictures[0]]
+    if x.dtype != np.uint8:
+        raise DataError(f"{path}: {pictures[0]!r} is {x.dtype}; store pictures as uint8, 0 to 255")
+    labels = next((arrays[k] for k in ("y", "labels", "label") if k in arrays), None)
+    return x, None if labels is None else labels.reshape(-1).tolist()
+
+
+def _idx(path: Path, data: bytes) -> tuple[Pixels, list[Any] | None]:
+    """Pictures of an IDX file, and labels where their file lies beside it."""
+    x = _idx_array(path, data)
+    beside = path.name.removesuffix(".gz").replace("images", "labels").replace("image", "label").replace("idx3", "idx1")
+    found = [p for p in (path.with_name(beside), path.with_name(beside + ".gz")) if beside != path.name and p.exists()]
+    return x, _idx_array(found[0], read_bytes(found[0])).tolist() if found else None
+
+
+def _stacked(
+    path: Path, x: Pixels, known: list[Any] | None, prepared: Callable[[Pixels], Pixels], labels: str
+) -> list[Item]:
+    """Items from ``(N, H, W)``, ``(N, H, W, C)`` or ``(N, C, H, W)``."""
+    if x.ndim == 3:
+        x = x[..., None]
+    if x.ndim != 4:
+        raise DataError(f"{path}: pictures have shape {x.shape}; use (N, height, width, channels)")
+    if x.shape[-1] not in (1, 3, 4) and x.shape[1] in (1, 3, 4):
+        x = x.transpose(0, 2, 3, 1)
+    if x.shape[-1] not in (1, 3, 4):
+        raise DataError(f"{path}: pictures have {x.shape[-1]} channels; use 1 (grey), 3 (colour) or 4 (with alpha)")
+    if known is not None and len(known) != len(x):
+        raise DataError(f"{path}: {len(x)} pictures but {len(known)} labels; they must be as many")
+    conds = [None] * len(x) if known is None or labels == "none" else [str(v) for v in known]
+    return [Item(prepared(v), c, f"{path.name}#{i}") for i, (v, c) in enumerate(zip(x, conds, strict=True))]
+
+
+def _cifar(
+    name: str, where: str, data: bytes, classes: list[str], prepared: Callable[[Pixels], Pixels], labels: str
+) -> list[Item]:
+    """Rows of one label byte and 3,072 colour planes (Krizhevsky 2009)."""
+    if not data or len(data) % 3073:
+        raise DataError(f"{where} has {len(data)} bytes, not a multiple of 3073; it is truncated or not CIFAR-10")
+    rows = np.frombuffer(data, np.uint8).reshape(-1, 3073)
+    x = rows[:, 1:].reshape(-1, 3, 32, 32).transpose(0, 2, 3, 1)
+    known = [classes[k] if k < len(classes) else str(k) for k in rows[:, 0].tolist()]
+    conds = [None] * len(rows) if labels == "none" else known
+    return [Item(prepared(v), c, f"{name}#{i}") for i, (v, c) in enumerate(zip(x, conds, strict=True))]
+
+
+def read_mask(path: Path) -> Pixels:
+    """One picture as it is stored, ``(H, W, 1 to 4)`` uint8; raises DataError where it cannot be read."""
+    try:
+        return from_pil(Image.open(io.BytesIO(read_bytes(path)), formats=FORMATS))
+    except UNREADABLE as error:
+        raise DataError(
+            f"{path} is not a readable picture ({error}); give a PNG whose white parts are made anew"
+        ) from error
+
+
+def _pickled(path: Path) -> str:
+    return (
+        f"{path} is a pickle, which can run code when loaded; take the set's binary form (for CIFAR-10 the "
+        "'binary version', data_batch_*.bin) or plain uint8 arrays"
+    )
+
+
+def _lines(data: bytes) -> list[str]:
+    return [line.strip() for line in data.decode("utf-8", "replace").splitlines() if line.strip()]
+
+
+def _idx_array(path: Path, data: bytes) -> Pixels:
+    """The array of an IDX file: two zero bytes, the kind (8 is uint8), the number of axes, each axis, the values."""
+    if len(data) < 4 or data[:3] != b"\x00\x00\x08":
+        raise DataError(f"{path} is not an IDX file of bytes; it should begin with 00 00 08")
+    axes = data[3]
+    head = 4 + 4 * axes
+    shape = struct.unpack(f">{axes}I", data[4:head]) if len(data) >= head else ()
+    if len(data) - head != math.prod(shape) or not shape:
+        raise DataError(f"{path} is truncated: {len(data)} bytes, but its head announces {head + math.prod(shape)}")
+    return np.frombuffer(data, np.uint8, offset=head).reshape(shape)
