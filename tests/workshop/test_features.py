@@ -10,7 +10,6 @@ from torch import nn
 import bottega
 from bottega.cli import main
 from bottega.core import CheckpointError, RecipeError
-from bottega.judge import features_in
 from bottega.workshop import judging
 
 PICTURES = """# seconds
@@ -83,6 +82,11 @@ def notes(run):
     return {m.name: m.note for m in run.evidence.measures if m.name in FEATURES}
 
 
+def spaces(run):
+    """The feature spaces that the measures say they were taken in."""
+    return {m.features for m in run.evidence.measures if m.name in FEATURES}
+
+
 def test_every_note_names_the_features(trained, built):
     run = bottega.load(trained / "a")
     run.judge(features=trained / "one.safetensors")
@@ -94,7 +98,8 @@ def test_every_note_names_the_features(trained, built):
     assert not any("local" in note for note in notes(run).values())
     run.judge()  # without them, the features are learned here, and the notes say so
     assert len(built) == 1
-    assert all("128 local features" in note and not features_in(note) for note in notes(run).values())
+    assert all("128 local features" in note for note in notes(run).values())
+    assert spaces(run) == {"128 local features of 1×8×8 pictures"}
 
 
 def test_figures_are_those_of_the_features(trained, built):
@@ -110,7 +115,7 @@ def test_a_recipe_can_name_them(trained, built, monkeypatch, tmp_path):
     path.write_text(PICTURES + 'features = "one.safetensors"\n')
     run = bottega.train(path, out=tmp_path / "run")
     assert built[0].path == "one.safetensors"
-    assert all(features_in(note) for note in notes(run).values())
+    assert spaces(run) == {"2048 Inception features, weights 0123456789ab"}
     assert run.recipe.judge.features == "one.safetensors"
 
 

@@ -22,6 +22,7 @@ if TYPE_CHECKING:
         SpecError,
         nearest,
     )
+    from bottega.core.knobs import passes_on
     from bottega.core.measure import Measure, mean_interval
     from bottega.core.registry import lookup, names
     from bottega.core.rng import Rng
@@ -42,6 +43,7 @@ _HOMES = {
         "SpecError",
         "nearest",
     ),
+    "knobs": ("passes_on",),
     "measure": ("Measure", "mean_interval"),
     "registry": ("lookup", "names"),
     "rng": ("Rng",),
@@ -78,6 +80,7 @@ __all__ = [
     "mean_interval",
     "names",
     "nearest",
+    "passes_on",
 ]
 
 

@@ -24,6 +24,7 @@ class Measure:
         bound: whether ``value`` is exact, a lower or upper bound of the true number, or an estimate.
         better: which direction is better; empty when neither.
         ceiling: the same measure of real held-out data, the best a faithful generator can hope for.
+        features: the feature space it was measured in; empty where none was used. Numbers in different ones do not compare.
         note: one sentence a reader needs to read the number rightly.
     """
 
@@ -36,6 +37,7 @@ class Measure:
     bound: Bound = ""
     better: Literal["", "higher", "lower"] = ""
     ceiling: float | None = None
+    features: str = ""
     note: str = ""
 
     def to_dict(self) -> dict[str, Any]:

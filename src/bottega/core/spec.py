@@ -67,6 +67,11 @@ class Spec:
         """Whether examples are token sequences ``(length,)``."""
         return self.is_tokens and len(self.shape) == 1
 
+    @property
+    def is_text(self) -> bool:
+        """Whether examples are token sequences whose tokens are names: no levels of a measure, no columns of a table."""
+        return self.is_sequence and not self.ordinal and not self.blocks
+
     def as_real(self, x: Tensor) -> Tensor:
         """Ordered levels ``0..vocab-1`` as real numbers in [-1, 1]; real examples as they are."""
         if not self.is_tokens:

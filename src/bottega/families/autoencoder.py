@@ -10,7 +10,7 @@ from torch import Tensor, nn
 
 from bottega.core import Batch, Family, RecipeError, Rng, Spec, Terms
 from bottega.nets.bodies import decoder, encoder, finish
-from bottega.nets.condition import Condition
+from bottega.nets.condition import Condition, check_drop
 
 __all__ = ["Autoencoder"]
 
@@ -49,8 +49,7 @@ class Autoencoder(Family):
             raise RecipeError(f"family.noise is {noise}; it is a standard deviation in [-1, 1] units, 0 or more")
         if size < 1 or min(latent, depth) < 0:
             raise RecipeError(f"family.size, latent, depth are {size}, {latent}, {depth}; at least 1, 0 and 0")
-        if not 0 <= drop < 1:
-            raise RecipeError(f"family.drop is {drop}; it must lie in [0, 1), 0.1 is usual")
+        check_drop(drop)
         width = latent or min(size, max(2, spec.dims // 4))
         self.noise, self.drop, self.latent = noise, drop, Spec((width,))
         self.encoder = encoder(spec, size, width, depth=depth)

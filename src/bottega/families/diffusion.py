@@ -10,7 +10,7 @@ from torch import Tensor
 
 from bottega.core import Batch, Family, RecipeError, Rng, Spec, Terms, nearest
 from bottega.core.measure import Bound
-from bottega.nets.condition import Condition
+from bottega.nets.condition import Condition, check_drop
 from bottega.nets.denoiser import Fourier, ResidualMLP
 from bottega.nets.unet import UNet
 from bottega.samplers.diffusion import (
@@ -77,10 +77,11 @@ class Diffusion(Family):
             raise RecipeError(f"unknown prediction {prediction!r}{nearest(str(prediction), PREDICTIONS)}")
         if schedule not in SCHEDULES:
             raise RecipeError(f"unknown schedule {schedule!r}{nearest(str(schedule), SCHEDULES)}")
-        if size < 4 or size % 4 or depth < 1 or not data_std > 0 or not 0 <= drop < 1:
+        check_drop(drop)
+        if size < 4 or size % 4 or depth < 1 or not data_std > 0:
             raise RecipeError(
-                f"size={size}, depth={depth}, data_std={data_std}, drop={drop}: size must be a multiple of 4, depth at "
-                "least 1, data_std above 0, drop in [0, 1)"
+                f"size={size}, depth={depth}, data_std={data_std}: size must be a multiple of 4, depth at least 1, "
+                "data_std above 0"
             )
         if patch < 1 or (patch > 1 and not spec.is_image):
             raise RecipeError(f"patch is {patch}; it must be at least 1, and 1 for what is no picture")

@@ -11,7 +11,7 @@ from torch import Tensor
 from bottega.core import Batch, Family, RecipeError, Rng, Spec, Terms
 from bottega.core.measure import Bound
 from bottega.nets.bodies import encoder, finish
-from bottega.nets.condition import Condition
+from bottega.nets.condition import Condition, check_drop
 from bottega.nets.mlp import MLP
 from bottega.samplers.langevin import ais, annealed_langevin, langevin, score_of
 
@@ -73,8 +73,7 @@ class Energy(Family):
             raise RecipeError(f"family.size, depth and walk are {size}, {depth} and {walk}; each must be at least 1")
         if not 0 < sigma_min < sigma_max:
             raise RecipeError(f"family.sigma_min is {sigma_min} and sigma_max {sigma_max}; 0 < sigma_min < sigma_max")
-        if not 0 <= drop < 1:
-            raise RecipeError(f"family.drop is {drop}; it must lie in [0, 1), 0.1 is usual")
+        check_drop(drop)
         if not min(step_size, data_std) > 0 or min(noise, tame) < 0:
             raise RecipeError(
                 f"family.step_size, data_std, noise and tame are {step_size}, {data_std}, {noise} and {tame}; "

@@ -10,7 +10,7 @@ from torch import Tensor, nn
 
 from bottega.core import Batch, Family, RecipeError, Rng, Spec, Terms
 from bottega.core.measure import Bound
-from bottega.nets.condition import Condition
+from bottega.nets.condition import Condition, check_drop
 from bottega.nets.coupling import ActNorm, Coupling, Mix, Scale, squeeze, unsqueeze
 
 __all__ = ["Flow"]
@@ -54,8 +54,7 @@ class Flow(Family):
             raise RecipeError(f"family.kind is {kind!r}; use 'nice', 'realnvp', 'glow' or 'spline'")
         if size < 1 or layers < 1:
             raise RecipeError(f"family.size is {size} and family.layers {layers}; both must be at least 1")
-        if not 0 <= drop < 1:
-            raise RecipeError(f"family.drop is {drop}; it must lie in [0, 1), 0.1 is usual")
+        check_drop(drop)
         self.bound: Bound = "lower" if spec.is_tokens else "exact"
         self.latent, self.drop = Spec((spec.dims,), cond=spec.cond), drop
         context = size if spec.cond else 0

@@ -11,7 +11,7 @@ from torch import Tensor, nn
 
 from bottega.core import Batch, Family, RecipeError, Rng, Spec, Terms, Turn
 from bottega.nets.bodies import Critic, choices, decoder, finish
-from bottega.nets.condition import Condition
+from bottega.nets.condition import Condition, check_drop
 from bottega.nets.spectral import advance_spectrum, unit_spectrum
 
 __all__ = ["GAN"]
@@ -103,8 +103,7 @@ class GAN(Family):
             raise RecipeError("family.clip, penalty, r1 and codes must be 0 or more, r1_every and n_critic 1 or more")
         if size < 1 or min(latent, depth) < 0:
             raise RecipeError(f"family.size, latent, depth are {size}, {latent}, {depth}; at least 1, 0 and 0")
-        if not 0 <= drop < 1:
-            raise RecipeError(f"family.drop is {drop}; it must lie in [0, 1), 0.1 is usual")
+        check_drop(drop)
         if clip and spectral:
             raise RecipeError("family.clip and family.spectral both bound the critic's weights; choose one")
         self.objective, self.clip, self.penalty, self.drop = objective, clip, penalty, drop

@@ -9,9 +9,9 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from bottega.core import Batch, Family, RecipeError, Rng, Spec, Terms
+from bottega.core import Batch, Family, RecipeError, Rng, Spec, Terms, passes_on
 from bottega.core.measure import Bound
-from bottega.nets.condition import Condition
+from bottega.nets.condition import Condition, check_drop
 from bottega.nets.transformer import Transformer
 from bottega.samplers.tokens import Step, generate
 
@@ -56,10 +56,9 @@ class GPT(Family):
         theta: float = 10000.0,
     ) -> None:
         super().__init__(spec)
-        if size < 1 or not 0 <= dropout < 1 or not 0 <= drop < 1:
-            raise RecipeError(
-                f"size={size}, dropout={dropout}, drop={drop}: size must be at least 1, the chances in [0, 1)"
-            )
+        check_drop(drop)
+        if size < 1 or not 0 <= dropout < 1:
+            raise RecipeError(f"size={size}, dropout={dropout}: size must be at least 1, dropout in [0, 1)")
         heads, depth = heads or size, depth or size
         width = width or heads * (32 if size < 8 else 64)
         try:
@@ -152,6 +151,7 @@ class GPT(Family):
 
         return step
 
+    @passes_on(generate)
     @torch.no_grad()
     def stream(
         self,
@@ -196,6 +196,7 @@ class GPT(Family):
             self._step(n, cond, guidance), F.pad(x, (0, more)), F.pad(kept, (0, more), value=False), rng, **knobs
         )
 
+    @passes_on(generate)
     @torch.no_grad()
     def sample(
         self,
@@ -205,25 +206,13 @@ class GPT(Family):
         *,
         max_new: int | None = None,
         guidance: float = 1.0,
-        temperature: float = 1.0,
-        top_k: int = 0,
-        top_p: float = 1.0,
-        min_p: float = 0.0,
-        repetition_penalty: float = 1.0,
-        stop: int | None = None,
+        **knobs: Any,
     ) -> Tensor:
         """``(n, *spec.shape)`` tokens, int64; with ``max_new``, ``(n, max_new)``. Knobs are those of ``stream``."""
-        made = torch.cat(
-            list(
-                self.stream(
-                    n, rng, cond, max_new=max_new, guidance=guidance, temperature=temperature, top_k=top_k,
-                    top_p=top_p, min_p=min_p, repetition_penalty=repetition_penalty, stop=stop,
-                )
-            ),
-            1,
-        )  # fmt: skip
+        made = torch.cat(list(self.stream(n, rng, cond, max_new=max_new, guidance=guidance, **knobs)), 1)
         return made.reshape(n, *self.spec.shape) if self.placed else made
 
+    @passes_on(generate)
     @torch.no_grad()
     def edit(
         self,
@@ -233,12 +222,7 @@ class GPT(Family):
         *,
         max_new: int | None = None,
         guidance: float = 1.0,
-        temperature: float = 1.0,
-        top_k: int = 0,
-        top_p: float = 1.0,
-        min_p: float = 0.0,
-        repetition_penalty: float = 1.0,
-        stop: int | None = None,
+        **knobs: Any,
     ) -> Tensor:
         """Kept tokens stay; the others are made from left to right, each given all before it (not those after it).
 
@@ -250,26 +234,14 @@ class GPT(Family):
             keep: bool, broadcastable to ``batch.x``.
             rng: one stream, or one for each row.
             max_new: how many tokens to add at the end; none by default.
-            guidance: this and the others as in ``stream``.
-            temperature: see ``samplers.tokens.generate``.
-            top_k: likewise.
-            top_p: likewise.
-            min_p: likewise.
-            repetition_penalty: likewise.
-            stop: likewise.
+            guidance: as in ``stream``.
+            knobs: as in ``stream``.
 
         Returns:
             ``(B, *spec.shape)``, or ``(B, length + max_new)``.
         """
-        n = len(batch)
-        made = torch.cat(
-            list(
-                self.stream(
-                    n, rng, batch.cond, batch=batch, keep=keep, max_new=max_new, guidance=guidance,
-                    temperature=temperature, top_k=top_k, top_p=top_p, min_p=min_p,
-                    repetition_penalty=repetition_penalty, stop=stop,
-                )
-            ),
-            1,
-        )  # fmt: skip
+        parts = self.stream(
+            len(batch), rng, batch.cond, batch=batch, keep=keep, max_new=max_new, guidance=guidance, **knobs
+        )
+        made = torch.cat(list(parts), 1)
         return made.reshape(batch.x.shape) if self.placed else made

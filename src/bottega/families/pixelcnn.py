@@ -10,7 +10,7 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from bottega.core import Batch, Family, RecipeError, Rng, Spec, Terms
-from bottega.nets.condition import Condition
+from bottega.nets.condition import Condition, check_drop
 from bottega.nets.masked import CausalStack
 
 __all__ = ["PixelCNN"]
@@ -62,8 +62,7 @@ class PixelCNN(Family):
         super().__init__(spec)
         if size < 1 or layers < 1:
             raise RecipeError(f"family.size is {size} and family.layers {layers}; both must be at least 1")
-        if not 0 <= drop < 1:
-            raise RecipeError(f"family.drop is {drop}; it must lie in [0, 1), 0.1 is usual")
+        check_drop(drop)
         channels, height, width = spec.shape
         self.drop = drop
         self.embed = None if spec.ordinal else nn.Embedding(spec.vocab, min(size, 16))

@@ -12,7 +12,7 @@ from torch import Tensor, nn
 from bottega.core import Batch, Family, RecipeError, Rng, Spec, Terms
 from bottega.core.measure import Bound
 from bottega.nets.bodies import choices, decoder, encoder, finish
-from bottega.nets.condition import Condition
+from bottega.nets.condition import Condition, check_drop
 
 __all__ = ["VAE", "log_logistic_mass"]
 
@@ -69,8 +69,7 @@ class VAE(Family):
             raise RecipeError(f"family.sigma, beta, free_bits are {sigma}, {beta}, {free_bits}; none may be negative")
         if size < 1 or min(latent, depth) < 0:
             raise RecipeError(f"family.size, latent, depth are {size}, {latent}, {depth}; at least 1, 0 and 0")
-        if not 0 <= drop < 1:
-            raise RecipeError(f"family.drop is {drop}; it must lie in [0, 1), 0.1 is usual")
+        check_drop(drop)
         self.beta, self.free_bits, self.drop = beta, free_bits, drop
         self.likelihood = _likelihood(spec, likelihood, sigma)
         width = latent or min(size, max(2, spec.dims // 4))

@@ -1,7 +1,6 @@
 """Judges: one file for each measure; none needs a downloaded network."""
 
 from bottega.judge._case import Case
-from bottega.judge._features import features_in
 from bottega.judge._run import run_all
 
-__all__ = ["Case", "features_in", "run_all"]
+__all__ = ["Case", "run_all"]

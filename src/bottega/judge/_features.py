@@ -6,7 +6,6 @@ standardised columns; points stay what they are. Inception features can be given
 
 from __future__ import annotations
 
-import re
 from collections.abc import Callable
 from typing import Literal
 
@@ -18,7 +17,7 @@ from bottega.core import Batch, Rng
 from bottega.judge._case import Case
 from bottega.judge._nets import ConvNet, fit, kept, steps_for
 
-__all__ = ["Which", "about_features", "extractor", "features", "features_in", "features_of", "shift", "words"]
+__all__ = ["Which", "about_features", "extractor", "features", "features_of", "shift", "words"]
 
 Which = Literal["train", "held", "samples"]
 Extractor = Callable[[Tensor], Tensor]
@@ -42,23 +41,20 @@ def features_of(case: Case, which: Which) -> Tensor:
 
 
 def about_features(case: Case) -> str:
-    """Which features these are, for a measure's note: figures of different features do not compare.
+    """Which features these are, as ``Measure.features`` and notes say it: figures of different features do not compare.
 
-    The user's own say it themselves in an attribute ``about``.
+    The user's own say it themselves in an attribute ``about``. Local ones of pictures depend on their size, of text on
+    its tokens, and are others where these are.
     """
-    width = features_of(case, "train").shape[1]
+    spec, width = case.spec, features_of(case, "train").shape[1]
     own = case.facts.get("features")
-    return f"{width} local features" if own is None else getattr(own, "about", f"{width} features of one's own")
-
-
-def features_in(note: str) -> str:
-    """The user's own features that a measure's note names; empty for local features, or none.
-
-    >>> features_in("2048 Inception features, weights 0123456789ab, 100 examples at a time")
-    '2048 Inception features, weights 0123456789ab'
-    """
-    found = re.search(r"\d+ (Inception features, weights [0-9a-f]+|features of one's own)", note)
-    return found[0] if found else ""
+    if own is not None:
+        return getattr(own, "about", f"{width} features of one's own")
+    if spec.is_image:
+        return f"{width} local features of {'×'.join(map(str, spec.shape))} pictures"
+    if spec.is_text:
+        return f"{width} local features of texts in {spec.vocab} tokens"
+    return f"{width} local features"
 
 
 def words(case: Case, which: Which) -> Tensor:
@@ -106,7 +102,7 @@ def extractor(case: Case) -> Extractor:
             case.cache["features"] = _columns(case)
         elif spec.is_image:
             case.cache["features"] = _pictures(case)
-        elif spec.is_sequence and not spec.ordinal:
+        elif spec.is_text:
             case.cache["features"] = _ngrams(case)
         else:
             case.cache["features"] = lambda x: spec.as_real(x).flatten(1)

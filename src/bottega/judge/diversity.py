@@ -96,6 +96,7 @@ def measure(case: Case) -> list[Measure]:
                 seed=case.seed,
                 better="",
                 ceiling=best / real,
+                features=about_features(case),
                 note="mean distance between samples over that between training examples; 1 is right, noise is above it; "
                 f"{about_features(case)}",
             )
@@ -118,7 +119,7 @@ def measure(case: Case) -> list[Measure]:
             note="share of samples that repeat another sample",
         )
     )
-    if case.spec.is_sequence and not case.spec.ordinal and not case.spec.blocks:
+    if case.spec.is_text:
         out += _text(made_x, held_x, case.seed)
     return out
 

@@ -81,6 +81,7 @@ def measure(case: Case) -> list[Measure]:
             seed=case.seed,
             better="lower",
             ceiling=ceiling,
+            features=about_features(case),
             note=f"{about_features(case)}, {n} examples at a time against {len(train)} training examples; "
             "comparable only between runs on the same data at the same number",
         )

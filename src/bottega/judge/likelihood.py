@@ -96,7 +96,7 @@ def measure(case: Case) -> list[Measure]:
         Measure("nll_nats", value, low, high, **shared, ceiling=known, note=base),
         _gap(nll, seen, case.seed),
     ]
-    if spec.is_sequence and not spec.ordinal and not spec.blocks:
+    if spec.is_text:
         out += _per_token(case, nll, shared)
     elif spec.is_tokens:
         scale = spec.dims * math.log(2)

@@ -31,14 +31,15 @@ def measure(case: Case) -> list[Measure]:
     2020, arXiv:2004.05675.) Bland samples, averages of many examples, are also close without being copies: then
     ``closer_share`` is high and ``memorised_share`` is not.
     """
-    if case.spec.is_sequence and not case.spec.ordinal and not case.spec.blocks:
+    if case.spec.is_text:
         return _text(case)
     found = {which: _vectors(case, which) for which in ("train", "held", "samples")}
     copies = {which: _copies(case, found["train"], found[which]) for which in ("held", "samples")}
     out = [_memorised(copies["samples"], copies["held"], case, _rule(case))]
     train = features_of(case, "train")
     near = {which: nearest(features_of(case, which), train)[:, 0] for which in ("held", "samples")}
-    return out + _closeness(-near["samples"], -near["held"], case, f"distance in {about_features(case)}")
+    about = about_features(case)
+    return out + _closeness(-near["samples"], -near["held"], case, f"distance in {about}", about)
 
 
 def _vectors(case: Case, which: Which) -> Tensor:
@@ -79,7 +80,7 @@ def _memorised(made: Tensor, held: Tensor, case: Case, rule: str) -> Measure:
     return Measure("memorised_share", share, low, high, n=n, seed=case.seed, better="lower", ceiling=best, note=note)
 
 
-def _closeness(made: Tensor, held: Tensor, case: Case, what: str) -> list[Measure]:
+def _closeness(made: Tensor, held: Tensor, case: Case, what: str, features: str = "") -> list[Measure]:
     """From how close each sample and each held-out example is to the training set (higher is closer)."""
     edge = torch.quantile(held, 1 - _QUANTILE)
     share = (made > edge).double().mean().item()
@@ -97,6 +98,7 @@ def _closeness(made: Tensor, held: Tensor, case: Case, what: str) -> list[Measur
             seed=case.seed,
             better="lower",
             ceiling=(held > edge).double().mean().item(),
+            features=features,
             note=f"share of samples closer to the training set than 95 % of held-out examples: {note}",
         ),
         Measure(
@@ -108,6 +110,7 @@ def _closeness(made: Tensor, held: Tensor, case: Case, what: str) -> list[Measur
             seed=case.seed,
             better="lower",
             ceiling=0.5,
+            features=features,
             note=f"chance that a sample is closer to the training set than a held-out example; 0.5 is innocent: {note}",
         ),
     ]

@@ -80,6 +80,7 @@ def measure(case: Case) -> list[Measure]:
                 seed=case.seed,
                 better="higher",
                 ceiling=best[name].mean().item(),
+                features=about_features(case),
                 note=f"{_NOTES[name]}; {n} samples against {len(real)} training examples; {about_features(case)}",
             )
         )

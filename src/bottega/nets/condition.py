@@ -5,9 +5,9 @@ from __future__ import annotations
 import torch
 from torch import Tensor, nn
 
-from bottega.core import Spec
+from bottega.core import RecipeError, Spec
 
-__all__ = ["Condition"]
+__all__ = ["Condition", "check_drop"]
 
 
 class Condition(nn.Module):
@@ -54,3 +54,9 @@ class Condition(nn.Module):
         if drop is not None:
             known = known & ~drop
         return torch.where(known[:, None], out, self.unknown)
+
+
+def check_drop(drop: float) -> None:
+    """Raise RecipeError unless ``drop``, the chance that a row's condition is hidden in training, lies in [0, 1)."""
+    if not 0 <= drop < 1:
+        raise RecipeError(f"family.drop is {drop}; it must lie in [0, 1), 0.1 is usual")

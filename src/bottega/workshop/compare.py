@@ -15,7 +15,6 @@ from typing import Any
 import torch
 
 from bottega.core import Batch, BottegaError, Encodes, Rng, Scores, has
-from bottega.judge import features_in
 from bottega.workshop.build import find_data
 from bottega.workshop.evidence import Evidence, MeasurePart, write_atomically
 from bottega.workshop.figures import figure, figure_with_unit, interval, span, title
@@ -192,16 +191,19 @@ def _split(evidence: Evidence) -> tuple[Any, ...]:
 def _rows(evidences: Sequence[Evidence], notes: list[str]) -> list[Row]:
     """The measures that all have by the same features, in the order of the first; a note names those that differ."""
     found = [{(m.judge, m.name): m for m in e.measures} for e in evidences]
-    rows, apart = [], []
+    rows, apart, spaces = [], [], []
     for key, m in found[0].items():
         if all(key in other for other in found):
             cells = [other[key] for other in found]
-            if len({features_in(cell.note) for cell in cells}) > 1:
+            if len({cell.features for cell in cells}) > 1:
                 apart.append(title(key[1]))
+                spaces += [cell.features or "features not named" for cell in cells]
                 continue
             rows.append(Row(key[0], key[1], m.better, cells, _best(cells)))
     if apart:
-        notes.append(f"{', '.join(apart)}: measured in different features; judge all runs with the same --features.")
+        notes.append(
+            f"{', '.join(apart)}: measured in different features, so not compared ({'; '.join(dict.fromkeys(spaces))})."
+        )
     return rows
 
 

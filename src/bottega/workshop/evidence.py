@@ -89,6 +89,7 @@ class MeasurePart(_Part):
     bound: Literal["", "exact", "lower", "upper", "estimate"] = ""
     better: Literal["", "higher", "lower"] = ""
     ceiling: float | None = None
+    features: str = ""
     note: str = ""
 
 
