@@ -169,7 +169,7 @@ class TableCodec:
         if not known:
             raise DataError(f"column {name!r} has no values at all; leave it out with --set codec.drop='[\"{name}\"]'")
         said, pattern = self.said.get(name, ("", ""))
-        kind = cast(Kind, said) or kind_of(name, known)
+        kind = cast(Kind, said) if said else kind_of(name, known)
         column = Column(name, kind, self._texts.get(name, pattern), missing=len(known) < len(values))
         if not column.numeric:
             self._learn_names(column, known)
