@@ -10,7 +10,7 @@ from torch import Tensor
 
 from bottega.core import Batch, Family, RecipeError, Rng, Spec, Terms, nearest
 from bottega.core.measure import Bound
-from bottega.nets.condition import Condition, check_drop
+from bottega.nets.condition import Condition, check_drop, no_picture
 from bottega.nets.denoiser import Fourier, ResidualMLP
 from bottega.nets.unet import UNet
 from bottega.samplers.diffusion import (
@@ -102,7 +102,7 @@ class Diffusion(Family):
         """Real numbers and ordered levels."""
         if spec.is_tokens and not spec.ordinal:
             return "its tokens are names, not ordered levels; use gpt, or a codec that gives real numbers"
-        return ""
+        return no_picture(spec)
 
     def _denoise(self, x: Tensor, sigma: Tensor, given: Tensor) -> Tensor:
         """``x`` ``(B, *shape)``, ``sigma`` ``(B,)``, ``given`` ``(B, width)`` -> expected clean example."""

@@ -11,7 +11,7 @@ from torch import Tensor
 from bottega.core import Batch, Family, RecipeError, Rng, Spec, Terms
 from bottega.core.measure import Bound
 from bottega.nets.bodies import encoder, finish
-from bottega.nets.condition import Condition, check_drop
+from bottega.nets.condition import Condition, check_drop, no_picture
 from bottega.nets.mlp import MLP
 from bottega.samplers.langevin import ais, annealed_langevin, langevin, score_of
 
@@ -104,7 +104,7 @@ class Energy(Family):
         """Real numbers and ordered levels."""
         if spec.is_tokens and not spec.ordinal:
             return "its tokens are names, which have no gradient; use gpt, or diffusion for table rows"
-        return ""
+        return no_picture(spec)
 
     def energy(
         self, x: Tensor, cond: Tensor | None = None, drop: Tensor | None = None, sigma: Tensor | None = None

@@ -12,7 +12,7 @@ from torch import Tensor, nn
 from bottega.core import Batch, Family, RecipeError, Rng, Spec, Terms
 from bottega.core.measure import Bound
 from bottega.nets.bodies import choices, decoder, encoder, finish
-from bottega.nets.condition import Condition, check_drop
+from bottega.nets.condition import Condition, check_drop, no_picture
 
 __all__ = ["VAE", "log_logistic_mass"]
 
@@ -84,7 +84,7 @@ class VAE(Family):
         """Anything real or ordered."""
         if spec.is_tokens and not spec.ordinal:
             return "its tokens have no order and belong to a sequence; use family gpt"
-        return ""
+        return no_picture(spec)
 
     def posterior(self, batch: Batch, h: Tensor | None = None) -> tuple[Tensor, Tensor]:
         """Mean and log-variance of ``q(z | x, c)``, each ``(B, latent)``; ``h`` is what is known, embedded."""

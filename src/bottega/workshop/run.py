@@ -230,7 +230,8 @@ class Run:
             n: how many.
             seeds: one for each piece; otherwise ``seed, seed + 1, ...``.
             seed: the first.
-            cond: what to ask for (a class, a caption), one for all or a list; None cycles through what is known.
+            cond: what to ask for (a class, a caption, a picture file), one for all or a list; None cycles through what is
+                known.
             progress: told after every chunk.
             **knobs: of the family's ``sample`` (temperature, guidance, steps, ...).
 
@@ -309,6 +310,8 @@ class Run:
         seeds = list(range(seed, seed + n)) if seeds is None else [int(s) for s in seeds]
         check_knobs(model.edit, knobs, skip=3)
         batch, keep = self.codec.start_edit(source, mask)
+        if self.spec.given_picture and cond is None and batch.cond is None:
+            raise RecipeError(f"{self.recipe.name} makes a picture of a picture; say with --cond FILE of which")
         known = None if self.spec.cond is None else self._conditions(cond, seeds)
         codes = None if known is None or cond is None and batch.cond is not None else self.codec.encode_cond(known)
         if codes is None and batch.cond is not None:
