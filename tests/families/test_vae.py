@@ -12,7 +12,8 @@ from torch.distributions import Bernoulli, Categorical, MultivariateNormal, Norm
 
 from bottega.core import Batch, Block, RecipeError, Rng, Spec, SpecError
 from bottega.data.stream import Encoded, Stream
-from bottega.families.vae import VAE, log_logistic_mass
+from bottega.families.vae import VAE
+from bottega.nets.likelihood import log_logistic_mass
 from bottega.training.ema import Ema
 from bottega.training.loop import fit
 from bottega.training.optim import make_optims
@@ -133,6 +134,35 @@ def test_beta_and_free_bits_change_the_loss_and_never_the_score():
     expected = 3 * torch.where(kl > 2, kl, 2).sum(1)
     torch.testing.assert_close(other.loss(batch, Rng(1)).parts["kl"], expected)
     assert (kl < 2).any()
+
+
+def test_the_importance_weighted_loss_is_the_bound_and_its_gradient_burdas(linear):
+    """The loss of k draws is minus the bound of k draws; its gradient is the weights' mean of single gradients (eq. 14)."""
+    model, batch, _ = linear
+    model.draws = 7
+    model.encoder.log_var = model.encoder.log_var + 0.5
+    torch.testing.assert_close(-model.loss(batch, Rng(4)).total, model.iwae(batch, Rng(4), 7))
+
+    h, q = torch.zeros(64, 0), [t.detach().requires_grad_() for t in model.posterior(batch)]
+    weights = model._log_weights(batch, h, tuple(q), Rng(4), 7)
+    share = weights.softmax(1).detach()
+    by_hand = torch.autograd.grad((share * weights).sum(), q, retain_graph=True)
+    by_loss = torch.autograd.grad(weights.logsumexp(1).sum(), q)
+    for a, b in zip(by_hand, by_loss, strict=True):
+        torch.testing.assert_close(a, b)
+    assert share.std() > 0.05, "all weights are alike, so nothing was told apart"
+
+
+def test_more_draws_learn_a_better_model_where_the_posterior_cannot_be_right():
+    """Two code numbers that explain each other away: the truth has a correlated posterior, ``q`` cannot follow it."""
+    z = Rng(0).normal(2000, 2)
+    x = (z.sum(1, keepdim=True) * torch.tensor([[0.35, -0.35, 0.2]])) + 0.05 * Rng(1).normal(2000, 3)
+    scores = []
+    for draws in (1, 8):
+        model = trained(vae(Spec((3,)), latent=2, sigma=0.05, draws=draws), Batch(x[:1500]), 300)
+        scores.append(model.iwae(Batch(x[1500:]), Rng(2), 200).mean().item())
+    assert scores[1] > scores[0] - 0.02
+    assert model.loss(Batch(x[:5]), Rng(3)).parts.keys() == {"bound"}
 
 
 # --- likelihoods -----------------------------------------------------------------------------------------------------
@@ -263,7 +293,9 @@ def test_what_it_refuses():
         VAE(LEVELS, likelihood="gauss")
     with pytest.raises(RecipeError, match="negative"):
         VAE(LEVELS, beta=-1.0)
-    for wrong in ({"size": 0}, {"latent": -1}, {"depth": -1}, {"drop": 1.0}, {"drop": -0.1}):
+    with pytest.raises(RecipeError, match=r"family.draws is 5 with beta 2"):
+        VAE(LEVELS, draws=5, beta=2.0)
+    for wrong in ({"draws": 0}, {"size": 0}, {"latent": -1}, {"depth": -1}, {"drop": 1.0}, {"drop": -0.1}):
         with pytest.raises(RecipeError, match=rf"family.*{next(iter(wrong))}"):
             VAE(Spec((1, 8, 8)), **wrong)
 
