@@ -153,15 +153,22 @@ def test_the_importance_weighted_loss_is_the_bound_and_its_gradient_burdas(linea
     assert share.std() > 0.05, "all weights are alike, so nothing was told apart"
 
 
-def test_more_draws_learn_a_better_model_where_the_posterior_cannot_be_right():
-    """Two code numbers that explain each other away: the truth has a correlated posterior, ``q`` cannot follow it."""
+def test_with_more_draws_the_posterior_need_not_be_right():
+    """Two code numbers that explain each other away: the true posterior is correlated, which ``q`` cannot follow.
+
+    The ELBO pays for every mismatch and so gives one of the two up; the bound of eight draws keeps both.
+    """
     z = Rng(0).normal(2000, 2)
     x = (z.sum(1, keepdim=True) * torch.tensor([[0.35, -0.35, 0.2]])) + 0.05 * Rng(1).normal(2000, 3)
-    scores = []
+    gap, score = [], []
     for draws in (1, 8):
         model = trained(vae(Spec((3,)), latent=2, sigma=0.05, draws=draws), Batch(x[:1500]), 300)
-        scores.append(model.iwae(Batch(x[1500:]), Rng(2), 200).mean().item())
-    assert scores[1] > scores[0] - 0.02
+        held = Batch(x[1500:])
+        score.append(model.iwae(held, Rng(2), 200).mean().item())
+        gap.append(score[-1] - model.log_prob(held, Rng(2)).mean().item())
+    assert gap[0] < 0.2
+    assert gap[1] > 1
+    assert score[1] > score[0]
     assert model.loss(Batch(x[:5]), Rng(3)).parts.keys() == {"bound"}
 
 
