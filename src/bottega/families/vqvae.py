@@ -104,7 +104,7 @@ class VQVAE(Family):
 
     def _logits(self, h: Tensor) -> Tensor:
         """Of the prior, ``(B, codes, h, w)``."""
-        logits = self.prior.expand(len(h), *self.prior.shape)
+        logits = 10 * self.prior.expand(len(h), *self.prior.shape)  # Adam's steps have one size, logits move far
         return logits if self.given is None else logits + self.given(h).float()[:, :, None, None]
 
     def _decode(self, vectors: Tensor) -> Tensor:
