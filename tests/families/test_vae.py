@@ -223,6 +223,19 @@ def test_a_row_is_normal_in_its_numbers_and_categorical_in_its_choices():
     torch.testing.assert_close(likelihood.log_prob(out, x), expected)
 
 
+@pytest.mark.parametrize(("vocab", "name"), [(2, "bernoulli"), (2, "logistic"), (17, "logistic")])
+def test_masses_of_all_levels_are_those_of_each(vocab, name):
+    model = vae(Spec((1, 4, 4), vocab=vocab, ordinal=True), likelihood=name).eval()
+    z, x = Rng(0).normal(3, *model.latent.shape), Rng(1).integers(vocab, 3, 1, 4, 4)
+    masses = model.log_masses(z)
+    torch.testing.assert_close(masses.exp().sum(-1), torch.ones(3, 1, 4, 4))
+    each = masses.gather(-1, x[..., None])[..., 0]
+    out = model._decode(z, torch.zeros(3, 0))
+    torch.testing.assert_close(each.flatten(1).sum(1), model.likelihood.log_prob(out, x))
+    assert (model.log_masses(z, grid=2**-10) - masses).abs().max() < 0.05
+    assert model.double().posterior(Batch(x))[0].isfinite().all()
+
+
 @pytest.mark.parametrize("vocab", [2, 9])
 def test_draws_follow_the_masses(vocab):
     n, spec = 40_000, Spec((1,), vocab=vocab, ordinal=True)

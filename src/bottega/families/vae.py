@@ -101,8 +101,17 @@ class VAE(Family):
     def posterior(self, batch: Batch, h: Tensor | None = None) -> tuple[Tensor, Tensor]:
         """Mean and log-variance of ``q(z | x, c)``, each ``(B, latent)``; ``h`` is what is known, embedded."""
         h = self.known(batch.cond, len(batch)) if h is None else h
-        mean, log_var = self.encoder(self.spec.as_real(batch.x), h).float().chunk(2, 1)
+        x = self.spec.as_real(batch.x).to(h.dtype)  # a model in float64 stays in it
+        mean, log_var = self.encoder(x, h).float().chunk(2, 1)
         return mean, log_var
+
+    def log_masses(self, z: Tensor, cond: Tensor | None = None, grid: float = 0.0) -> Tensor:
+        """``log p(x | z, c)`` of every level of every coordinate, ``(B, latent) -> (B, *spec.shape, vocab)`` nats.
+
+        ``grid`` rounds what the decoder says to its multiples first, so that two machines find the same masses.
+        """
+        out = self._decode(z, self.known(cond, len(z)))
+        return self.likelihood.log_masses(out if not grid else (out / grid).round() * grid)
 
     def _decode(self, z: Tensor, h: Tensor) -> Tensor:
         return self.decoder(torch.cat([z, h], 1)).float()  # (B, channels, *spec.shape)

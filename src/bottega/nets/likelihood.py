@@ -35,6 +35,10 @@ class Likelihood(nn.Module):
         """``(B, *shape)``, an example."""
         raise NotImplementedError
 
+    def log_masses(self, out: Tensor) -> Tensor:
+        """Of every level of every coordinate, ``(B, *shape, vocab)`` nats; only where examples are levels."""
+        raise NotImplementedError
+
 
 class _Gaussian(Likelihood):
     """Normal with one standard deviation, or one for each scalar of a table whose one-hot blocks are categorical."""
@@ -91,6 +95,9 @@ class _Bernoulli(Likelihood):
     def draw(self, out: Tensor, rng: Rng) -> Tensor:
         return rng.bernoulli(out[:, 0].sigmoid()).long()
 
+    def log_masses(self, out: Tensor) -> Tensor:
+        return torch.stack([F.logsigmoid(-out[:, 0]), F.logsigmoid(out[:, 0])], -1)
+
 
 class _Logistic(Likelihood):
     """Ordered levels; ``out`` is mean and log-scale of a logistic whose mass over each level's bin counts."""
@@ -108,6 +115,10 @@ class _Logistic(Likelihood):
         mean, log_scale = self._split(out)
         u = rng.uniform(*mean.shape).clamp(1e-6, 1 - 1e-6)
         return self.spec.as_tokens(mean + log_scale.exp() * torch.logit(u))
+
+    def log_masses(self, out: Tensor) -> Tensor:
+        mean, log_scale = self._split(out[..., None])
+        return log_logistic_mass(torch.arange(self.spec.vocab, device=out.device), mean, log_scale, self.spec.vocab)
 
 
 def log_logistic_mass(x: Tensor, mean: Tensor, log_scale: Tensor, vocab: int) -> Tensor:
