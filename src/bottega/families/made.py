@@ -12,6 +12,7 @@ from torch import Tensor
 from bottega.core import Batch, Family, RecipeError, Rng, Spec, Terms
 from bottega.nets.condition import Condition, check_drop
 from bottega.nets.masked_mlp import MaskedMLP
+from bottega.nets.places import Places
 
 __all__ = ["MADE"]
 
@@ -53,8 +54,8 @@ class MADE(Family):
             raise RecipeError(f"family.dropout is {dropout}; it must lie in [0, 1), 0.2 is usual")
         check_drop(drop)
         dims, hidden = spec.dims, 32 * size
-        widths = torch.tensor([b.width for b in spec.blocks] or [spec.vocab] * dims)
-        most = int(widths.max())
+        self.places = Places(spec)
+        most = self.places.most
         self.binary = spec.vocab == 2 and not spec.blocks  # one logit says both
         inputs, outputs = (1 if spec.ordinal else most), (1 if self.binary else most)
         if dims * max(inputs, outputs) * hidden > _MOST:
@@ -62,8 +63,6 @@ class MADE(Family):
                 f"made would read {dims} numbers of {most} levels out of {hidden} hidden units by one matrix, "
                 "which is too large; use pixelcnn, or fewer levels (codec.levels)"
             )
-        self.register_buffer("starts", torch.tensor([b.start for b in spec.blocks] or [0] * dims), persistent=False)
-        self.register_buffer("beyond", torch.arange(most) >= widths[:, None], persistent=False)  # (dims, most)
         self.register_buffer("ranks", _ranks(spec.shape, orders), persistent=False)  # (orders, dims)
         self.dropout, self.drop = dropout, drop
         self.given = Condition(spec.cond, size)
@@ -81,7 +80,7 @@ class MADE(Family):
     def _see(self, local: Tensor) -> Tensor:
         """Levels or names, counted from the start of each place's own ``(B, dims)``, as inputs ``(B, dims * inputs)``."""
         if self.body.inputs == 1:
-            return self.spec.as_real(local)
+            return local * (2.0 / (self.places.most - 1))  # nothing where nothing is: dark pixels add no common noise
         return F.one_hot(local, self.body.inputs).flatten(1).to(self.body.enter.dtype)
 
     def _known(self, cond: Tensor | None, n: int, drop: Tensor | None = None) -> Tensor | None:
@@ -95,11 +94,11 @@ class MADE(Family):
                 return h
             return h * ((rng.uniform(*h.shape) >= self.dropout) / (1 - self.dropout)).to(h.dtype)
 
-        local = x.flatten(1) - self.starts
+        local = self.places.enter(x)
         raw = self.body(self._see(local), self.ranks, which, known, hide).float()
         if self.binary:
             return -F.binary_cross_entropy_with_logits(raw, local.float(), reduction="none").sum(1)
-        logits = raw.view(*local.shape, -1).masked_fill(self.beyond, -math.inf)
+        logits = raw.view(*local.shape, -1).masked_fill(self.places.beyond, -math.inf)
         return -F.cross_entropy(logits.flatten(0, 1), local.flatten(), reduction="none").view(len(x), -1).sum(1)
 
     def log_prob(self, batch: Batch, rng: Rng) -> Tensor:
@@ -135,12 +134,14 @@ class MADE(Family):
 
     @torch.no_grad()
     def edit(self, batch: Batch, keep: Tensor, rng: Rng, *, temperature: float = 1.0, guidance: float = 1.0) -> Tensor:
-        """Complete examples: numbers where ``keep`` is True stay, the others are drawn anew, in the order of each row
-        in which the kept ones come earliest. A drawn number knows all before it, and none of the kept ones after it.
+        """Complete examples: numbers where ``keep`` is True stay, the others are drawn anew.
+
+        Each row takes the order in which its kept numbers come earliest. A drawn number knows all before it, and none of
+        the kept ones after it.
         """
         keep = keep.expand_as(batch.x).flatten(1)
         which = (keep.to(self.ranks.dtype) @ self.ranks.T).argmin(1)
-        return self._drawn(which, rng, batch.cond, temperature, guidance, (batch.x.flatten(1) - self.starts, keep))
+        return self._drawn(which, rng, batch.cond, temperature, guidance, (self.places.enter(batch.x), keep))
 
     def _drawn(
         self, which: Tensor, rng: Rng, cond: Tensor | None, temperature: float, guidance: float,
@@ -149,7 +150,7 @@ class MADE(Family):
         """One example for each order in ``which``, place after place; rows of one order together."""
         if not temperature > 0:
             raise RecipeError(f"temperature is {temperature}; it must be above 0, 1 is the model itself")
-        n, places = len(which), len(self.starts)
+        n, places = len(which), len(self.places)
         u = rng.uniform(n, places).double()
         known = self._known(cond, n)
         guided = guidance != 1 and cond is not None and known is not None
@@ -165,18 +166,18 @@ class MADE(Family):
             seen = self._see(local)
             for place in self.ranks[k].argsort().tolist():
                 raw = self.body.next_place(cache, seen.repeat(2, 1) if guided else seen, place)
-                logits = F.pad(raw, (1, 0)) if self.binary else raw.masked_fill(self.beyond[place], -math.inf)
+                logits = F.pad(raw, (1, 0)) if self.binary else raw.masked_fill(self.places.beyond[place], -math.inf)
                 logits = logits.double()
                 if guided:
                     given, plain = logits.chunk(2)
                     logits = torch.where(given.isinf(), given, plain + guidance * (given - plain))
                 below = torch.softmax(logits / temperature, 1).cumsum(1)
-                drawn = (below <= u[rows, place, None]).sum(1).clamp(max=int((~self.beyond[place]).sum()) - 1)
+                drawn = (below <= u[rows, place, None]).sum(1).clamp(max=int((~self.places.beyond[place]).sum()) - 1)
                 local[:, place] = drawn if kept is None else kept[0][rows, place].where(kept[1][rows, place], drawn)
                 wide = self.body.inputs
                 seen[:, place * wide : (place + 1) * wide] = self._see(local[:, place : place + 1])
             out[rows] = local
-        return (out + self.starts).view(n, *self.spec.shape)
+        return self.places.leave(out)
 
 
 def _ranks(shape: tuple[int, ...], orders: int) -> Tensor:
