@@ -7,6 +7,8 @@ import torch
 
 from bottega.core import Batch, Edits, Encodes, RecipeError, Rng, Scores, Spec, SpecError, has
 from bottega.families.diffusion import Diffusion
+from bottega.samplers.diffusion import SCHEDULES
+from bottega.samplers.solvers import SAMPLERS
 from bottega.training.loop import fit
 from bottega.training.optim import make_optims
 
@@ -35,9 +37,9 @@ def some(spec, n, seed=0):
 class Known(Diffusion):
     """With the exact denoiser of N(0.3, 0.4^2) in each coordinate instead of a network."""
 
-    def _denoise(self, x, sigma, given):
+    def _predict(self, x, sigma, given):
         s = sigma.view(-1, *[1] * (x.ndim - 1))
-        return 0.3 + 0.16 / (0.16 + s**2) * (x - 0.3)
+        return 0.3 + 0.16 / (0.16 + s**2) * (x - 0.3), None
 
 
 @pytest.mark.parametrize("kind", KINDS)
@@ -70,7 +72,7 @@ def test_capabilities():
     assert (model.bound, small(KINDS["levels"]).bound) == ("estimate", "lower")
 
 
-@pytest.mark.parametrize("schedule", ["linear", "cosine", "edm"])
+@pytest.mark.parametrize("schedule", SCHEDULES)
 @pytest.mark.parametrize("prediction", ["eps", "x", "v"])
 def test_loss_is_the_squared_error_of_the_prediction(prediction, schedule):
     """With a body that says nothing, the loss is the mean square of what it should have said."""
@@ -88,7 +90,7 @@ def test_loss_is_the_squared_error_of_the_prediction(prediction, schedule):
         assert min(1, square) - 0.05 < got < max(1, square) + 0.05
 
 
-@pytest.mark.parametrize("sampler", ["ddpm", "ddim", "euler", "heun", "dpmpp_2m"])
+@pytest.mark.parametrize("sampler", SAMPLERS)
 def test_row_of_a_batch_is_the_sample_drawn_alone(sampler):
     model = small(KINDS["picture"])
     together = model.sample(3, Rng(1, 2, 3), sampler=sampler, steps=4)
@@ -109,13 +111,15 @@ def test_guidance_one_is_conditional_and_zero_unconditional():
     assert torch.equal(model.sample(3, Rng(1), cond, guidance=0.0), model.sample(3, Rng(1)))
 
 
-def test_log_prob_of_gaussian_data_within_one_percent():
-    model = Known(POINTS, size=8)
+@pytest.mark.parametrize("schedule", SCHEDULES)
+def test_log_prob_of_gaussian_data_within_one_percent(schedule):
+    """E3: the probability-flow ODE of every process."""
+    model = Known(POINTS, size=8, schedule=schedule)
     x = 0.3 + 0.4 * Rng(0).normal(200, 2)
     truth = torch.distributions.Normal(0.3, 0.4).log_prob(x).sum(1)
     got = model.log_prob(Batch(x), Rng(0))
     assert got.mean().item() == pytest.approx(truth.mean().item(), rel=0.01)
-    wide = Known(Spec((5, 5)), size=8)  # 25 coordinates: Hutchinson
+    wide = Known(Spec((5, 5)), size=8, schedule=schedule)  # 25 coordinates: Hutchinson
     x = 0.3 + 0.4 * Rng(0).normal(50, 5, 5)
     truth = torch.distributions.Normal(0.3, 0.4).log_prob(x).sum((1, 2))
     assert wide.log_prob(Batch(x), Rng(0)).mean().item() == pytest.approx(truth.mean().item(), rel=0.01)
@@ -126,9 +130,9 @@ def test_bound_of_levels_is_tight_for_the_exact_denoiser():
     p = 0.8
 
     class Coin(Diffusion):
-        def _denoise(self, x, sigma, given):
+        def _predict(self, x, sigma, given):
             s = sigma.view(-1, *[1] * (x.ndim - 1))
-            return torch.tanh(x / s**2 + 0.5 * math.log(p / (1 - p)))
+            return torch.tanh(x / s**2 + 0.5 * math.log(p / (1 - p))), None
 
     model = Coin(Spec((3,), vocab=2, ordinal=True), size=8)
     x = torch.tensor([[1, 1, 1]] * 1500 + [[0, 1, 0]] * 1500)
@@ -154,6 +158,8 @@ def test_sizes_and_names_are_checked():
         small(size=6)
     with pytest.raises(RecipeError, match="did you mean 'dpmpp_2m'"):
         small().sample(1, Rng(0), sampler="dpmpp2m")
+    with pytest.raises(RecipeError, match="variance is 'upper'"):
+        small(variance="upper")
     with pytest.raises(RecipeError, match="only 'ddim'"):
         small().sample(1, Rng(0), eta=0.5)
     some = torch.zeros(1, 2)
@@ -161,6 +167,26 @@ def test_sizes_and_names_are_checked():
         Diffusion(Spec((2,)), size=4).edit(Batch(some), some > 1, Rng(0), tries=0)
     with pytest.raises(RecipeError, match="steps"):
         small().sample(1, Rng(0), steps=0)
+
+
+def test_a_learned_variance_is_that_of_gaussian_data():
+    """Trained on a Gaussian wider than ``data_std`` in one place and narrower in the other; exact variance in closed form."""
+    torch.manual_seed(0)
+    std = torch.tensor([0.7, 0.2])
+    model, rng = Diffusion(POINTS, size=8, depth=1, variance="learned"), Rng(0)
+    batches = iter(lambda: Batch(std * rng.normal(256, 2)), None)
+    fit(model, batches, make_optims(model, 500, {"lr": 1e-2}), steps=500, rng=Rng(1))
+    for sigma in (0.2, 0.5, 1.5):
+        x = (std**2 + sigma**2).sqrt() * rng.normal(500, 2)
+        with torch.no_grad():
+            _, variance = model.posterior(500)(x, torch.tensor(sigma))
+        truth = std**2 * sigma**2 / (std**2 + sigma**2)
+        torch.testing.assert_close(variance.mean(0), truth, rtol=0.3, atol=0)
+    few = model.sample(4000, Rng(3), sampler="ddpm", steps=6).std(0)
+    model.heads_off = model.posterior
+    model.posterior = lambda *a: lambda x, s: (model.heads_off(*a)(x, s)[0], torch.zeros(()))
+    lower = model.sample(4000, Rng(3), sampler="ddpm", steps=6).std(0)
+    assert (few / std - 1).abs().max() < 0.5 * (lower / std - 1).abs().max()
 
 
 def test_a_bound_is_the_same_in_slices(monkeypatch):
@@ -200,7 +226,7 @@ def test_learns_a_ring_a_little():
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("schedule", ["edm", "cosine", "linear"])
+@pytest.mark.parametrize("schedule", SCHEDULES)
 def test_learns_a_ring(schedule):
     """8 of 8 modes and at least 95 % good (the shipped recipe's size)."""
     model = train_ring(1500, schedule=schedule, data_std=0.7)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from typing import Any
+from typing import Any, ClassVar, Literal
 
 import torch
 from torch import Tensor
@@ -15,21 +15,22 @@ from bottega.nets.denoiser import Fourier, ResidualMLP
 from bottega.nets.unet import UNet
 from bottega.samplers.diffusion import (
     PREDICTIONS,
-    SAMPLERS,
     SCHEDULES,
     Denoise,
     Prediction,
     Schedule,
     coefficients,
     draw_sigma,
-    flow_log_prob,
-    repaint,
     sigma_range,
     sigmas_for,
 )
+from bottega.samplers.likelihood import flow_log_prob
+from bottega.samplers.restore import repaint
+from bottega.samplers.solvers import CHURNED, SAMPLERS, Posterior, ancestral
 
 __all__ = ["Diffusion"]
 
+_VARIANCE_WEIGHT = 0.05  # small beside the error itself, which has to shape the network
 _AT_ONCE = 1 << 24  # probabilities of levels looked at together, where every level of every number has one
 
 
@@ -55,8 +56,11 @@ class Diffusion(Family):
         schedule: ``"linear"``, ``"cosine"`` or ``"edm"``.
         data_std: standard deviation of the data's coordinates, for ``"edm"``.
         drop: the chance that ``cond`` is forgotten in training, so that ``cond=None`` and guidance work.
+        variance: of a step of ``"ddpm"``: ``"lower"`` (beta tilde), or ``"learned"`` (Nichol & Dhariwal 2021,
+            arXiv:2102.09672): the network also says how sure it is of each number, which few steps are better for.
     """
 
+    variants: ClassVar[dict[str, dict[str, Any]]] = {"variance": {"variance": "learned"}}
     bound: Bound = "estimate"
     score_steps = 64  # noise levels (reals) or Monte-Carlo draws (levels) behind one log_prob
 
@@ -71,12 +75,15 @@ class Diffusion(Family):
         schedule: Schedule = "edm",
         data_std: float = 0.5,
         drop: float = 0.1,
+        variance: Literal["lower", "learned"] = "lower",
     ) -> None:
         super().__init__(spec)
         if prediction not in PREDICTIONS:
             raise RecipeError(f"unknown prediction {prediction!r}{nearest(str(prediction), PREDICTIONS)}")
         if schedule not in SCHEDULES:
             raise RecipeError(f"unknown schedule {schedule!r}{nearest(str(schedule), SCHEDULES)}")
+        if variance not in ("lower", "learned"):
+            raise RecipeError(f"family.variance is {variance!r}; use 'lower' or 'learned'")
         check_drop(drop)
         if size < 4 or size % 4 or depth < 1 or not data_std > 0:
             raise RecipeError(
@@ -87,15 +94,19 @@ class Diffusion(Family):
             raise RecipeError(f"patch is {patch}; it must be at least 1, and 1 for what is no picture")
         self.prediction: Prediction = prediction
         self.schedule: Schedule = schedule
+        self.heads = 2 if variance == "learned" else 1
         self.drop, self.scale = drop, data_std if schedule == "edm" else 1.0
         if spec.is_tokens:
             self.bound = "lower"
         width = 4 * size
         self.level, self.condition = Fourier(width), Condition(spec.cond, width)
         if spec.is_image:
-            self.body = UNet(spec.shape[0], size, width, side=min(spec.shape[1:]), depth=depth, patch=patch)
+            channels, *sides = spec.shape
+            self.body = UNet(
+                channels, size, width, side=min(sides), depth=depth, patch=patch, outputs=self.heads * channels
+            )
         else:
-            self.body = ResidualMLP(spec.dims, width, 2 * depth)
+            self.body = ResidualMLP(spec.dims, width, 2 * depth, outputs=self.heads * spec.dims)
 
     @classmethod
     def accepts(cls, spec: Spec) -> str:
@@ -104,43 +115,65 @@ class Diffusion(Family):
             return "its tokens are names, not ordered levels; use gpt, or a codec that gives real numbers"
         return ""
 
-    def _denoise(self, x: Tensor, sigma: Tensor, given: Tensor) -> Tensor:
-        """``x`` ``(B, *shape)``, ``sigma`` ``(B,)``, ``given`` ``(B, width)`` -> expected clean example."""
+    def _predict(self, x: Tensor, sigma: Tensor, given: Tensor) -> tuple[Tensor, Tensor | None]:
+        """What the network knows of the clean example: its expectation, and ``u`` of its variance ``out^2 exp(u)``.
+
+        ``x`` is ``(B, *shape)``, ``sigma`` ``(B,)``, ``given`` ``(B, width)``; ``u`` is None unless it is learned.
+        """
         s = sigma.view(-1, *[1] * (x.ndim - 1))
         inputs = x / (s**2 + self.scale**2).sqrt()
         known = self.level(sigma.log() / 4) + given
-        if not self.spec.is_image:
-            inputs = inputs.flatten(1)
+        said = self.body(inputs if self.spec.is_image else inputs.flatten(1), known).float()
         skip, out = coefficients(self.prediction, s, self.scale)
-        return skip * x + out * self.body(inputs, known).float().view(x.shape)
+        mean, *unsure = (part.reshape(x.shape) for part in said.chunk(self.heads, 1))
+        return skip * x + out * mean, unsure[0] if unsure else None
 
-    def denoiser(self, n: int, cond: Tensor | None = None, guidance: float = 1.0) -> Denoise:
-        """``denoise(x (n, ...), sigma scalar)`` for the samplers, with classifier-free guidance.
+    def posterior(self, n: int, cond: Tensor | None = None, guidance: float = 1.0) -> Posterior:
+        """``posterior(x (n, ...), sigma scalar)`` -> expected clean example, its variance (0 unless it is learned).
 
-        Ho & Salimans 2022, arXiv:2207.12598: ``D_u + guidance * (D_c - D_u)``; 1 is conditional, 0 unconditional.
+        Classifier-free guidance (Ho & Salimans 2022, arXiv:2207.12598) moves the expectation only:
+        ``D_u + guidance * (D_c - D_u)``; 1 is conditional, 0 unconditional.
         """
         blank = self.condition(None, n)
         given = self.condition(cond, n)
-        if cond is None or self.spec.cond is None or guidance in (0, 1):
-            only = blank if guidance == 0 else given
-            return lambda x, sigma: self._denoise(x, sigma.expand(n), only)
-        both = torch.cat([given, blank])
+        guided = cond is not None and self.spec.cond is not None and guidance not in (0, 1)
+        asked = torch.cat([given, blank]) if guided else blank if guidance == 0 else given
 
-        def guided(x: Tensor, sigma: Tensor) -> Tensor:
-            known, free = self._denoise(torch.cat([x, x]), sigma.expand(2 * n), both).chunk(2)
-            return free + guidance * (known - free)
+        def posterior(x: Tensor, sigma: Tensor) -> tuple[Tensor, Tensor]:
+            x0, unsure = self._predict(torch.cat([x, x]) if guided else x, sigma.expand(len(asked)), asked)
+            if guided:
+                known, free = x0.chunk(2)
+                x0 = free + guidance * (known - free)
+            if unsure is None:
+                return x0, torch.zeros_like(sigma)
+            _, out = coefficients(self.prediction, sigma, self.scale)
+            return x0, out**2 * unsure[:n].exp()
 
-        return guided
+        return posterior
+
+    def denoiser(self, n: int, cond: Tensor | None = None, guidance: float = 1.0) -> Denoise:
+        """``denoise(x (n, ...), sigma scalar)`` for the samplers; as ``posterior``."""
+        posterior = self.posterior(n, cond, guidance)
+        return lambda x, sigma: posterior(x, sigma)[0]
 
     def loss(self, batch: Batch, rng: Rng) -> Terms:
-        """Mean squared error of what the network predicts, at a random noise level."""
+        """Mean squared error of what the network predicts, at a random noise level.
+
+        A learned variance adds how unlikely the error is under it (a mean of nats over coordinates, times 0.05); that
+        does not move the mean (Nichol & Dhariwal 2021, section 3.1).
+        """
         x, n = self.spec.as_real(batch.x), len(batch)
         sigma = draw_sigma(self.schedule, n, rng)
         noisy = x + sigma.view(-1, *[1] * (x.ndim - 1)) * rng.normal(*x.shape)
         forget = rng.uniform(n) < self.drop if self.spec.cond is not None else None
-        x0 = self._denoise(noisy, sigma, self.condition(batch.cond, n, forget))
+        x0, unsure = self._predict(noisy, sigma, self.condition(batch.cond, n, forget))
         _, out = coefficients(self.prediction, sigma, self.scale)
-        return Terms({"denoise": (x0 - x).square().flatten(1).mean(1) / out**2})
+        error = (x0 - x).square().flatten(1) / out[:, None] ** 2
+        parts = {"denoise": error.mean(1)}
+        if unsure is not None:
+            u = unsure.flatten(1)
+            parts["variance"] = _VARIANCE_WEIGHT * 0.5 * (error.detach() * (-u).exp() + u).mean(1)
+        return Terms(parts)
 
     def _start(self, n: int, rng: Rng, steps: int) -> tuple[Tensor, Tensor]:
         if steps < 1:
@@ -148,9 +181,16 @@ class Diffusion(Family):
         sigmas = sigmas_for(self.schedule, steps).to(rng.device)
         return sigmas[0] * rng.normal(n, *self.spec.shape), sigmas
 
-    def _sampled(self, denoise: Denoise) -> Denoise:
+    def _within(self, posterior: Posterior) -> Posterior:
         """Pictures: the clean example is kept within [-1, 1] (static thresholding, Saharia 2022, arXiv:2205.11487)."""
-        return (lambda x, sigma: denoise(x, sigma).clamp(-1, 1)) if self.spec.is_image else denoise
+        if not self.spec.is_image:
+            return posterior
+
+        def clamped(x: Tensor, sigma: Tensor) -> tuple[Tensor, Tensor]:
+            x0, variance = posterior(x, sigma)
+            return x0.clamp(-1, 1), variance
+
+        return clamped
 
     @torch.no_grad()
     def sample(
@@ -170,18 +210,25 @@ class Diffusion(Family):
             n: how many.
             rng: one stream, or one for each row.
             cond: ``(n, *spec.cond.shape)`` or None.
-            sampler: ``"ddpm"``, ``"ddim"``, ``"euler"``, ``"heun"`` or ``"dpmpp_2m"``; see ``samplers.diffusion``.
+            sampler: one of ``samplers.solvers``: deterministic ``"dpmpp_2m"``, ``"dpmpp_3m"``, ``"unipc"``, ``"heun"``
+                (EDM), ``"ddim"``, ``"euler"``; with noise on the way ``"ddpm"``, ``"dpmpp_sde"``, ``"pc_ve"``, ``"pc_vp"``.
             steps: from noise to example.
             guidance: 1 is conditional, 0 unconditional, above 1 follows ``cond`` harder.
-            eta: of ``"ddim"``: 0 is deterministic after the first draw, 1 is ``"ddpm"``.
+            eta: fresh noise of ``"ddim"`` (1 is ``"ddpm"``) and ``"heun"`` (1 is the most of EDM); 0 for none.
         """
         if sampler not in SAMPLERS:
             raise RecipeError(f"unknown sampler {sampler!r}{nearest(sampler, SAMPLERS)}")
-        if eta and sampler != "ddim":
-            raise RecipeError(f"eta is {eta} but sampler is {sampler!r}; only 'ddim' has it")
+        if eta and sampler not in CHURNED:
+            raise RecipeError(
+                f"eta is {eta} but sampler is {sampler!r}; only {' and '.join(map(repr, CHURNED))} have it"
+            )
         x, sigmas = self._start(n, rng, steps)
-        extra: dict[str, Any] = {"eta": eta} if sampler == "ddim" else {}
-        x = SAMPLERS[sampler](self._sampled(self.denoiser(n, cond, guidance)), x, sigmas, rng, **extra)
+        posterior = self._within(self.posterior(n, cond, guidance))
+        if sampler == "ddpm":
+            x = ancestral(posterior, x, sigmas, rng)
+        else:
+            extra = {"eta": eta} if sampler in CHURNED else {}
+            x = SAMPLERS[sampler](lambda x, sigma: posterior(x, sigma)[0], x, sigmas, rng, **extra)
         return self.spec.as_tokens(x)
 
     @torch.no_grad()
@@ -201,8 +248,8 @@ class Diffusion(Family):
         if tries < 1:
             raise RecipeError(f"tries is {tries}; every step is made at least once")
         x, sigmas = self._start(len(batch), rng, steps)
-        denoise = self._sampled(self.denoiser(len(batch), batch.cond, guidance))
-        x = repaint(denoise, x, sigmas, rng, self.spec.as_real(batch.x), keep, tries)
+        posterior = self._within(self.posterior(len(batch), batch.cond, guidance))
+        x = repaint(lambda x, sigma: posterior(x, sigma)[0], x, sigmas, rng, self.spec.as_real(batch.x), keep, tries)
         return torch.where(keep, batch.x, self.spec.as_tokens(x))
 
     @torch.no_grad()
@@ -238,6 +285,6 @@ class Diffusion(Family):
         for i in range(self.score_steps):  # one draw in each of `score_steps` equal parts of log sigma
             sigma = low * torch.exp(span * (i + offsets[:, i]) / self.score_steps)
             s = sigma.view(-1, *[1] * (x.ndim - 1))
-            x0 = self._denoise(x + s * rng.normal(*x.shape), sigma, given)
+            x0, _ = self._predict(x + s * rng.normal(*x.shape), sigma, given)
             lost = lost + (x0 - x).square().flatten(1).sum(1) / sigma**2
         return torch.cat(read) - kl - lost * span / self.score_steps

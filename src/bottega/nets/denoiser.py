@@ -37,17 +37,18 @@ class Fourier(nn.Module):
 
 
 class ResidualMLP(nn.Module):
-    """Residual layers on a vector, each shifted and scaled by what is known: ``(B, dims), (B, width) -> (B, dims)``.
+    """Residual layers on a vector, each shifted and scaled by what is known: ``(B, dims), (B, width) -> (B, outputs)``.
 
     The modulation is that of Peebles & Xie 2022, arXiv:2212.09748, section 3.2 (adaptive layer norm).
 
     Args:
-        dims: of input and output.
+        dims: of the input.
         width: of the stream and of the vector that modulates it.
         depth: number of residual layers.
+        outputs: of the output; 0 for as many as ``dims``.
     """
 
-    def __init__(self, dims: int, width: int, depth: int = 3) -> None:
+    def __init__(self, dims: int, width: int, depth: int = 3, outputs: int = 0) -> None:
         super().__init__()
         self.first = nn.Linear(dims, width)
         self.norms = nn.ModuleList(nn.LayerNorm(width, elementwise_affine=False) for _ in range(depth))
@@ -57,11 +58,11 @@ class ResidualMLP(nn.Module):
             for _ in range(depth)
         )
         self.last_norm = nn.LayerNorm(width)
-        self.last = gentle(nn.Linear(width, dims))
+        self.last = gentle(nn.Linear(width, outputs or dims))
         self.first.readout = self.last.readout = True
 
     def forward(self, x: Tensor, given: Tensor) -> Tensor:
-        """``x`` is ``(B, dims)``, ``given`` ``(B, width)`` -> ``(B, dims)``."""
+        """``x`` is ``(B, dims)``, ``given`` ``(B, width)`` -> ``(B, outputs)``."""
         h, given = self.first(x), nn.functional.silu(given)
         for norm, modulate, layer in zip(self.norms, self.modulate, self.layers, strict=True):
             scale, shift = modulate(given).chunk(2, -1)
