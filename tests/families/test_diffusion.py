@@ -9,6 +9,7 @@ from bottega.core import Batch, Edits, Encodes, RecipeError, Rng, Scores, Spec, 
 from bottega.families.diffusion import Diffusion
 from bottega.samplers.diffusion import SCHEDULES
 from bottega.samplers.solvers import SAMPLERS
+from bottega.testing import check_family
 from bottega.training.loop import fit
 from bottega.training.optim import make_optims
 
@@ -187,6 +188,102 @@ def test_a_learned_variance_is_that_of_gaussian_data():
     model.posterior = lambda *a: lambda x, s: (model.heads_off(*a)(x, s)[0], torch.zeros(()))
     lower = model.sample(4000, Rng(3), sampler="ddpm", steps=6).std(0)
     assert (few / std - 1).abs().max() < 0.5 * (lower / std - 1).abs().max()
+
+
+def test_classifier_guidance_more_accurate_and_less_diverse():
+    """E11: three overlapping Gaussians; the denoiser is asked for none of them, the classifier pulls."""
+    torch.manual_seed(0)
+    centres = torch.tensor([[-0.6, -0.4], [0.6, -0.4], [0.0, 0.6]])
+    spec = Spec((2,), cond=LABEL)
+    model, rng = Diffusion(spec, size=8, depth=1, classifier=True), Rng(0)
+
+    def draw():
+        y = rng.integers(3, 256)
+        return Batch(centres[y] + 0.3 * rng.normal(256, 2), y)
+
+    fit(model, iter(draw, None), make_optims(model, 250, {"lr": 1e-2}), steps=250, rng=Rng(1))
+    x, sigma = draw().x, torch.full((256,), 0.4)
+    noisy = x + 0.4 * rng.normal(256, 2)
+    truth = (-(torch.cdist(noisy, centres) ** 2) / (2 * (0.3**2 + 0.4**2))).log_softmax(1)
+    for k in range(3):
+        said = model._classify(noisy, sigma, torch.full((256,), k)).exp()
+        assert (said - truth[:, k].exp()).abs().mean() < 0.1
+    asked = torch.arange(3).repeat(200)
+    hits, spreads = [], []
+    for scale in (0.0, 1.0, 2.0):
+        x = model.sample(600, Rng(2), asked, guidance=0.0, classifier_scale=scale)
+        hits.append((torch.cdist(x, centres).argmin(1) == asked).float().mean().item())
+        spreads.append(torch.stack([x[asked == k].std(0).mean() for k in range(3)]).mean().item())
+    assert hits[0] < 0.5 < 0.75 < hits[1] <= hits[2]
+    assert spreads[1] < 0.8 * spreads[0]
+    assert spreads[2] < 0.8 * spreads[0]
+    with pytest.raises(RecipeError, match=r"family\.classifier = true"):
+        small(spec).sample(1, Rng(0), torch.tensor([0]), classifier_scale=1.0)
+    with pytest.raises(RecipeError, match="no classes"):
+        small(POINTS, classifier=True)
+
+
+@pytest.mark.parametrize("cond", [(1, 8, 8), (3, 4, 4)], ids=["beside", "half"])
+def test_a_picture_can_be_what_is_known(cond):
+    """Read beside the noisy one, forgotten row by row, refused where there is no picture to lay it beside."""
+    spec = Spec((3, 8, 8), cond=Spec(cond))
+    check_family(small, spec, checks=PICTURE_CHECKS)
+    model, batch = small(spec), Batch(2 * Rng(0).uniform(4, 3, 8, 8) - 1, 2 * Rng(1).uniform(4, *cond) - 1)
+    forget = torch.tensor([True, False, True, False])
+    _, planes = model._known(batch.cond, 4, forget)
+    _, blank = model._known(None, 4)
+    assert torch.equal(planes[forget], blank[forget])
+    assert (planes[~forget][:, -1] == 1).all()
+    with pytest.raises(SpecError, match="of pictures only"):
+        small(Spec((5,), cond=Spec(cond)))
+
+
+PICTURE_CHECKS = (
+    "a_loss_is_one_number_per_example", "every_parameter_is_reached", "rows_are_independent", "the_condition_matters",
+    "a_sample_fits_the_spec", "a_sample_belongs_to_its_seed", "an_edit_keeps_what_it_is_told_to_keep",
+)  # fmt: skip
+
+
+def test_learns_to_read_the_picture_it_is_given():
+    """Pictures of one number each, given as the picture's only content: the loss falls far below what is blind to it."""
+    torch.manual_seed(0)
+    spec = Spec((1, 4, 4), cond=Spec((1, 2, 2)))
+    model, rng = small(spec, drop=0.1), Rng(0)
+
+    def draw():
+        level = 2 * rng.uniform(64, 1, 1, 1) - 1
+        return Batch(level.expand(64, 1, 4, 4), level.expand(64, 1, 2, 2))
+
+    fit(model, iter(draw, None), make_optims(model, 100, {"lr": 1e-2}), steps=100, rng=Rng(1))
+    level = torch.linspace(-0.8, 0.8, 20).view(20, 1, 1, 1)
+    seen = model.sample(20, Rng(2), level.expand(20, 1, 2, 2), steps=8)
+    blind = model.sample(20, Rng(2), steps=8)
+    assert (seen - level).abs().mean() < 0.15
+    assert (blind - level).abs().mean() > 0.4
+
+
+@pytest.mark.parametrize("how", [{"strength": 0.5}, {"restore": "half"}, {"restore": "noise"}, {"tries": 1}])
+def test_edits_of_every_kind_keep_bits_and_belong_to_their_seed(how):
+    spec = Spec((3, 8, 8))
+    model, batch = small(spec), some(spec, 3)
+    keep = Rng(2).uniform(3, 3, 8, 8) < 0.5
+    out = model.edit(batch, keep, Rng(1, 2, 3), steps=4, **how)
+    assert torch.equal(out[keep], batch.x[keep])
+    assert not torch.equal(out, batch.x)
+    alone = model.edit(batch.take(slice(1, 2)), keep[1:2], Rng.for_rows([2]), steps=4, **how)
+    torch.testing.assert_close(alone, out[1:2], atol=1e-3, rtol=1e-3)
+    assert torch.equal(model.edit(batch, ~keep & keep, Rng(1), strength=0.0), batch.x)
+
+
+def test_edits_that_cannot_be_are_refused():
+    model, batch = small(KINDS["picture"]), some(KINDS["picture"], 1)
+    keep = torch.zeros(1, dtype=torch.bool)
+    with pytest.raises(RecipeError, match="strength is 1.5"):
+        model.edit(batch, keep, Rng(0), strength=1.5)
+    with pytest.raises(RecipeError, match="did you mean 'blur'"):
+        model.edit(batch, keep, Rng(0), restore="blurr")
+    with pytest.raises(RecipeError, match="for pictures"):
+        small().edit(some(POINTS, 1), keep, Rng(0), restore="noise")
 
 
 def test_a_bound_is_the_same_in_slices(monkeypatch):

@@ -1,4 +1,4 @@
-"""What denoisers share: features of a noise level, and a residual body for vectors."""
+"""What denoisers share: features of a noise level, a residual body for vectors, a classifier of what is noisy."""
 
 from __future__ import annotations
 
@@ -7,7 +7,10 @@ import math
 import torch
 from torch import Tensor, nn
 
-__all__ = ["Fourier", "ResidualMLP", "gentle"]
+from bottega.core import Spec
+from bottega.nets.bodies import encoder
+
+__all__ = ["Fourier", "NoisyClassifier", "ResidualMLP", "gentle"]
 
 
 def gentle(layer: nn.Module, scale: float = 0.1) -> nn.Module:
@@ -68,3 +71,22 @@ class ResidualMLP(nn.Module):
             scale, shift = modulate(given).chunk(2, -1)
             h = h + layer(norm(h) * (1 + scale) + shift)
         return self.last(self.last_norm(h))
+
+
+class NoisyClassifier(nn.Module):
+    """Which class a noisy example is of: ``(B, *shape), (B,) -> (B, classes)`` logits (Dhariwal & Nichol 2021, arXiv:2105.05233).
+
+    Args:
+        spec: of the examples, and of their classes.
+        size: base width of the body (``nets.bodies.encoder``).
+    """
+
+    def __init__(self, spec: Spec, size: int) -> None:
+        super().__init__()
+        assert spec.cond is not None
+        self.level = Fourier(4 * size)
+        self.body = encoder(spec, size, spec.cond.vocab, context=4 * size)
+
+    def forward(self, x: Tensor, level: Tensor) -> Tensor:
+        """``x`` ``(B, *shape)`` of about unit variance, ``level`` ``(B,)`` as ``Fourier`` takes it."""
+        return self.body(x, self.level(level)).float()
