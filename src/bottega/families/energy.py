@@ -80,6 +80,7 @@ class Energy(Replay, Family):
             )
         self.objective, self.walk, self.step_size, self.noise, self.tame = objective, walk, step_size, noise, tame
         self.sigma_min, self.sigma_max, self.data_std, self.drop = sigma_min, sigma_max, data_std, drop
+        self.longest = step_size * math.sqrt(spec.dims / 2)  # of a drift: it keeps pace with the noise in any dimension
         context = size if spec.cond or objective == "dsm" else 0
         self.given = Condition(spec.cond, context)
         self.level = MLP(8, size, (size,)) if objective == "dsm" else None
@@ -138,7 +139,7 @@ class Energy(Replay, Family):
         fresh = (rng.uniform(len(x)) < _FRESH).view(-1, *[1] * (x.ndim - 1))
         start = torch.where(fresh, 2 * rng.uniform(*x.shape) - 1, self.chains[slots])
         score = score_of(lambda y: self.energy(y, cond, drop))
-        end = langevin(score, start, self.walk, self.step_size, rng, noise=self.noise, clip=self.step_size)
+        end = langevin(score, start, self.walk, self.step_size, rng, noise=self.noise, clip=self.longest)
         if self.training and torch.is_grad_enabled():
             self._walked.append((slots, end))
         up, down = self.energy(x, cond, drop), self.energy(end, cond, drop)
@@ -191,7 +192,7 @@ class Energy(Replay, Family):
                 self.step_size,
                 rng,
                 noise=self.noise,
-                clip=self.step_size,
+                clip=self.longest,
             )
         else:
             sigmas = torch.logspace(math.log10(self.sigma_max), math.log10(self.sigma_min), levels).tolist()
