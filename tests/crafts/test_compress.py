@@ -186,7 +186,7 @@ def test_a_file_of_another_model_a_stranger_and_one_from_the_future_are_told_apa
 def test_a_picture_that_does_not_fit_the_model_is_refused(runs, tmp_path):
     with pytest.raises(DataError, match=r"a\.png is in colour and grey was trained on grey"):
         craft.compress(runs["grey"], saved(tmp_path / "a.png", waves(8, 8)), tmp_path / "a.btg")
-    recipe = write_recipe(tmp_path, "gan", data={}, codec={"name": "image", "size": 8}, steps=2)
+    recipe = write_recipe(tmp_path, "gan", data={}, codec={"name": "image", "size": 8}, steps=2, batch=8)
     gan = bottega.train(recipe, runs["codes"].path.parent / "colour", tmp_path / "gan", judge=False)
     with pytest.raises(BottegaError, match="cannot compress; train photos-compressor"):
         craft.compress(gan, tmp_path / "a.png", tmp_path / "a.btg")

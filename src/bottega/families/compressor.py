@@ -130,6 +130,12 @@ class Compressor(Family):
         distortion, rate = self._terms(batch, rng, 0.0)
         return -distortion - rate
 
+    @torch.no_grad()
+    def rate_distortion(self, batch: Batch, rng: Rng) -> tuple[Tensor, Tensor]:
+        """Nats of the code and of the picture given it, ``(B,)`` each."""
+        distortion, rate = self._terms(batch, rng, 0.0)
+        return rate, distortion
+
     def squeeze(self, x: Tensor) -> Tensor:
         """The code of pictures of any size, rounded: ``(B, C, H, W) -> (B, maps, h, w)``, h = ceil(H / 2^halvings)."""
         return self.encoder(x).float().round().clamp(-_REACH, _REACH)

@@ -219,6 +219,12 @@ class HVAE(Family):
         return (likelihood - kl)[:, 0]
 
     @torch.no_grad()
+    def rate_distortion(self, batch: Batch, rng: Rng) -> tuple[Tensor, Tensor]:
+        """The KL of all groups and ``-log p(x | z)``, ``(B,)`` nats each, whatever ``beta``."""
+        likelihood, kl, _ = self._pass(batch, self.known(batch.cond, len(batch)), rng)
+        return kl[:, 0], -likelihood[:, 0]
+
+    @torch.no_grad()
     def iwae(self, batch: Batch, rng: Rng, k: int = 500) -> Tensor:
         """``E log (1/k) sum_i p(x, z_i) / q(z_i | x)``, ``(B,)`` nats (Burda et al. 2015, arXiv:1509.00519, eq. 8)."""
         h, found = self.known(batch.cond, len(batch)), []

@@ -160,6 +160,12 @@ class VAE(Family):
         return -rec - kl.sum(1)
 
     @torch.no_grad()
+    def rate_distortion(self, batch: Batch, rng: Rng) -> tuple[Tensor, Tensor]:
+        """What a code costs, the KL, and what it leaves unsaid, ``-log p(x | z)``; ``(B,)`` nats each, whatever ``beta``."""
+        rec, kl = self._terms(batch, rng, 0.0)
+        return kl.sum(1), rec
+
+    @torch.no_grad()
     def iwae(self, batch: Batch, rng: Rng, k: int = 500) -> Tensor:
         """``E log (1/k) sum_i p(x, z_i) / q(z_i | x)``, ``(B,)`` nats: tighter with every k.
 

@@ -134,6 +134,12 @@ class VQVAE(Family):
         rec, _, prior = self._terms(batch, rng, 0.0)
         return -rec - prior
 
+    @torch.no_grad()
+    def rate_distortion(self, batch: Batch, rng: Rng) -> tuple[Tensor, Tensor]:
+        """``-log p(z(x))`` under the simple prior and ``-log p(x | z(x))``, ``(B,)`` nats each."""
+        rec, _, prior = self._terms(batch, rng, 0.0)
+        return prior, rec
+
     def encode(self, batch: Batch) -> Tensor:
         """Numbers of codes, ``(B, 1, h, w)`` int64."""
         z = self.encoder(self.spec.as_real(batch.x)).permute(0, 2, 3, 1)

@@ -23,7 +23,7 @@ __all__ = ["Chart", "Sheet", "charts", "measure_rows", "sheets_of", "write_index
 
 MADE, REAL = "Made by this run", "Real, held out: never seen in training"
 BESIDE = "Given, what this run made of it, and the real picture, held out: never seen in training"
-_MIME = {".png": "image/png", ".jpg": "image/jpeg", ".jpeg": "image/jpeg", ".webp": "image/webp", ".svg": "image/svg+xml"}  # fmt: skip
+_MIME = {".gif": "image/gif", ".png": "image/png", ".jpg": "image/jpeg", ".jpeg": "image/jpeg", ".webp": "image/webp", ".svg": "image/svg+xml"}  # fmt: skip
 _CARDS = 6
 LOG = "log.jsonl"
 NEXT = (

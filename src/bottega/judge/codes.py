@@ -1,0 +1,122 @@
+"""What a model's codes are good for: which of them are in use, what they cost, and what a few labels learn from them."""
+
+from __future__ import annotations
+
+import math
+import warnings
+from typing import Any
+
+import torch
+from sklearn.exceptions import ConvergenceWarning
+from sklearn.linear_model import LogisticRegression
+from sklearn.pipeline import make_pipeline
+from sklearn.preprocessing import StandardScaler
+from torch import Tensor
+
+from bottega.core import Batch, Measure, mean_interval
+from bottega.judge._case import Case
+
+__all__ = ["measure", "COLLAPSED", "probe"]
+
+needs: tuple[str, ...] = ("encodes",)
+media: tuple[str, ...] = ("image", "points", "table")
+
+COLLAPSED = 0.1  # of the code numbers; fewer in use are a collapse of the posterior
+_CHUNK, _LABELS, _DRAWS, _MOST = 128, 100, 5, 2000
+
+
+@torch.no_grad()
+def _codes(case: Case, batch: Batch) -> Tensor:
+    """Codes without what is known of each example, which would give its class away: ``(N, D)`` float64, on the CPU."""
+    model: Any = case.model
+    parts = Batch(batch.x, None, batch.mask).split(math.ceil(len(batch) / _CHUNK))
+    return torch.cat([model.encode(part.to(case.device)).flatten(1).double().cpu() for part in parts])
+
+
+def probe(train: Tensor, labels: Tensor, held: Tensor, answers: Tensor) -> float:
+    """Accuracy of a logistic regression on standardised rows, ``(N, D)``."""
+    # a constant column has no scale; scikit-learn leaves it alone
+    line = make_pipeline(StandardScaler(), LogisticRegression(max_iter=500))
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore", ConvergenceWarning)
+        line.fit(train.numpy(), labels.numpy())
+    return float((line.predict(held.numpy()) == answers.numpy()).mean())
+
+
+def measure(case: Case) -> list[Measure]:
+    """Active units, rate and distortion, and a linear probe on 100 labels beside the same on the raw numbers.
+
+    ``active_units`` is the share of code numbers whose posterior mean varies by more than 0.01 (Burda et al. 2015,
+    arXiv:1509.00519, section 5.2), for models that say so; under a tenth its note names the collapse and the mend.
+    ``code_perplexity`` of discrete codes is the exponential of the entropy of those in use. ``rate_nats`` and
+    ``distortion_nats`` add up to minus the bound. ``probe_accuracy`` is of a logistic regression on the codes of 100
+    labelled training examples, read on held-out ones; its ceiling is the same probe on the examples themselves.
+    """
+    model: Any = case.model
+    n, out = len(case.held), []
+    shared: dict[str, Any] = {"n": n, "seed": case.seed}
+    before = model.training
+    model.eval()
+    if hasattr(model, "active_units"):
+        out.append(_active(model.active_units(case.held.to(case.device)).cpu(), shared))
+    if model.latent.is_tokens:
+        note = f"of {model.latent.vocab} codes; 1 is a codebook of which one code is in use"
+        out.append(
+            Measure(
+                "code_perplexity", model.perplexity(case.held.to(case.device)), better="higher", note=note, **shared
+            )
+        )
+    if hasattr(model, "rate_distortion"):
+        rng = case.rng("codes")
+        parts = [model.rate_distortion(p.to(case.device), rng) for p in case.held.split(math.ceil(n / _CHUNK))]
+        for name, each, note in (
+            ("rate_nats", torch.cat([rate for rate, _ in parts]), "what a code costs"),
+            (
+                "distortion_nats",
+                torch.cat([left for _, left in parts]),
+                "what is left to say of an example given its code",
+            ),
+        ):
+            value, low, high = mean_interval(each.double().cpu())
+            out.append(Measure(name, value, low, high, note=note, **shared))
+    if case.labelled and not model.latent.is_tokens:
+        out += _probes(case)
+    model.train(before)
+    return out
+
+
+def _active(units: Tensor, shared: dict[str, Any]) -> Measure:
+    share = units.double().mean().item()
+    note = f"{int(units.sum())} of {len(units)} code numbers are in use"
+    if share < COLLAPSED:
+        note += "; the posterior has collapsed: lower family.beta, set family.free_bits, or use fewer code numbers (family.latent)"
+    return Measure("active_units", share, note=note, **shared)
+
+
+def _probes(case: Case) -> list[Measure]:
+    assert case.train.cond is not None
+    assert case.held.cond is not None
+    known, asked = (case.train.cond >= 0).cpu(), (case.held.cond >= 0).cpu()
+    train, held = case.train.take(known.to(case.train.x.device)), case.held.take(asked.to(case.held.x.device))
+    rng = case.rng("probe")
+    train = train.take(rng.permutation(len(train))[: max(_MOST, _LABELS)].to(train.x.device))
+    assert train.cond is not None
+    assert held.cond is not None
+    labels, answers = train.cond.cpu(), held.cond.cpu()
+    codes = _codes(case, train), _codes(case, held)
+    raw = tuple(case.spec.as_real(b.x).flatten(1).double().cpu() for b in (train, held))
+    found: list[list[float]] = []
+    for _ in range(_DRAWS):
+        some = rng.permutation(len(train))[:_LABELS].cpu()
+        if len(labels[some].unique()) < 2:
+            continue
+        found.append([probe(a[some], labels[some], b, answers) for a, b in (codes, raw)])
+    if not found:
+        return []
+    ours, pixels = torch.tensor(found).double().T
+    value, low, high = mean_interval(ours)
+    note = f"of a linear probe on {min(_LABELS, len(train))} labels, mean of {len(found)} draws of them; the ceiling is the raw numbers'"
+    return [
+        Measure("probe_accuracy", value, max(0.0, low), min(1.0, high), n=len(held), seed=case.seed, better="higher",
+                ceiling=pixels.mean().item(), note=note)
+    ]  # fmt: skip
