@@ -273,6 +273,12 @@ class ImageCodec:
             anew = np.asarray(grey.resize((width, height), Image.Resampling.NEAREST)) >= 128
         return batch, torch.from_numpy(~anew).expand(1, channels, height, width).clone()
 
+    def given(self, batch: Batch, keep: Tensor) -> Item:
+        """What an edit starts from, to look at: the first picture, grey where it is made anew."""
+        (item,) = self.decode(batch.x[:1])
+        kept = keep[0].permute(1, 2, 0).expand(item.value.shape).numpy()
+        return Item(np.where(kept, item.value, 128).astype(np.uint8), "given")
+
     def _known(self, cond: Any) -> Any:
         """A folder's name is a condition only where it is one of the classes."""
         return cond if self.words or str(cond) in self.classes else None
