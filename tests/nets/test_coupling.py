@@ -126,11 +126,10 @@ def test_matrices_of_a_chain_are_scales_shifts_and_triangles(steps):
         back, forth = mixes.inverses()
         total = 0.0
         for k in range(steps):
-            triangles = (
-                (mixes.lower[k].tril(-1) + torch.eye(4)),
-                (mixes.upper[k].triu(1) + torch.diag(mixes.sign[k] * mixes.log_size[k].exp())),
-            )
-            by_hand = (x + mixes.shift[k]) * mixes.log_scale[k].exp() @ (mixes.order[k] @ triangles[0] @ triangles[1]).T
+            shift, log_scale, log_size = (v.view(steps, 4)[k] for v in (mixes.shift, mixes.log_scale, mixes.log_size))
+            lower = mixes.lower[k].tril(-1) + torch.eye(4)
+            upper = mixes.upper[k].triu(1) + torch.diag(mixes.sign[k] * log_size.exp())
+            by_hand = (x + shift) * log_scale.exp() @ (mixes.order[k] @ lower @ upper).T
             z = mixes.apply(x, matrices[k], shifts[k])
             assert torch.allclose(z, by_hand, atol=1e-5)
             assert torch.allclose(mixes.apply(z, back[k], forth[k]), x, atol=1e-5)

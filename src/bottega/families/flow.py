@@ -101,7 +101,7 @@ class Flow(Family):
         gains, done = [], []
         x = x if self.picture else x.flatten(1)
         for i, chain in enumerate(self.scales):
-            x = squeeze(x) if self.picture else x
+            x = squeeze(x).contiguous(memory_format=torch.channels_last) if self.picture else x
             x, gain = chain(x, h)
             gains.append(gain)
             if i < len(self.splits):
