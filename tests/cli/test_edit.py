@@ -9,6 +9,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
+import bottega
 from bottega.cli import main
 
 TINY = ["--no-judge", "--quiet", "--steps", "3", "--set", "train.batch=8", "--set", "train.ema=0"]
@@ -53,6 +54,17 @@ def test_a_picture_is_made_anew_inside_the_mask_only(made, call, tmp_path: Path)
         assert changed.any()
         assert not changed[hole == 0].any()
     assert call("edit", made["pictures"], whole, "--cond", "grey").status == 2
+
+
+def test_the_sheet_of_a_completed_picture_begins_with_what_was_given(made):
+    run, file = bottega.load(made["pictures"]), made["pictures"] / "dark" / "1.png"
+    pieces = run.edit(file, n=2, steps=2)
+    (given,) = pieces.given
+    before = np.asarray(Image.open(file))
+    assert (given.value[:4] == before[:4]).all(), "the upper half is given"
+    assert (given.value[4:] == 128).all(), "the lower is made"
+    assert given.cond == "given"
+    assert not run.sample(1, steps=2).given
 
 
 def test_a_text_is_continued_from_a_file_and_from_words(made, call, tmp_path: Path):

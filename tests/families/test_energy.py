@@ -384,6 +384,45 @@ def test_learns_the_ring_a_little(objective, most_inside, least_on_it):
         assert near.mean() > gaussian + 0.3
 
 
+MODES = torch.tensor([[-0.6, -0.4], [0.5, -0.6], [-0.4, 0.6], [0.6, 0.5]])
+SHARES, SPREAD = torch.tensor([0.15, 0.35, 0.2, 0.3]), 0.15
+
+
+def mixture(n, seed=0):
+    rng = Rng(seed)
+    which = (rng.uniform(n, 1) > SHARES.cumsum(0)[:-1]).sum(1)
+    return MODES[which] + SPREAD * rng.normal(n, 2)
+
+
+def true_score(x, sigma):
+    """Of the mixture with noise of standard deviation ``sigma`` in it, in closed form."""
+    x = x.detach().requires_grad_()
+    variance = SPREAD**2 + sigma**2
+    apart = -(x[:, None] - MODES).square().sum(2) / (2 * variance)
+    return torch.autograd.grad((apart + SHARES.log()).logsumexp(1).sum(), x)[0]
+
+
+def test_denoising_learns_the_score_of_a_mixture_and_langevin_finds_its_modes_in_proportion():
+    """Row by row the learned score points where the true one does, at every noise; the annealed chains end as the data."""
+    torch.manual_seed(0)
+    model, steps = Energy(POINTS, objective="dsm", size=16, data_std=0.6), 700
+    ema = Ema(model, 0.99)
+    fit(model, Stream(Encoded(Batch(mixture(8000))), 128), make_optims(model, steps, {"lr": 3e-3}), steps=steps,
+        rng=Rng(0), ema=ema)  # fmt: skip
+    Ema.load(model, ema.shadow)
+    model.eval()
+    for sigma in (0.05, 0.2, 0.6):
+        x = mixture(2000, 1) + sigma * Rng(2).normal(2000, 2)
+        got, want = model.score(x, torch.full((2000,), sigma)), true_score(x, sigma)
+        assert torch.cosine_similarity(got.flatten(), want.flatten(), 0) > 0.95, f"noise {sigma}"
+        assert torch.cosine_similarity(got, want, 1).mean() > 0.95, f"noise {sigma}"
+    made = model.sample(2000, Rng(3))
+    near = torch.cdist(made, MODES)
+    share = torch.bincount(near.argmin(1), minlength=4) / 2000
+    assert (share - SHARES).abs().max() < 0.08
+    assert (near.amin(1) < 4 * SPREAD).float().mean() > 0.95
+
+
 def test_a_label_moves_the_samples():
     rng = Rng(0)
     cond = rng.integers(2, 2000)

@@ -67,10 +67,10 @@ def test_probabilities_of_all_examples_sum_to_one_in_each_order_and_mixed(name):
 def test_a_mask_that_lets_a_place_see_itself_is_found_out():
     spec = SPECS["binary"]
     model, x = made(spec), everything(spec)
-    model.body.degrees = model.body.degrees + 1
     model.body._masked = lambda rank, body=model.body: (
-        lambda: body.enter * (body.degrees[:, None] > rank),
-        lambda: body.last * (rank[:, None] >= body.degrees - 1),
+        body.enter * (body.degrees[:, None] >= rank),
+        body.last * (rank[:, None] >= body.degrees),
+        body.direct * (rank[:, None] > rank),
     )
     with torch.no_grad():
         total = model.log_prob(Batch(x), Rng(0)).exp().sum().item()

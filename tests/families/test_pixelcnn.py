@@ -178,6 +178,29 @@ def test_sampling_with_a_memory_is_sampling_without(name):
     assert len(got.unique()) == spec.vocab
 
 
+@pytest.mark.parametrize(
+    "spec", [SPECS["binary"], Spec((2, 3, 4), vocab=2, ordinal=True, cond=LABEL)], ids=["grey", "two"]
+)
+def test_guessed_rows_are_the_rows_drawn_pixel_by_pixel_in_fewer_passes(spec):
+    """Also under guidance and around kept pixels, and where every guess is wrong."""
+    n, passes = 16, []
+    model, cond = pixelcnn(spec), labels(spec, 16)
+    inner = model.stack.this_row
+    model.stack.this_row = lambda cache, row: passes.append(1) or inner(cache, row)
+    knobs = {"guidance": 1.7} if spec.cond else {}
+    for temperature in (0.2, 1.0, 100.0):
+        fast = model.sample(n, Rng(3), cond, temperature=temperature, **knobs)
+        assert torch.equal(fast, model.sample(n, Rng(3), cond, temperature=temperature, guess=False, **knobs))
+    batch, keep = some(spec, n), Rng(1).uniform(n, *spec.shape) < 0.3
+    assert torch.equal(model.edit(batch, keep, Rng(4)), model.edit(batch, keep, Rng(4), guess=False))
+    passes.clear()
+    model.sample(n, Rng(3), cond, temperature=0.2)
+    channels, height, width = spec.shape
+    assert height <= len(passes) < height * width * channels
+    model.sample(1, Rng(3), None, guess=False)
+    assert torch.equal(model.sample(1, Rng(5), guess=True), model.sample(1, Rng(5), guess=False))
+
+
 def test_samples_follow_log_prob():
     n = 20_000
     model, x = pixelcnn(), every(TINY)

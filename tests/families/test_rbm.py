@@ -133,10 +133,10 @@ def test_bounds_are_declared_by_what_can_be_summed():
 def test_long_walks_give_the_gradient_of_the_likelihood(objective):
     n = 20_000
     model = rbm(objective=objective, walk=60)
-    x = Rng(5).integers(2, n, 1, 2, 3)
+    x = (Rng(5).uniform(n, 1, 1, 3) < 0.8).long().expand(-1, -1, 2, -1)
     (got,) = torch.autograd.grad(model.loss(Batch(x), Rng(0)).total.mean(), model.weight)
     (want,) = torch.autograd.grad(-model.log_prob(Batch(x), Rng(0)).mean(), model.weight)
-    assert (got - want).abs().max() < 6 / math.sqrt(n)
+    assert (got - want).abs().max() < 0.02
     assert want.abs().max() > 0.1
 
 

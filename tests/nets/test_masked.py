@@ -33,6 +33,7 @@ def test_pixel_by_pixel_is_the_same_as_all_at_once(given, shape):
         whole, cache = stack(x, known), stack.begin(2, known)
         for i in range(shape[0]):
             stack.next_row(cache, x[:, :, i - 1 : i] if i else None)
+            assert torch.allclose(stack.this_row(cache, x[:, :, i : i + 1]), whole[:, :, i : i + 1], atol=1e-12)
             for j in range(shape[1]):
                 h = stack.next_pixel(cache, x[:, :, i, j - 1] if j else None)
                 assert torch.allclose(h, whole[:, :, i, j], atol=1e-12), f"pixel {i}, {j}"

@@ -11,6 +11,8 @@ def make(hidden=24, inputs=2, outputs=3, given=0, places=6):
     body = MaskedMLP(places, inputs, outputs, hidden, 2, given).double()
     with torch.no_grad():
         body.last.normal_()
+        if body.direct is not None:
+            body.direct.normal_()
     return body
 
 

@@ -407,6 +407,12 @@ class ImageCodec:
             raise DataError(f"the mask {mask} is {w}x{h}; draw it {width}x{height}{also}")
         return resized(grey, height, self.framing, (0, 0, 0))[..., 0] >= 128
 
+    def given(self, batch: Batch, keep: Tensor) -> Item:
+        """What an edit starts from, to look at: the first picture, grey where it is made anew."""
+        (item,) = self.decode(batch.x[:1])
+        kept = keep[0].permute(1, 2, 0).expand(item.value.shape).numpy()
+        return Item(np.where(kept, item.value, 128).astype(np.uint8), "given")
+
     def _known(self, cond: Any) -> Any:
         """A folder's name is a condition only where it is one of the classes."""
         return cond if self.words or str(cond) in self.classes else None

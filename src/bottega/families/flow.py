@@ -11,7 +11,7 @@ from torch import Tensor, nn
 from bottega.core import Batch, Family, RecipeError, Rng, Spec, Terms
 from bottega.core.measure import Bound
 from bottega.nets.condition import Condition, check_drop, no_picture
-from bottega.nets.coupling import ActNorm, Coupling, Mix, Scale, squeeze, unsqueeze
+from bottega.nets.coupling import Chain, Coupling, Scale, squeeze, unsqueeze
 
 __all__ = ["Flow"]
 
@@ -39,7 +39,7 @@ class Flow(Family):
     Args:
         spec: real numbers or ordered levels, at least two of them.
         kind: ``"nice"``, ``"realnvp"``, ``"glow"`` or ``"spline"``.
-        size: width of the conditioners: channels for pictures, a quarter of the two hidden layers for vectors.
+        size: half the width of the conditioners' two hidden layers for pictures, a quarter of it for vectors.
         layers: coupling layers (at each scale of a picture).
         drop: how often a row is trained without its condition, so that ``cond=None`` works, in [0, 1).
     """
@@ -63,32 +63,24 @@ class Flow(Family):
         self.picture = bool(shapes)
         self.scales, self.splits = nn.ModuleList(), nn.ModuleList()
         self.shapes: list[tuple[int, ...]] = []  # of what enters the layers of each scale
-        channels = spec.shape[0] if self.picture else spec.dims
-        if not self.picture and kind in {"glow", "spline"} and channels > _MOST:
+        channels, mix = spec.shape[0] if self.picture else spec.dims, kind in {"glow", "spline"}
+        width = (2 if self.picture else 4) * size
+        if not self.picture and mix and channels > _MOST:
             raise RecipeError(
                 f"family.kind {kind!r} would mix {channels} numbers by matrices of {channels} x {channels}; "
                 "use pictures with even sides (codec.size), or kind 'realnvp'"
             )
-        for i, (height, width) in enumerate(shapes or [(0, 0)]):
+        transform: Any = {"nice": "additive", "spline": "spline"}.get(kind, "affine")
+        for i, (height, wide) in enumerate(shapes or [(0, 0)]):
             channels *= 4 if self.picture else 1
-            self.shapes.append((channels, height, width) if self.picture else (channels,))
-            chain: list[nn.Module] = []
-            for layer in range(layers):
-                if kind in {"glow", "spline"}:
-                    chain += [ActNorm(channels), Mix(channels)]
-                transform = {"nice": "additive", "spline": "spline"}.get(kind, "affine")
-                stays = _stays(channels, layer, kind in {"glow", "spline"} or not self.picture)
-                chain.append(Coupling(stays, transform, size, picture=self.picture, context=context))
-            if kind == "nice":
-                if i + 1 == max(1, len(shapes)):
-                    chain.append(Scale(self.shapes[-1]))
-            elif kind != "realnvp":
-                chain.append(ActNorm(channels))
-            self.scales.append(nn.ModuleList(chain))
+            self.shapes.append((channels, height, wide) if self.picture else (channels,))
+            stays = [_stays(channels, layer, self.picture, mix) for layer in range(layers)]
+            self.scales.append(Chain(self.shapes[-1], stays, transform, width, mix=mix, context=context))
             if i + 1 < len(shapes) and kind != "nice":
-                half = torch.arange(channels) < channels // 2
-                self.splits.append(Coupling(half, "affine", size, picture=True, context=context))
-                channels //= 2
+                half = channels // 2  # the lower half leaves; its mean and scale are the upper half's to say
+                self.splits.append(Coupling(half, channels - half, "affine", width, context=context))
+                channels = half
+        self.scale = Scale(self.shapes[-1]) if kind == "nice" else None
 
     @classmethod
     def accepts(cls, spec: Spec) -> str:
@@ -106,30 +98,33 @@ class Flow(Family):
 
     def _forward(self, x: Tensor, h: Tensor | None) -> tuple[Tensor, Tensor]:
         """Real examples ``(B, *shape)`` -> base points ``(B, dims)`` and ``log |det dz/dx|``."""
-        total, done = x.new_zeros(len(x)), []
+        gains, done = [], []
         x = x if self.picture else x.flatten(1)
         for i, chain in enumerate(self.scales):
-            x = squeeze(x) if self.picture else x
-            for layer in chain:
-                x, gain = layer(x, h)
-                total = total + gain
+            x = squeeze(x).contiguous(memory_format=torch.channels_last) if self.picture else x
+            x, gain = chain(x, h)
+            gains.append(gain)
             if i < len(self.splits):
                 x, gain = self.splits[i](x, h)
-                total = total + gain
-                x, out = x.chunk(2, 1)
+                gains.append(gain)
+                out, x = x.chunk(2, 1)
                 done.append(out.flatten(1))
-        return torch.cat([*done, x.flatten(1)], 1), total
+        if self.scale is not None:
+            x, gain = self.scale(x)
+            gains.append(gain)
+        return torch.cat([*done, x.flatten(1)], 1), torch.stack(gains).sum(0)
 
     def _inverse(self, z: Tensor, h: Tensor | None) -> Tensor:
         """Base points ``(B, dims)`` -> real examples ``(B, *shape)``."""
         sizes = [math.prod(shape) // 2 for shape in self.shapes[: len(self.splits)]]
         *done, x = z.split([*sizes, z.shape[1] - sum(sizes)], 1)
         x = x.reshape(-1, *self.shapes[-1])
+        if self.scale is not None:
+            x = self.scale.inverse(x)
         for i in reversed(range(len(self.scales))):
             if i < len(self.splits):
-                x = self.splits[i].inverse(torch.cat([x, done[i].view_as(x)], 1), h)
-            for layer in reversed(self.scales[i]):
-                x = layer.inverse(x, h)
+                x = self.splits[i].inverse(torch.cat([done[i].view_as(x), x], 1), h)
+            x = self.scales[i].inverse(x, h)
             x = unsqueeze(x) if self.picture else x
         return x.reshape(-1, *self.spec.shape)
 
@@ -185,16 +180,18 @@ def _scales(shape: tuple[int, ...]) -> list[tuple[int, int]]:
     return out
 
 
-def _stays(channels: int, layer: int, vector: bool) -> Tensor:
-    """Which coordinates or channels a coupling leaves as they are, by turns.
+def _stays(channels: int, layer: int, picture: bool, mix: bool) -> Tensor:
+    """Which coordinates or channels a coupling leaves as they are: as many every time, by turns where nothing mixes them.
 
     Channels of a squeezed picture come as patches of four, so ``{0, 3}`` against ``{1, 2}`` is the checkerboard.
     """
     index = torch.arange(channels)
-    if vector:
-        stays = index % 2 == 0
-    elif layer // 2 % 2 == 0:
-        stays = (index % 4 == 0) | (index % 4 == 3)
-    else:
-        stays = index < channels // 2
+    if mix:
+        return index < (channels + 1) // 2
+    if not picture:
+        even = index % 2 == 0
+        if layer % 2 == 0:
+            return even
+        return ~even | (index == layer // 2 * 2 % (channels + 1)) if channels % 2 else ~even
+    stays = (index % 4 == 0) | (index % 4 == 3) if layer // 2 % 2 == 0 else index < channels // 2
     return stays if layer % 2 == 0 else ~stays

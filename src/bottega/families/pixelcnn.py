@@ -47,7 +47,10 @@ class PixelCNN(Family):
     (red, then green, then blue) are ordered in the head, which costs less than masking channel groups in every layer
     and is the same factorisation.
 
-    Sampling keeps what each layer has computed, so a pixel costs one column of each layer and not a whole picture.
+    Sampling keeps what each layer has computed, so a pixel costs one column of each layer and not a whole picture. Pixels
+    that are on or off are also guessed: a row is taken to be the one above it, all its pixels are drawn at once from that,
+    and again from what came out, until nothing changes. What is drawn is then exactly what one pixel after the other
+    would have given (predictive sampling, Wiggers & Hoogeboom 2020, arXiv:2002.09928), in a few passes a row.
 
     Args:
         spec: ``Spec((C, H, W), vocab=k)``, ordered levels or names (codes of a VQ model).
@@ -111,8 +114,9 @@ class PixelCNN(Family):
 
     @torch.no_grad()
     def sample(
-        self, n: int, rng: Rng, cond: Tensor | None = None, *, temperature: float = 1.0, guidance: float = 1.0
-    ) -> Tensor:
+        self, n: int, rng: Rng, cond: Tensor | None = None, *, temperature: float = 1.0, guidance: float = 1.0,
+        guess: bool = True,
+    ) -> Tensor:  # fmt: skip
         """New pictures ``(n, C, H, W)``, int64.
 
         Args:
@@ -122,28 +126,39 @@ class PixelCNN(Family):
             temperature: logits are divided by it; below 1 is more typical and less varied.
             guidance: logits are pushed from the unconditional ones so many times (Ho & Salimans 2022, arXiv:2207.12598);
                 1 is the model itself.
+            guess: whether rows of pixels that are on or off are guessed and corrected; the pictures are the same.
         """
-        return torch.cat(list(self.stream(n, rng, cond, temperature=temperature, guidance=guidance)), 2)
+        return torch.cat(list(self._rows(n, rng, cond, temperature, guidance, guess)), 2)
 
     @torch.no_grad()
     def stream(
-        self, n: int, rng: Rng, cond: Tensor | None = None, *, temperature: float = 1.0, guidance: float = 1.0
-    ) -> Iterator[Tensor]:
+        self, n: int, rng: Rng, cond: Tensor | None = None, *, temperature: float = 1.0, guidance: float = 1.0,
+        guess: bool = True,
+    ) -> Iterator[Tensor]:  # fmt: skip
         """Rows of the pictures from the top, ``(n, C, 1, W)`` each; one above the other they are ``sample``'s."""
-        yield from self._rows(n, rng, cond, temperature, guidance, None)
+        yield from self._rows(n, rng, cond, temperature, guidance, guess)
 
     @torch.no_grad()
-    def edit(self, batch: Batch, keep: Tensor, rng: Rng, *, temperature: float = 1.0, guidance: float = 1.0) -> Tensor:
+    def edit(
+        self,
+        batch: Batch,
+        keep: Tensor,
+        rng: Rng,
+        *,
+        temperature: float = 1.0,
+        guidance: float = 1.0,
+        guess: bool = True,
+    ) -> Tensor:
         """Complete pictures: levels where ``keep`` is True stay, the others are drawn anew in raster order.
 
         A drawn pixel knows all pixels before it, and none of the kept ones after it.
         """
         kept = (batch.x, keep.expand_as(batch.x))
-        return torch.cat(list(self._rows(len(batch), rng, batch.cond, temperature, guidance, kept)), 2)
+        return torch.cat(list(self._rows(len(batch), rng, batch.cond, temperature, guidance, guess, kept)), 2)
 
     def _rows(
-        self, n: int, rng: Rng, cond: Tensor | None, temperature: float, guidance: float,
-        kept: tuple[Tensor, Tensor] | None,
+        self, n: int, rng: Rng, cond: Tensor | None, temperature: float, guidance: float, guess: bool,
+        kept: tuple[Tensor, Tensor] | None = None,
     ) -> Iterator[Tensor]:  # fmt: skip
         """Draw row after row, computing in each layer only what is new."""
         if not temperature > 0:
@@ -156,21 +171,33 @@ class PixelCNN(Family):
             known = torch.cat([known, self.given(None, n)])
         both = 2 if guided else 1
         cache = self.stack.begin(both * n, known)
+
+        def drawn(h: Tensor, levels: Tensor, c: int, i: int, at: slice) -> Tensor:
+            """Channel ``c`` of some pixels of row ``i``, given features and levels ``(both * n, pixels, ...)``."""
+            logits = self.head(h, levels, c).double()
+            if guided:
+                given, free = logits.chunk(2)
+                logits = free + guidance * (given - free)
+            below = torch.softmax(logits / temperature, -1).cumsum(-1)
+            level = (below <= u[:, c, i, at, None]).sum(-1).clamp(max=self.spec.vocab - 1)
+            return level if kept is None else torch.where(kept[1][:, c, i, at], kept[0][:, c, i, at], level)
+
         row = None
         for i in range(height):
             self.stack.next_row(cache, None if row is None else self._see(row).repeat(both, 1, 1, 1))
-            row = torch.zeros(n, channels, 1, width, dtype=torch.long, device=u.device)
-            for j in range(width):
-                last = self._see(row[..., j - 1 : j])[:, :, 0, 0].repeat(both, 1) if j else None
-                h = self.stack.next_pixel(cache, last)
-                for c in range(channels):
-                    logits = self.head(h, row[:, :, 0, j].repeat(both, 1), c).double()
-                    if guided:
-                        given, free = logits.chunk(2)
-                        logits = free + guidance * (given - free)
-                    cdf = torch.softmax(logits / temperature, -1).cumsum(-1)
-                    level = (cdf <= u[:, c, i, j, None]).sum(-1).clamp(max=self.spec.vocab - 1)
-                    if kept is not None:
-                        level = torch.where(kept[1][:, c, i, j], kept[0][:, c, i, j], level)
-                    row[:, c, 0, j] = level
+            if guess and self.spec.vocab == 2:
+                row = torch.zeros(n, channels, 1, width, dtype=torch.long, device=u.device) if row is None else row
+                before = None
+                while before is None or not torch.equal(row, before):  # each pass settles one more level, or many
+                    h = self.stack.this_row(cache, self._see(row).repeat(both, 1, 1, 1))[:, :, 0].mT
+                    levels, before = row[:, :, 0].mT.repeat(both, 1, 1), row
+                    row = torch.stack([drawn(h, levels, c, i, slice(None)) for c in range(channels)], 1)[:, :, None]
+            else:
+                row = torch.zeros(n, channels, 1, width, dtype=torch.long, device=u.device)
+                for j in range(width):
+                    last = self._see(row[..., j - 1 : j])[:, :, 0, 0].repeat(both, 1) if j else None
+                    h = self.stack.next_pixel(cache, last)[:, None]
+                    for c in range(channels):
+                        levels = row[:, :, 0, j : j + 1].mT.repeat(both, 1, 1)
+                        row[:, c, 0, j : j + 1] = drawn(h, levels, c, i, slice(j, j + 1))
             yield row

@@ -174,7 +174,7 @@ class RBM(Replay, Family):
             n: how many.
             rng: starts and steps of the chains.
             cond: ``(n, *spec.cond.shape)`` or None.
-            steps: Gibbs steps, from the kept chains (``"pcd"``) or from even noise (``"cd"``); with 10 hidden bits or
+            steps: Gibbs steps, from the kept chains (``"pcd"``) or from the visible biases (``"cd"``); with 10 hidden bits or
                 fewer samples are drawn exactly and no step is made.
         """
         if steps < 0:
@@ -187,9 +187,7 @@ class RBM(Replay, Family):
         if self.objective == "pcd":
             x = self.chains[self._slots(cond, None, n, rng)]
         else:
-            x = self.places.leave(
-                self._drawn(torch.zeros_like(self._logits(self.hidden[None], b)).expand(n, -1, -1), rng)
-            )
+            x = self.places.leave(self._drawn(self._by_place(b).expand(n, -1, -1), rng))
         for _ in range(steps):
             x = self._gibbs(x, b, c, rng)
         return x
@@ -212,15 +210,15 @@ class RBM(Replay, Family):
         from 0 to their values in even steps (Salakhutdinov & Murray 2008, eq. 14-18).
         """
         b, c = self._biases(None, 1)
-        base = F.pad(self._logits(torch.zeros_like(c), b), (1, 0))
-        x = self.places.leave(self._drawn(base[..., 1:].expand(chains, -1, -1), rng))
+        base = self._by_place(b)
+        x = self.places.leave(self._drawn(base.expand(chains, -1, -1), rng))
         log_weight = torch.zeros(chains, dtype=torch.double, device=b.device)
         betas = torch.linspace(0, 1, temperatures + 1).tolist()
         for before, now in zip(betas, betas[1:], strict=False):
             pre = c + self._units(x) @ self.weight.T
             log_weight += (F.softplus(now * pre) - F.softplus(before * pre)).double().sum(1)
             x = self._gibbs(x, b, c, rng, now)
-        start = base.double().logsumexp(2).sum().item() + c.shape[1] * math.log(2)
+        start = F.pad(base.double(), (1, 0)).logsumexp(2).sum().item() + c.shape[1] * math.log(2)
         weight = (log_weight - log_weight.max()).exp()
         log_z = start + log_weight.max().item() + weight.mean().log().item()
         return log_z, (weight.std() / weight.mean()).item() / math.sqrt(chains)

@@ -95,8 +95,8 @@ class CausalStack(nn.Module):
     """The gated PixelCNN body (van den Oord et al. 2016, arXiv:1606.05328, section 2): vertical and horizontal stacks.
 
     ``forward`` gives for every pixel features of the pixels before it in raster order, all channels of them, and of what
-    is known; ``begin``, ``next_row`` and ``next_pixel`` give the same features one pixel at a time, each layer computing
-    only what is new.
+    is known; ``begin``, ``next_row`` and ``next_pixel`` (or ``this_row``) give the same features one pixel (or one guessed
+    row) at a time, each layer computing only what is new.
 
     Args:
         inputs: channels of the input.
@@ -155,6 +155,18 @@ class CausalStack(nn.Module):
             v, told = layer.vertical(v, pre, cache.biases[i][0])
             cache.told.append(told)
         cache.lefts = [v.new_zeros(n, s.left.in_channels, 1, s.left.left) for s in [self, *self.layers]]
+
+    def this_row(self, cache: StackCache, row: Tensor) -> Tensor:
+        """Features ``(B, width, 1, W)`` of the row that ``next_row`` moved to, from a guess of it ``(B, inputs, 1, W)``.
+
+        They are what ``next_pixel`` gives wherever all pixels to the left are guessed right.
+        """
+        r = cache.row
+        inside = torch.cat([row, torch.ones_like(row[:, :1])], 1)
+        h = self.left(F.pad(inside, (1, -1))) + (self.rows[1][:, r : r + 1] + self.columns[1])
+        for layer, told, (_, beside) in zip(self.layers, cache.told, cache.biases, strict=True):
+            h = layer.horizontal(h, layer.left(h), told, beside)
+        return h
 
     def next_pixel(self, cache: StackCache, previous: Tensor | None) -> Tensor:
         """Features ``(B, width)`` of the next pixel; ``previous`` is the one just finished ``(B, inputs)``, None at the left."""

@@ -46,6 +46,7 @@ class MLPCache:
 
     enter: Tensor
     last: Tensor
+    direct: Tensor | None
     triangles: list[list[Tensor]]
     known: Tensor | float
     units: list[Tensor]
@@ -58,7 +59,9 @@ class MaskedMLP(nn.Module):
 
     Hidden units stand sorted by degree: one of degree *m* sees inputs of rank below *m*, and a place of rank *r* sees
     units of degree up to *r*. Hidden layers thus have one triangular mask for all orders, and an order is a mask of the
-    first and last layer. Blocks are ``h + W2 silu(W1 silu(h))``.
+    first and last layer. Blocks are ``h + W2 silu(W1 silu(h))``; inputs also reach the outputs directly (section
+    4.1 of the paper), a logistic regression of each place on those before it, where that takes no more weights than the
+    last layer.
 
     Args:
         places: how many numbers there are.
@@ -79,14 +82,17 @@ class MaskedMLP(nn.Module):
             nn.ModuleList([_Triangle(hidden), _Triangle(hidden, 0.5 / math.sqrt(layers))]) for _ in range(layers)
         )
         self.last = nn.Parameter(torch.zeros(places * outputs, hidden))
+        straight = places * inputs <= hidden
+        self.direct = nn.Parameter(torch.zeros(places * outputs, places * inputs)) if straight else None
         self.first_bias, self.last_bias = (nn.Parameter(torch.zeros(k)) for k in (hidden, places * outputs))
         self.given = nn.Linear(given, hidden, bias=False) if given else None
 
-    def _masked(self, rank: Tensor) -> tuple[Callable[[], Tensor], Callable[[], Tensor]]:
-        """The first and the last weights under an order ``(places,)``, when asked for."""
-        sees = self.degrees[:, None] > rank.repeat_interleave(self.inputs)
-        hears = rank.repeat_interleave(self.outputs)[:, None] >= self.degrees
-        return lambda: self.enter * sees, lambda: self.last * hears
+    def _masked(self, rank: Tensor) -> tuple[Tensor, Tensor, Tensor | None]:
+        """The first, the last and the direct weights under an order ``(places,)``."""
+        source, target = rank.repeat_interleave(self.inputs), rank.repeat_interleave(self.outputs)[:, None]
+        enter = self.enter * (self.degrees[:, None] > source)
+        direct = None if self.direct is None else self.direct * (target > source)
+        return enter, self.last * (target >= self.degrees), direct
 
     def _biased(self, known: Tensor | None) -> Tensor:
         return self.first_bias if self.given is None or known is None else self.first_bias + self.given(known)
@@ -113,22 +119,22 @@ class MaskedMLP(nn.Module):
         back = torch.cat([r for r, _ in taken]).argsort()
         one = len(taken) == 1
 
-        def each(h: Tensor, end: int) -> Tensor:
+        def each(h: Tensor, weight: int) -> Tensor:
             if one:
-                return F.linear(h, taken[0][1][end]())
-            return torch.cat([F.linear(h[r], weights[end]()) for r, weights in taken])[back]
+                return F.linear(h, taken[0][1][weight])
+            return torch.cat([F.linear(h[r], weights[weight]) for r, weights in taken])[back]
 
         h = each(x, 0) + self._biased(known)
         for first, second in self.blocks:
             h = h + second(hide(F.silu(first(F.silu(h)))))
-        return each(hide(F.silu(h)), 1) + self.last_bias
+        out = each(hide(F.silu(h)), 1) + self.last_bias
+        return out if self.direct is None else out + each(x, 2)
 
     def begin(self, n: int, rank: Tensor, known: Tensor | None = None) -> MLPCache:
         """An empty memory for ``n`` rows that are made in one order ``(places,)``."""
-        enter, last = (weights() for weights in self._masked(rank))
         triangles = [triangle.rows() for block in self.blocks for triangle in block]
         units = [self.enter.new_zeros(n, len(self.degrees)) for _ in range(len(triangles) + 1)]
-        return MLPCache(enter, last, triangles, self._biased(known).expand(n, -1), units)
+        return MLPCache(*self._masked(rank), triangles, self._biased(known).expand(n, -1), units)
 
     def next_place(self, cache: MLPCache, x: Tensor, place: int) -> Tensor:
         """Outputs ``(B, outputs)`` of the next place in the order; ``x`` ``(B, places * inputs)`` holds those before it.
@@ -148,7 +154,8 @@ class MaskedMLP(nn.Module):
                 h = h + _some(second, cache.triangles[2 * i + 1], cache.units[2 * i + 1], a, b)
             cache.units[-1][:, a:b] = F.silu(h)
         at = slice(place * self.outputs, (place + 1) * self.outputs)
-        return F.linear(cache.units[-1][:, :b], cache.last[at, :b], self.last_bias[at])
+        out = F.linear(cache.units[-1][:, :b], cache.last[at, :b], self.last_bias[at])
+        return out if cache.direct is None else out + F.linear(x, cache.direct[at])
 
 
 def _some(triangle: _Triangle, strips: Sequence[Tensor], x: Tensor, a: int, b: int) -> Tensor:

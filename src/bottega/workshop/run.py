@@ -88,12 +88,13 @@ Tell = Callable[[Progress], None]
 
 @dataclass(frozen=True)
 class Pieces:
-    """What a run made: pieces with the seeds they belong to."""
+    """What a run made: pieces with the seeds they belong to, and for an edit what was given, which the sheet shows first."""
 
     run: Run
     items: list[Item]
     seeds: list[int]
     x: Tensor
+    given: list[Item] = field(default_factory=list)
 
     def __len__(self) -> int:
         return len(self.items)
@@ -137,7 +138,7 @@ class Pieces:
 
     def show(self, path: str | Path) -> Path:
         """Write the picture people look at; returns its path."""
-        return self.run.codec.show(self.items, Path(path))
+        return self.run.codec.show([*self.given, *self.items], Path(path))
 
     def text(self) -> str:
         """The pieces as text: texts a blank line apart, rows as JSON and points as numbers, one on each line.
@@ -326,8 +327,9 @@ class Run:
         self.model.eval()
         x = model.edit(many, keep, Rng.for_rows(seeds, self.device), **knobs).cpu()
         items = self.codec.decode(x, None if codes is None else codes.cpu())
-        restore = getattr(self.codec, "restore", None)
-        return Pieces(self, items if restore is None else restore(items, source), seeds, x)
+        restore, given = getattr(self.codec, "restore", None), getattr(self.codec, "given", None)
+        shown = [] if given is None else [given(batch, keep[:1].cpu())]
+        return Pieces(self, items if restore is None else restore(items, source), seeds, x, shown)
 
     def score(self, sources: Sequence[Path | str], *, seed: int = 0) -> list[dict[str, Any]]:
         """How likely files are under the model: nats, and bits per dimension or per token where that means something.
