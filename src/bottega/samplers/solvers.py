@@ -25,6 +25,7 @@ __all__ = [
     "SAMPLERS",
     "Posterior",
     "ancestral",
+    "consistent",
     "ddim",
     "ddpm",
     "dpmpp_2m",
@@ -62,6 +63,18 @@ def ancestral(posterior: Posterior, x: Tensor, sigmas: Tensor, rng: Rng) -> Tens
         x = x0 + left * (x - x0)
         if then > 0:
             x = x + (then**2 * (1 - left) + (1 - left) ** 2 * variance).sqrt() * rng.normal(*x.shape)
+    return x
+
+
+def consistent(end: Denoise, x: Tensor, sigmas: Tensor, rng: Rng) -> Tensor:
+    """Few steps of a consistency model (Song et al. 2023, arXiv:2303.01469, Alg. 1): to the clean end of the path, and back up.
+
+    ``end(x, sigma)`` is not the mean of what ``x`` may have been but one of them.
+    """
+    for now, then in zip(sigmas, sigmas[1:], strict=False):
+        x = end(x, now)
+        if then > 0:
+            x = x + then * rng.normal(*x.shape)
     return x
 
 

@@ -46,8 +46,11 @@ def _latent(make: Any, arguments: dict[str, Any]) -> Codec:
     return codec
 
 
-def make_family(table: Mapping[str, Any], spec: Spec, seed: int) -> Family:
+def make_family(table: Mapping[str, Any], spec: Spec, seed: int, *, teach: bool = True) -> Family:
     """The family that a ``[family]`` table describes, for examples of ``spec``, its weights drawn from ``seed``.
+
+    Where the table names a ``teacher``, a run, the family learns from it first, unless ``teach`` is False: its own
+    weights are then to come from a file.
 
     Raises:
         RecipeError: an unknown family, key, or a value of the wrong kind.
@@ -59,6 +62,10 @@ def make_family(table: Mapping[str, Any], spec: Spec, seed: int) -> Family:
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(seed)
         family: Family = make(spec, **arguments)
+    if teach and arguments.get("teacher"):
+        from bottega.workshop.run import load
+
+        family.learn_from(load(arguments["teacher"], device="cpu").model)  # type: ignore[operator]
     return family
 
 

@@ -433,7 +433,7 @@ def revive(folder: Path, tensors: dict[str, Tensor], header: dict[str, Any], dev
     try:
         recipe = Recipe.from_dict(header["recipe"])
         codec = _revive_codec(recipe, header, tensors)
-        model = make_family(recipe.family, Spec.from_dict(header["spec"]), seed=0)
+        model = make_family(recipe.family, Spec.from_dict(header["spec"]), seed=0, teach=False)
     except KeyError as error:
         raise CheckpointError(f"{folder / WEIGHTS} lacks {error} in its header; it is not a whole run") from error
     checkpoint.load_weights(model, checkpoint.sampling_weights(tensors))
