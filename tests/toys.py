@@ -191,3 +191,34 @@ class ToyChar(Family):
 
 
 TOYS = (ToyVAE, ToyGAN, ToyFlow, ToyChar)
+
+
+class ToyRestorer(Family):
+    """The given picture enlarged, times a gain and plus a bias for each channel, plus a little noise."""
+
+    def __init__(self, spec: Spec, *, size: int = 8, noise: float = 0.0) -> None:
+        super().__init__(spec)
+        self.noise = noise
+        self.gain = nn.Parameter(torch.full((spec.shape[0], 1, 1), 0.05))  # tenths: quickly learned
+        self.bias = nn.Parameter(torch.zeros(spec.shape[0], 1, 1))
+
+    @classmethod
+    def accepts(cls, spec: Spec) -> str:
+        fits = spec.is_image and not spec.is_tokens and spec.given_picture
+        return "" if fits else "it makes real pictures of pictures; set codec.degrade or codec.cond = 'picture'"
+
+    def made(self, cond: Tensor | None, n: int) -> Tensor:
+        if cond is None:
+            return torch.zeros(n, *self.spec.shape) + self.bias
+        cond = F.interpolate(cond, size=self.spec.shape[1:], mode="bilinear", align_corners=False)
+        if cond.shape[1] != self.spec.shape[0]:
+            cond = cond[:, :1].expand(-1, self.spec.shape[0], -1, -1)
+        return 10 * self.gain * cond + self.bias
+
+    def loss(self, batch: Batch, rng: Rng) -> Terms:
+        made = self.made(batch.cond, len(batch))
+        return Terms({"error": (made - batch.x).square().flatten(1).sum(1)})
+
+    @torch.no_grad()
+    def sample(self, n: int, rng: Rng, cond: Tensor | None = None) -> Tensor:
+        return self.made(cond, n) + self.noise * rng.normal(n, *self.spec.shape)

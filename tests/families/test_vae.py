@@ -12,7 +12,8 @@ from torch.distributions import Bernoulli, Categorical, MultivariateNormal, Norm
 
 from bottega.core import Batch, Block, RecipeError, Rng, Spec, SpecError
 from bottega.data.stream import Encoded, Stream
-from bottega.families.vae import VAE, log_logistic_mass
+from bottega.families.vae import VAE
+from bottega.nets.likelihood import log_logistic_mass
 from bottega.training.ema import Ema
 from bottega.training.loop import fit
 from bottega.training.optim import make_optims
@@ -135,6 +136,42 @@ def test_beta_and_free_bits_change_the_loss_and_never_the_score():
     assert (kl < 2).any()
 
 
+def test_the_importance_weighted_loss_is_the_bound_and_its_gradient_burdas(linear):
+    """The loss of k draws is minus the bound of k draws; its gradient is the weights' mean of single gradients (eq. 14)."""
+    model, batch, _ = linear
+    model.draws = 7
+    model.encoder.log_var = model.encoder.log_var + 0.5
+    torch.testing.assert_close(-model.loss(batch, Rng(4)).total, model.iwae(batch, Rng(4), 7))
+
+    h, q = torch.zeros(64, 0), [t.detach().requires_grad_() for t in model.posterior(batch)]
+    weights = model._log_weights(batch, h, tuple(q), Rng(4), 7)
+    share = weights.softmax(1).detach()
+    by_hand = torch.autograd.grad((share * weights).sum(), q, retain_graph=True)
+    by_loss = torch.autograd.grad(weights.logsumexp(1).sum(), q)
+    for a, b in zip(by_hand, by_loss, strict=True):
+        torch.testing.assert_close(a, b)
+    assert share.std() > 0.05, "all weights are alike, so nothing was told apart"
+
+
+def test_with_more_draws_the_posterior_need_not_be_right():
+    """Two code numbers that explain each other away: the true posterior is correlated, which ``q`` cannot follow.
+
+    The ELBO pays for every mismatch and so gives one of the two up; the bound of eight draws keeps both.
+    """
+    z = Rng(0).normal(2000, 2)
+    x = (z.sum(1, keepdim=True) * torch.tensor([[0.35, -0.35, 0.2]])) + 0.05 * Rng(1).normal(2000, 3)
+    gap, score = [], []
+    for draws in (1, 8):
+        model = trained(vae(Spec((3,)), latent=2, sigma=0.05, draws=draws), Batch(x[:1500]), 300)
+        held = Batch(x[1500:])
+        score.append(model.iwae(held, Rng(2), 200).mean().item())
+        gap.append(score[-1] - model.log_prob(held, Rng(2)).mean().item())
+    assert gap[0] < 0.2
+    assert gap[1] > 1
+    assert score[1] > score[0]
+    assert model.loss(Batch(x[:5]), Rng(3)).parts.keys() == {"bound"}
+
+
 # --- likelihoods -----------------------------------------------------------------------------------------------------
 
 
@@ -184,6 +221,19 @@ def test_a_row_is_normal_in_its_numbers_and_categorical_in_its_choices():
     expected = expected + Categorical(logits=m[:, 1:4]).log_prob(torch.tensor([1, 0]))
     expected = expected + Categorical(logits=m[:, 5:7]).log_prob(torch.tensor([1, 0]))
     torch.testing.assert_close(likelihood.log_prob(out, x), expected)
+
+
+@pytest.mark.parametrize(("vocab", "name"), [(2, "bernoulli"), (2, "logistic"), (17, "logistic")])
+def test_masses_of_all_levels_are_those_of_each(vocab, name):
+    model = vae(Spec((1, 4, 4), vocab=vocab, ordinal=True), likelihood=name).eval()
+    z, x = Rng(0).normal(3, *model.latent.shape), Rng(1).integers(vocab, 3, 1, 4, 4)
+    masses = model.log_masses(z)
+    torch.testing.assert_close(masses.exp().sum(-1), torch.ones(3, 1, 4, 4))
+    each = masses.gather(-1, x[..., None])[..., 0]
+    out = model._decode(z, torch.zeros(3, 0))
+    torch.testing.assert_close(each.flatten(1).sum(1), model.likelihood.log_prob(out, x))
+    assert (model.log_masses(z, grid=2**-10) - masses).abs().max() < 0.05
+    assert model.double().posterior(Batch(x))[0].isfinite().all()
 
 
 @pytest.mark.parametrize("vocab", [2, 9])
@@ -263,7 +313,9 @@ def test_what_it_refuses():
         VAE(LEVELS, likelihood="gauss")
     with pytest.raises(RecipeError, match="negative"):
         VAE(LEVELS, beta=-1.0)
-    for wrong in ({"size": 0}, {"latent": -1}, {"depth": -1}, {"drop": 1.0}, {"drop": -0.1}):
+    with pytest.raises(RecipeError, match=r"family.draws is 5 with beta 2"):
+        VAE(LEVELS, draws=5, beta=2.0)
+    for wrong in ({"draws": 0}, {"size": 0}, {"latent": -1}, {"depth": -1}, {"drop": 1.0}, {"drop": -0.1}):
         with pytest.raises(RecipeError, match=rf"family.*{next(iter(wrong))}"):
             VAE(Spec((1, 8, 8)), **wrong)
 

@@ -8,22 +8,18 @@ import torch
 from bottega.core import Rng
 from bottega.samplers.diffusion import (
     PREDICTIONS,
-    SAMPLERS,
     SCHEDULES,
     alpha_bar,
     coefficients,
-    ddim,
-    ddpm,
     draw_sigma,
-    euler,
-    flow_log_prob,
     from_output,
-    heun,
-    repaint,
     sigma_range,
     sigmas_for,
     to_output,
 )
+from bottega.samplers.likelihood import flow_log_prob
+from bottega.samplers.restore import repaint
+from bottega.samplers.solvers import SAMPLERS, ancestral, ddim, ddpm, euler, heun
 
 MEAN, STD = torch.tensor([0.4, -0.3]), torch.tensor([0.5, 0.2])
 
@@ -60,6 +56,18 @@ def test_closed_form_marginal_equals_stepwise_simulation(schedule):
             ab = alpha_bar(schedule, times[i + 1])
             assert z.mean().item() == pytest.approx(ab.sqrt().item() * x0, rel=0.01)
             assert z.var().item() == pytest.approx(1 - ab.item(), rel=0.01)
+
+
+def test_the_exploding_process_adds_what_its_levels_say():
+    """E1 for the variance-exploding process: many small steps x <- x + sqrt(dsigma^2) n, within 1 %."""
+    levels = sigmas_for("ve", 300)[:-1].flip(0).double()
+    rng, x = Rng(0), torch.full((200_000,), 0.8, dtype=torch.float64)
+    x = x + levels[0] * rng.normal(len(x))
+    for now, then in zip(levels, levels[1:], strict=False):
+        x = x + (then**2 - now**2).sqrt() * rng.normal(len(x))
+        if then in levels[[150, 220, 299]]:
+            assert x.var().item() == pytest.approx(then.item() ** 2, rel=0.01)
+    assert x.mean().item() == pytest.approx(0.8, abs=4 * 50 / len(x) ** 0.5)
 
 
 def test_linear_schedule_is_the_limit_of_the_thousand_steps_of_ddpm():
@@ -127,6 +135,42 @@ def test_order_of_the_methods():
     assert falls["dpmpp_2m"] > 1.4 * falls["euler"]
 
 
+@pytest.mark.parametrize(("name", "order"), [("euler", 1), ("ddim", 1), ("heun", 2), ("dpmpp_2m", 2)])
+def test_order_of_convergence(name, order):
+    """Even steps in log sigma between two levels, started exactly: twice the steps, ``2 ** order`` times less error."""
+
+    def off(steps):
+        levels = torch.logspace(math.log10(4.0), math.log10(0.1), steps + 1, dtype=torch.float64)
+        x = MEAN + (levels[0] ** 2 + STD**2).sqrt() * Rng(0).normal(50, 2)
+        last = []
+
+        def watched(x, sigma):
+            last.append(x)
+            return denoise(x, sigma)
+
+        SAMPLERS[name](watched, x, torch.cat([levels, levels.new_zeros(1)]), Rng(0))
+        return (last[-1] - exact_flow(x, levels[-1], levels[0])).abs().mean().item()
+
+    assert off(64) / off(128) == pytest.approx(2**order, rel=0.25)
+
+
+@pytest.mark.parametrize("name", ["dpmpp_3m", "unipc"])
+def test_methods_of_third_order_solve_a_parabola_exactly(name):
+    """Where D is a parabola in l = -log sigma, ``D - 2 l + 2 + c exp(-l)`` is the solution: c stays, once three values are seen."""
+    levels, kept = sigmas_for("edm", 12).double(), []
+
+    def parabola(x, sigma):
+        place = -sigma.log()
+        kept.append(((x - (place**2 - 2 * place + 2)) * place.exp()).item())
+        return (place**2).expand_as(x)
+
+    SAMPLERS[name](parabola, torch.full((1, 1), 3.0, dtype=torch.float64), levels, Rng(0))
+    start = max(map(abs, kept))
+    assert abs(kept[2] - kept[0]) > 1e-3 * start
+    for now, then in zip(kept[4:], kept[5:], strict=False):
+        assert abs(then - now) < 1e-9 * start
+
+
 def test_ten_steps_of_dpmpp_2m_beat_ten_of_euler():
     assert error("dpmpp_2m", 10) < 0.6 * error("euler", 10)
 
@@ -148,6 +192,116 @@ def test_dpmpp_2m_equals_the_paper_written_out():
         q_before = q
     ours = SAMPLERS["dpmpp_2m"](denoise, x, sigmas.double(), Rng(0))
     torch.testing.assert_close(ours, denoise(z / alphas[7], sigmas.double()[7]))
+
+
+def vp(sigmas):
+    """``alpha``, ``sigma`` and ``lambda`` of the variance-preserving process at our noise levels."""
+    alphas = (1 / (1 + sigmas**2)).sqrt()
+    return alphas, sigmas * alphas, -sigmas.log()
+
+
+def test_dpmpp_3m_equals_the_paper_written_out():
+    """The third-order multistep update of DPM-Solver++, in variance-preserving coordinates, with D1, D2 and phi1..3."""
+    sigmas = sigmas_for("edm", 8).double()[:8]
+    x = start(10, sigmas).double()
+    alphas, wide, lam = vp(sigmas)
+    z, seen = x * alphas[0], []
+    for i in range(7):
+        seen = [denoise(z / alphas[i], sigmas[i]), *seen][:3]
+        h = lam[i + 1] - lam[i]
+        phi1 = torch.expm1(-h)
+        z_new = wide[i + 1] / wide[i] * z - alphas[i + 1] * phi1 * seen[0]
+        if i == 1:
+            r = (lam[1] - lam[0]) / h
+            z_new = z_new + alphas[2] * (phi1 / h + 1) * (seen[0] - seen[1]) / r
+        if i > 1:
+            r0, r1 = (lam[i] - lam[i - 1]) / h, (lam[i - 1] - lam[i - 2]) / h
+            near, far = (seen[0] - seen[1]) / r0, (seen[1] - seen[2]) / r1
+            first = near + r0 / (r0 + r1) * (near - far)
+            second = (near - far) / (r0 + r1)
+            phi2 = phi1 / h + 1
+            z_new = z_new + alphas[i + 1] * phi2 * first - alphas[i + 1] * (phi2 / h - 0.5) * 2 * second
+        z = z_new
+    ended = torch.cat([sigmas, sigmas.new_zeros(1)])
+    ours = SAMPLERS["dpmpp_3m"](denoise, x, ended, Rng(0))
+    torch.testing.assert_close(ours, denoise(z / alphas[7], sigmas[7]), rtol=1e-6, atol=1e-8)
+
+
+def test_unipc_equals_the_paper_written_out():
+    """Algorithms 1 and 2 of arXiv:2302.04867 for the prediction of data: R_p(h) a_p B(h) = b, solved for B(h) = e^h - 1."""
+    sigmas = sigmas_for("edm", 8).double()[:8]
+    x = start(10, sigmas).double()
+    alphas, wide, lam = vp(sigmas)
+
+    def update(z, i, seen, places, grow):
+        h = (lam[i + 1] - lam[i]).item()
+        r = torch.tensor([(p - lam[i].item()) / h for p in places], dtype=torch.float64)
+        h_phi, factorial, right, hh, b_h = math.expm1(-h), 1, [], -h, math.expm1(-h)
+        phi = h_phi / hh - 1
+        for k in range(1, len(places) + 1):
+            right.append(phi * factorial / b_h)
+            factorial *= k + 1
+            phi = phi / hh - 1 / factorial
+        rows = torch.tensor([[rk.item() ** k for rk in r] for k in range(len(places))], dtype=torch.float64)
+        a = torch.linalg.solve(rows, torch.tensor(right, dtype=torch.float64)) if places else r
+        out = wide[i + 1] / wide[i] * z - alphas[i + 1] * h_phi * seen
+        return out - alphas[i + 1] * b_h * sum((w * (d - seen) / rk for w, d, rk in zip(a, grow, r, strict=True)), 0.0)
+
+    z, data, guess = x * alphas[0], [denoise(x, sigmas[0])], None
+    for i in range(7):
+        order = min(i + 1, 3)
+        old = list(range(i - 1, i - order, -1))
+        guess = update(z, i, data[i], [lam[k].item() for k in old], [data[k] for k in old])
+        data.append(denoise(guess / alphas[i + 1], sigmas[i + 1]))
+        more = [*old, i + 1]
+        z = update(z, i, data[i], [lam[k].item() for k in more], [data[k] for k in more])
+    ended = torch.cat([sigmas, sigmas.new_zeros(1)])
+    torch.testing.assert_close(SAMPLERS["unipc"](denoise, x, ended, Rng(0)), data[7], rtol=1e-6, atol=1e-8)
+
+
+def test_learned_variance_meets_a_gaussian_in_any_number_of_steps():
+    """With the true variance of x0, three ancestral steps have the right spread; with the lower one they fall short."""
+
+    def posterior(x, sigma):
+        return denoise(x, sigma), (STD * sigma) ** 2 / (STD**2 + sigma**2)
+
+    sigmas = torch.tensor([80.0, 1.0, 0.3, 0.05, 0.0])
+    x = start(200_000, sigmas)
+    exact = ancestral(posterior, x, sigmas[:-1], Rng(1))
+    torch.testing.assert_close(exact.std(0), (STD**2 + 0.05**2).sqrt(), rtol=0.01, atol=0)
+    torch.testing.assert_close(exact.mean(0), MEAN, rtol=0, atol=0.01)
+    short = ddpm(denoise, x, sigmas[:-1], Rng(1))
+    assert (short.std(0) < 0.8 * STD).all()
+
+
+@pytest.mark.parametrize("name", ["pc_ve", "pc_vp"])
+def test_the_corrector_mends_what_the_predictor_does_in_few_steps(name):
+    """E3: 40 steps of either SDE, with and without Langevin steps."""
+    sigmas = sigmas_for("ve", 40)
+    x = sigmas[0] * Rng(0).normal(20000, 2)
+
+    def off(corrections):
+        out = SAMPLERS[name](denoise, x, sigmas, Rng(1), corrections=corrections)
+        return (out.std(0) / STD - 1).abs().max().item()
+
+    assert off(5) < 0.6 * off(0)
+
+
+def test_langevin_steps_alone_keep_the_marginal():
+    """From the exact marginal at a level, the corrector stays there."""
+    sigmas = torch.tensor([0.5, 0.4999])
+    x = start(50_000, sigmas)
+    out = SAMPLERS["pc_ve"](denoise, x, sigmas, Rng(2), corrections=50)
+    torch.testing.assert_close(out.std(0), (STD**2 + 0.25).sqrt(), rtol=0.03, atol=0)
+
+
+def test_churn_leaves_the_law_and_changes_the_path():
+    sigmas = sigmas_for("edm", 60)
+    x = start(20_000, sigmas)
+    churned = heun(denoise, x, sigmas, Rng(1), eta=1.0)
+    assert (churned - heun(denoise, x, sigmas, Rng(1))).abs().max() > 0.1
+    torch.testing.assert_close(churned.std(0), STD, rtol=0.04, atol=0)
+    torch.testing.assert_close(churned.mean(0), MEAN, rtol=0, atol=0.02)
 
 
 def test_ddim_is_deterministic_and_eta_one_is_ddpm():

@@ -17,6 +17,8 @@ __all__ = ["edit"]
 PANEL, PLACE = "Make", 12
 EXAMPLES = """\
   bottega edit runs/digits-diffusion digit.png --mask hole.png -n 4    white in the mask is made anew
+  bottega edit runs/pictures photo.png --set strength=0.5              a draft, worked out by a diffusion model
+  bottega edit runs/pictures small.png --set restore=half              or quarter, grey, blur, noise: undone
   bottega edit runs/english "The class" -n 3 --show                    a text is continued
   bottega edit runs/english opening.txt --set max_new=200 --show
   bottega edit runs/table row.csv -n 5 --show                          empty cells of the one row are made

@@ -15,6 +15,7 @@ PANEL, PLACE = "Make", 11
 EXAMPLES = """\
   bottega sample runs/digits-diffusion -n 16
   bottega sample runs/digits-diffusion --seeds 0-15 --cond 7 --set guidance=2
+  bottega sample runs/sharper -n 4 --cond photo.png                what is made of one picture, four times
   bottega sample runs/english -n 2 --set temperature=0.8 --show
   bottega sample runs/table --out /tmp/rows -n 1000 --json
 """
@@ -25,7 +26,7 @@ def sample(
     n: Annotated[int | None, typer.Option("-n", metavar="N", min=1, help="How many pieces; 16 by default.")] = None,
     seeds: Annotated[str | None, typer.Option("--seeds", metavar="LIST", help="A seed for each piece: 0-15, or 1,5,9. The same seed gives the same piece.")] = None,
     seed: Annotated[int, typer.Option("--seed", metavar="N", help="The first seed; pieces take it and those after it.")] = 0,
-    cond: Annotated[list[str], typer.Option("--cond", metavar="VALUE", help="What the pieces should be (a class, a caption); several take turns.")] = [],  # noqa: B006
+    cond: Annotated[list[str], typer.Option("--cond", metavar="VALUE", help="What the pieces should be (a class, a caption, a picture file); several take turns.")] = [],  # noqa: B006
     set_: Sets = [],  # noqa: B006
     out: Annotated[Path | None, typer.Option("--out", metavar="DIR", help="Where the pieces go; RUN/pieces by default.")] = None,
     show: Annotated[bool, typer.Option("--show", help="Print the pieces instead of writing them.")] = False,

@@ -21,11 +21,13 @@ from bottega.codecs._files import ARCHIVES, contents, is_archive, read_bytes
 from bottega.codecs._pixels import FORMATS, UNREADABLE, Pixels, from_pil
 from bottega.core import DataError, Item, nearest
 
-__all__ = ["SUFFIXES", "read_mask", "read_pictures"]
+__all__ = ["SUFFIXES", "decoded", "read_mask", "read_pairs", "read_pictures", "size_of"]
 
 SUFFIXES = frozenset({".png", ".jpg", ".jpeg", ".webp", ".bmp", ".gif"})
 _IDX = re.compile(r"images?[.-]idx3-ubyte(\.gz)?$")
 _CIFAR = re.compile(r"(data|test)_batch(_\d+)?\.bin$")
+_SIDES = ("input", "target")
+_ROTATED = 5  # from here on EXIF's orientations exchange width and height
 _PICKLES = (b"\x80\x02", b"\x80\x03", b"\x80\x04", b"\x80\x05")
 
 
@@ -58,7 +60,101 @@ def read_pictures(
     if not items:
         lost = f" ({len(skipped)} unreadable)" if skipped else ""
         raise DataError(f"{source} holds no picture{lost}; supported: {', '.join(sorted(SUFFIXES))}, IDX, CIFAR, .npz")
+    if source.is_dir() and labels in {"auto", "folder"}:
+        _no_empty_class(source, items, skipped)
     return items
+
+
+def _no_empty_class(source: Path, items: list[Item], skipped: list[str] | None) -> None:
+    """Refuse (or note) a class folder of which no picture came: a model would be told of a class it never sees."""
+    named = [(PurePosixPath(item.name).parts[:-1], item.cond) for item in items if isinstance(item.cond, str)]
+    filled = {parts[: parts.index(cond) + 1] for parts, cond in named if cond in parts}
+    for above in {parts[:-1] for parts in filled}:
+        for folder in sorted(
+            p for p in source.joinpath(*above).iterdir() if p.is_dir() and not p.name.startswith((".", "__"))
+        ):
+            if (*above, folder.name) in filled:
+                continue
+            message = f"the class folder {folder} holds no picture that can be read; fill it, or remove it"
+            if skipped is None:
+                raise DataError(message)
+            skipped.append(message)
+
+
+def read_pairs(
+    source: Path,
+    target: Callable[[Pixels], Pixels],
+    given: Callable[[Pixels], Pixels],
+    *,
+    size: int,
+    skipped: list[str] | None,
+) -> list[Item]:
+    """Pairs of a folder or archive, sorted by name: ``target/`` the pictures, ``input/`` what is known of each.
+
+    Two files are a pair when their names below the two folders are the same, whatever their endings.
+
+    Args:
+        source: holds folders called ``input`` and ``target``, at any depth.
+        target: what each picture goes through as soon as it is read.
+        given: the same for what is known of each.
+        size: as in ``read_pictures``.
+        skipped: takes the message of each pair that cannot be had; None stops at the first.
+
+    Raises:
+        DataError: no such folders, a picture without the other of its pair, or two of different proportions.
+    """
+    if not source.exists() or not (source.is_dir() or is_archive(source)):
+        raise DataError(f"{source} is no folder or archive of pairs; give one that holds input/ and target/")
+    found: dict[str, dict[str, tuple[str, Pixels, float]]] = {}
+    failed = set()
+    for name, data in contents(source, lambda name: PurePosixPath(name).suffix.lower() in SUFFIXES):
+        path = PurePosixPath(name)
+        side = next((part for part in path.parts[:-1] if part in _SIDES), None)
+        if side is None:
+            continue
+        at = path.parts.index(side)
+        key = PurePosixPath(*path.parts[:at], *path.parts[at + 1 :]).with_suffix("").as_posix()
+        shape = [1, 1]
+
+        def framed(value: Pixels, shape: list[int] = shape, side: str = side) -> Pixels:
+            shape[:] = value.shape[:2]
+            return target(value) if side == "target" else given(value)
+
+        for item in _picture(name, f"{source}/{name}", data, framed, size, skipped):
+            found.setdefault(key, {})[side] = (name, item.value, shape[1] / shape[0])
+            break
+        else:
+            failed.add(key)
+    if not found:
+        raise DataError(f"{source} holds no folders input/ and target/ with pictures; make them, or set codec.degrade")
+    items = []
+    for key, pair in sorted(found.items()):
+        if why := "" if key in failed else _unpaired(source, pair):
+            if skipped is None:
+                raise DataError(why)
+            skipped.append(why)
+        elif key not in failed:
+            (name, value, _), (_, known, _) = pair["target"], pair["input"]
+            items.append(Item(value, known, name))
+    if not items:
+        raise DataError(
+            f"{source} holds no whole pair ({len(skipped or ())} left out); see its folders input/ and target/"
+        )
+    return items
+
+
+def _unpaired(source: Path, pair: dict[str, tuple[str, Pixels, float]]) -> str:
+    """What is wrong with a pair; nothing when it is whole."""
+    for side, other in (_SIDES, _SIDES[::-1]):
+        if other not in pair:
+            return f"{source}/{pair[side][0]} has no picture of the same name in {other}/; add it, or remove this one"
+    wide = {side: pair[side][2] for side in _SIDES}
+    if not 0.95 < wide["input"] / wide["target"] < 1.05:
+        return (
+            f"{source}/{pair['input'][0]} is {wide['input']:.2f} times as wide as high and its target {wide['target']:.2f} "
+            "times; both must show the same part of the scene"
+        )
+    return ""
 
 
 def _packed(folder: Path) -> Path | None:
@@ -137,7 +233,7 @@ def _picture(
 ) -> list[Item]:
     """The picture, or nothing where it is skipped."""
     try:
-        return [Item(_decoded(data, where, prepared, size), name=name)]
+        return [Item(decoded(data, where, prepared, size), name=name)]
     except DataError as error:
         if skipped is None:
             raise
@@ -145,7 +241,14 @@ def _picture(
         return []
 
 
-def _decoded(data: bytes, where: str, prepared: Callable[[Pixels], Pixels], size: int) -> Pixels:
+def decoded(
+    data: bytes, where: str, prepared: Callable[[Pixels], Pixels] = lambda value: value, size: int = 0
+) -> Pixels:
+    """The picture in ``data``, turned as its camera said, after ``prepared``; the first of an animation.
+
+    Raises:
+        DataError: names ``where``; empty, no known format, damaged, or more pixels than may be decoded.
+    """
     if not data:
         raise DataError(f"{where} is empty; replace or remove it, or set codec.on_error = 'skip'")
     try:
@@ -155,6 +258,11 @@ def _decoded(data: bytes, where: str, prepared: Callable[[Pixels], Pixels], size
             if size and picture.format == "JPEG":  # decode large photographs at a fraction, still >= 2x too large
                 picture.draft(picture.mode, (2 * size, 2 * size))
             return prepared(from_pil(ImageOps.exif_transpose(picture)))
+    except (Image.DecompressionBombError, Image.DecompressionBombWarning) as error:
+        raise DataError(
+            f"{where} has too many pixels ({error}); the most for one picture is {Image.MAX_IMAGE_PIXELS:,}: make it "
+            "smaller, cut it into tiles, or set codec.on_error = 'skip'"
+        ) from error
     except UNREADABLE as error:
         why = "not a known picture format" if isinstance(error, UnidentifiedImageError) else str(error)
         raise DataError(
@@ -261,13 +369,20 @@ def _cifar(
 
 
 def read_mask(path: Path) -> Pixels:
-    """One picture as it is stored, ``(H, W, 1 to 4)`` uint8; raises DataError where it cannot be read."""
+    """One picture, ``(H, W, 1 to 4)`` uint8, turned as its camera said; raises DataError where it cannot be read."""
     try:
-        return from_pil(Image.open(io.BytesIO(read_bytes(path)), formats=FORMATS))
-    except UNREADABLE as error:
-        raise DataError(
-            f"{path} is not a readable picture ({error}); give a PNG whose white parts are made anew"
-        ) from error
+        return decoded(read_bytes(path), str(path))
+    except DataError as error:
+        raise DataError(f"no mask: {error}; give a PNG whose white parts are made anew") from error
+
+
+def size_of(path: Path) -> tuple[int, int] | None:
+    """Height and width of a picture file as it is seen, from its head alone; None for what is no picture file."""
+    if path.suffix.lower() not in SUFFIXES:
+        return None
+    with Image.open(path, formats=FORMATS) as picture:
+        turned = picture.getexif().get(0x0112, 1) >= _ROTATED
+        return (picture.width, picture.height) if turned else (picture.height, picture.width)
 
 
 def _pickled(path: Path) -> str:

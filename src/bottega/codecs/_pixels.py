@@ -9,7 +9,10 @@ import numpy as np
 from numpy.typing import NDArray
 from PIL import Image
 
-__all__ = ["FORMATS", "UNREADABLE", "Pixels", "from_pil", "opaque", "resized", "rgb", "to_pil"]
+__all__ = [
+    "FORMATS", "UNREADABLE", "Pixels", "from_pil", "opaque", "resized", "rgb", "straight", "to_pil", "with_alpha",
+    "with_alpha_in",
+]  # fmt: skip
 
 FORMATS = ("PNG", "JPEG", "WEBP", "BMP", "GIF")  # nothing else is tried, so no picture can start another program
 UNREADABLE = (
@@ -47,20 +50,53 @@ def rgb(value: Pixels) -> Pixels:
     return np.concatenate([value[..., :1].repeat(3, -1), value[..., 1:]], -1)
 
 
+def with_alpha(value: Pixels) -> Pixels:
+    """``(H, W, any) -> (H, W, 4)``: colour and alpha; what had no alpha is opaque."""
+    value = rgb(value)
+    if value.shape[-1] == 4:
+        return value
+    return np.concatenate([value, np.full_like(value[..., :1], 255)], -1)
+
+
+def with_alpha_in(value: Pixels) -> Pixels:
+    """Colour multiplied by alpha (Porter & Duff 1984), ``(..., 4)``: what lies under full transparency is forgotten."""
+    alpha = value[..., 3:].astype(np.uint16)
+    inside = (value[..., :3] * alpha + 127) // 255
+    return np.concatenate([inside.astype(np.uint8), value[..., 3:]], -1)
+
+
+def straight(value: Pixels) -> Pixels:
+    """The inverse of ``with_alpha_in``: colour divided by alpha; colour above alpha is clipped, under alpha 0 it is black.
+
+    >>> inside = with_alpha_in(np.array([[[200, 100, 7, 128]]], np.uint8))
+    >>> bool((with_alpha_in(straight(inside)) == inside).all())
+    True
+    """
+    alpha = value[..., 3:].astype(np.uint16)
+    inside = np.minimum(value[..., :3], alpha)
+    colour = (inside * np.uint32(255) + alpha // 2) // np.maximum(alpha, 1)
+    return np.concatenate([colour.astype(np.uint8), value[..., 3:]], -1)
+
+
 def to_pil(value: Pixels) -> Image.Image:
     """``(H, W, 1, 3 or 4)`` as a picture."""
     return Image.fromarray(value[..., 0] if value.shape[-1] == 1 else value)
 
 
 def resized(value: Pixels, size: int, framing: str, background: tuple[int, ...]) -> Pixels:
-    """``(H, W, C) -> (size, size, C)`` with antialiasing (Lanczos): ``"crop"``, ``"pad"`` or ``"stretch"``."""
+    """``(H, W, C) -> (size, size, C)`` with antialiasing (Lanczos): ``"crop"``, ``"pad"`` or ``"stretch"``.
+
+    Pictures with alpha are padded with nothing, and their colours are weighed by alpha (as Pillow does).
+    """
     picture = to_pil(value)
     width, height = picture.size
     if framing == "pad":
         scale = size / max(width, height)
         small = (max(1, round(width * scale)), max(1, round(height * scale)))
         inner = picture.resize(small, Image.Resampling.LANCZOS)
-        picture = Image.new("RGB", (size, size), background).convert(picture.mode)
+        clear = picture.mode == "RGBA"
+        paper = Image.new("RGBA" if clear else "RGB", (size, size), (0, 0, 0, 0) if clear else background)
+        picture = paper.convert(picture.mode)
         picture.paste(inner, ((size - small[0]) // 2, (size - small[1]) // 2))
     else:
         side = min(width, height)

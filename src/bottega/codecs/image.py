@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import base64
+import io
 import json
 import re
 import zlib
@@ -16,9 +18,21 @@ import torch
 from PIL import Image, ImageColor, PngImagePlugin
 from torch import Tensor
 
-from bottega.codecs._picture_files import SUFFIXES, read_mask, read_pictures
-from bottega.codecs._pixels import FORMATS, UNREADABLE, Pixels, opaque, resized, rgb, to_pil
-from bottega.codecs._sheet import draw_sheet
+from bottega.codecs._degrade import DEGRADATIONS, degraded, degraded_shape
+from bottega.codecs._picture_files import SUFFIXES, decoded, read_mask, read_pairs, read_pictures, size_of
+from bottega.codecs._pixels import (
+    FORMATS,
+    UNREADABLE,
+    Pixels,
+    opaque,
+    resized,
+    rgb,
+    straight,
+    to_pil,
+    with_alpha,
+    with_alpha_in,
+)  # fmt: skip
+from bottega.codecs._sheet import draw_beside, draw_sheet
 from bottega.core import Batch, DataError, Item, OutputError, RecipeError, Rng, Spec, nearest
 
 __all__ = ["ImageCodec", "read_mark", "SUFFIXES"]
@@ -35,7 +49,8 @@ class ImageCodec:
 
     Args:
         size: height and width in pixels; 0 keeps the data's own size, which must then be the same for all.
-        channels: 1 grey, 3 colour; 0 takes grey when every picture is stored grey, else colour.
+        channels: 1 grey, 3 colour, 4 colour and alpha (premultiplied inside, so that what lies under transparency cannot
+            be seen; PNG with alpha outside); 0 takes grey when every picture is stored grey, else colour.
         levels: 0 for real numbers ``v / 127.5 - 1``; k for whole numbers ``0 .. k-1``, the nearest of k even steps.
         binarise: how ``levels = 2`` is reached: ``"threshold"`` (on from mid-grey up) or ``"draw"`` (on with
             probability v / 255 from a stream seeded by the picture's own pixels: static binarisation after
@@ -43,7 +58,11 @@ class ImageCodec:
         labels: ``"auto"`` (names of class folders, or what the data says), ``"folder"`` (the same, and an error where a
             picture stands in none), ``"none"``, or a CSV relative to the data with the columns ``file`` and ``label``;
             ``"captions.csv:category"`` names another column.
-        cond: how labels condition: ``"class"`` (one of the names seen) or ``"words"`` (a caption, word by word).
+        cond: what is known of a picture: ``"class"`` (its label, one of the names seen), ``"words"`` (its label is a
+            caption, word by word) or ``"picture"``: the data are pairs, two folders ``input/`` and ``target/`` with the
+            same file names, and what is known of each target is its input (grey or colour, as it is stored).
+        degrade: what is known is the picture itself, spoilt: ``"half"``, ``"quarter"`` (smaller: super-resolution),
+            ``"grey"``, ``"blur"``, ``"noise"`` or ``"edges"`` (a sketch); labels are then left aside.
         fit: how a picture comes to a square: ``"crop"`` the middle, ``"pad"`` with ``background``, or ``"stretch"``.
         background: under transparent parts and around padded pictures; a colour by name or ``#rrggbb``.
         on_error: ``"stop"`` at a picture that cannot be read, or ``"skip"`` it (its message is kept in ``skipped``).
@@ -66,25 +85,31 @@ class ImageCodec:
         levels: int = 0,
         binarise: Literal["threshold", "draw"] = "threshold",
         labels: str = "auto",
-        cond: Literal["class", "words"] = "class",
+        cond: Literal["class", "words", "picture"] = "class",
+        degrade: Literal["", "half", "quarter", "grey", "blur", "noise", "edges"] = "",
         fit: Literal["crop", "pad", "stretch"] = "crop",
         background: str = "white",
         on_error: Literal["stop", "skip"] = "stop",
     ) -> None:
         if size < 0:
             raise RecipeError(f"codec.size is {size}; give pixels, or 0 to keep the data's own size")
-        if channels not in (0, 1, 3):
-            raise RecipeError(f"codec.channels is {channels}; use 1 (grey), 3 (colour) or 0 (what the data has)")
+        if channels not in (0, 1, 3, 4):
+            raise RecipeError(
+                f"codec.channels is {channels}; use 1 (grey), 3 (colour), 4 (with alpha) or 0 (grey or colour as the data is)"
+            )
         if levels == 1 or not 0 <= levels <= 256:
             raise RecipeError(f"codec.levels is {levels}; use 0 (real numbers) or 2 to 256")
         for name, value, known in (
             ("binarise", binarise, ("threshold", "draw")),
-            ("cond", cond, ("class", "words")),
+            ("cond", cond, ("class", "words", "picture")),
+            ("degrade", degrade, ("", *DEGRADATIONS)),
             ("fit", fit, ("crop", "pad", "stretch")),
             ("on_error", on_error, ("stop", "skip")),
         ):
             if value not in known:
                 raise RecipeError(f"codec.{name} is {value!r}{nearest(value, known)}")
+        if degrade and cond == "words":
+            raise RecipeError(f"codec.degrade is {degrade!r}, so a picture is what is known; leave codec.cond out")
         try:
             self.background = ImageColor.getrgb(background)[:3]
         except ValueError:
@@ -93,6 +118,7 @@ class ImageCodec:
             ) from None
         self.size, self.channels, self.levels, self.binarise = size, channels, levels, binarise
         self.labels, self.cond, self.framing, self.on_error = labels, cond, fit, on_error
+        self.degrade, self.pairs = degrade, cond == "picture" and not degrade
         self.classes: list[str] = []
         self.words: list[str] = []
         self.skipped: list[str] = []
@@ -103,10 +129,13 @@ class ImageCodec:
         """Pictures as uint8 ``(H, W, C)`` with their class names, sorted by name.
 
         Raises:
-            DataError: nothing there, no picture in it, an unreadable picture, a wrong number of channels, a pickle.
+            DataError: nothing there, no picture in it, an unreadable picture, a wrong number of channels, a pickle, a
+                class folder without pictures, a picture without the other of its pair.
         """
         self.skipped = []
         skipped = self.skipped if self.on_error == "skip" else None
+        if self.pairs and not (Path(source).is_file() and Path(source).suffix.lower() in SUFFIXES):
+            return read_pairs(Path(source), self._prepared, self._framed, size=self.size, skipped=skipped)
         return read_pictures(Path(source), self._prepared, size=self.size, labels=self.labels, skipped=skipped)
 
     # ---- pieces -> examples ----------------------------------------------------------------------------------------
@@ -123,14 +152,25 @@ class ImageCodec:
         channels = self.channels or (1 if all(_channels(i) <= 2 for i in items) else 3)
         known = [] if self.labels == "none" else [str(i.cond) for i in items if i.cond is not None]
         self.classes = self.words = []
-        if self.cond == "words":
+        given = None
+        if self.degrade:
+            given = degraded_shape((channels, height, width), self.degrade)
+        elif self.pairs:
+            given = self._common_given(items)
+        elif self.cond == "words":
             self.words = sorted({word for caption in known for word in caption.lower().split()})
             self.longest = max((len(caption.split()) for caption in known), default=0)
         else:
             names = set(known)
             self.classes = sorted(names, key=_numbers_first) if len(names) > 1 else []
-        self._set_spec((channels, height, width))
+        self._set_spec((channels, height, width), given)
         return self
+
+    def _common_given(self, items: Sequence[Item]) -> tuple[int, int, int]:
+        """``(C, H, W)`` of what is known of the pictures."""
+        known = [Item(_pair_of(item), name=item.name) for item in items]
+        height, width = (self.size, self.size) if self.size else self._common_size(known)
+        return (1 if all(_channels(i) <= 2 for i in known) else 3, height, width)
 
     def _common_size(self, items: Sequence[Item]) -> tuple[int, int]:
         height, width = items[0].value.shape[:2]
@@ -143,26 +183,33 @@ class ImageCodec:
                 )
         return height, width
 
-    def _set_spec(self, shape: tuple[int, int, int]) -> None:
+    def _set_spec(self, shape: tuple[int, int, int], given: tuple[int, int, int] | None) -> None:
         cond = None
-        if self.words:
+        if given is not None:
+            cond = Spec(given)
+        elif self.words:
             cond = Spec((self.longest,), vocab=len(self.words) + 1)  # word 0 is silence
         elif self.classes:
             cond = Spec((), vocab=len(self.classes))
         self.spec = Spec(shape, vocab=self.levels, ordinal=self.levels > 0, cond=cond)
 
     def _prepared(self, value: Pixels) -> Pixels:
-        """Opaque, at ``size`` when one is set, and grey when ``channels`` is 1: ``(H, W, 1 or 3)``."""
-        if value.shape[-1] in (2, 4):
-            value = opaque(value, self.background)
-        if self.size and value.shape[:2] != (self.size, self.size):
-            value = resized(value, self.size, self.framing, self.background)
+        """At ``size`` when one is set, with as many channels as were asked for: ``(H, W, 1, 3 or 4)``."""
+        value = self._framed(with_alpha(value) if self.channels == 4 else opaque(value, self.background))
         if self.channels == 1 and value.shape[-1] == 3:
             value = np.asarray(Image.fromarray(value).convert("L"))[..., None]
         return value
 
+    def _framed(self, value: Pixels) -> Pixels:
+        """At ``size`` when one is set; opaque, but where alpha was asked for."""
+        if self.channels != 4:
+            value = opaque(value, self.background)
+        if self.size and value.shape[:2] != (self.size, self.size):
+            value = resized(value, self.size, self.framing, self.background)
+        return value
+
     def _pixels(self, items: Sequence[Item]) -> Tensor:
-        """uint8 ``(N, C, H, W)``."""
+        """uint8 ``(N, C, H, W)``; colour multiplied by alpha where there is alpha."""
         channels, height, width = self.spec.shape
         out = np.empty((len(items), height, width, channels), np.uint8)
         for i, item in enumerate(items):
@@ -183,7 +230,7 @@ class ImageCodec:
                     f"{item.name or f'picture {i}'} is in colour, but this codec was fitted on grey pictures; "
                     "set codec.channels to 1 (all to grey) or 3 (all in colour) before training"
                 )
-            out[i] = value  # one channel spreads over three
+            out[i] = with_alpha_in(value) if channels == 4 else value  # one channel spreads over three
         if self.levels == 2:
             out = _drawn(out) if self.binarise == "draw" else (out >= 128).astype(np.uint8) * 255
         return torch.from_numpy(out).permute(0, 3, 1, 2).contiguous()
@@ -197,10 +244,39 @@ class ImageCodec:
     def _conds(self, items: Sequence[Item]) -> Tensor | None:
         if self.spec.cond is None:
             return None
+        if self.spec.given_picture:
+            return self._given_numbers(self._given_pixels([self._given(item) for item in items]))
         try:
             return self.encode_cond([i.cond for i in items])
         except RecipeError as error:
-            raise DataError(f"a picture's label is new: {error}") from error
+            raise DataError(
+                f"a picture's label is new: {error}; give more pictures of that class, or set codec.labels = 'none'"
+            ) from error
+
+    def _given(self, item: Item) -> Pixels:
+        """What is known of a picture, when that is a picture; raises DataError where it has none."""
+        return degraded(self._prepared(item.value), self.degrade) if self.degrade else self._framed(_pair_of(item))
+
+    def _given_pixels(self, values: Sequence[Pixels]) -> Tensor:
+        """uint8 ``(N, *spec.cond.shape)``: grey, colour or alpha, and sides, brought to what the model takes."""
+        assert self.spec.cond is not None
+        channels, height, width = self.spec.cond.shape
+        out = np.empty((len(values), height, width, channels), np.uint8)
+        for i, value in enumerate(values):
+            value = with_alpha(value) if channels == 4 else opaque(value, self.background)
+            if value.shape[:2] != (height, width):
+                if height != width:
+                    h, w = value.shape[:2]
+                    raise DataError(f"a given picture is {w}x{h}, but this codec takes {width}x{height}; resize it")
+                value = resized(value, height, self.framing, self.background)
+            if channels == 1 and value.shape[-1] == 3:
+                value = np.asarray(Image.fromarray(value).convert("L"))[..., None]
+            out[i] = with_alpha_in(value) if channels == 4 else value
+        return torch.from_numpy(out).permute(0, 3, 1, 2).contiguous()
+
+    @staticmethod
+    def _given_numbers(pixels: Tensor) -> Tensor:
+        return pixels.float() / 127.5 - 1
 
     def encode(self, items: Sequence[Item]) -> Batch:
         """``(B, C, H, W)``, one row for each picture; resized with antialiasing (Lanczos) where needed."""
@@ -208,16 +284,25 @@ class ImageCodec:
 
     def source(self, items: Sequence[Item], *, train: bool) -> _Rows:
         """All pictures as bytes in memory, made numbers when taken; the same for training and judging."""
-        return _Rows(self, self._pixels(items), self._conds(items))
+        if not self.spec.given_picture:
+            return _Rows(self, self._pixels(items), self._conds(items))
+        return _Rows(self, self._pixels(items), self._given_pixels([self._given(item) for item in items]))
 
     def encode_cond(self, values: Sequence[Any]) -> Tensor:
         """Class names as int64 ``(B,)``, None as -1 (unknown); captions as ``(B, longest)`` word numbers, 0 is silence.
 
+        Pictures as ``(B, C, H, W)`` float32 in [-1, 1]: each is a file, an array ``(H, W, C)`` uint8 or a ``data:``
+        address, taken as what is known (it is not degraded) and brought to the size the model takes; a piece stands for
+        what is known of it.
+
         Raises:
-            RecipeError: a class or word that was never seen, with the nearest that was.
+            RecipeError: a class or word that was never seen, with the nearest that was; something that is no picture.
+            DataError: a picture that cannot be read.
         """
         if self.spec.cond is None:
             raise RecipeError("this codec knows no classes: the data it was fitted on had none")
+        if self.spec.given_picture:
+            return self._given_numbers(self._given_pixels([self._shown(value) for value in values]))
         if self.words:
             place = {word: k + 1 for k, word in enumerate(self.words)}
             rows = [self._caption(v, place) for v in values]
@@ -227,6 +312,31 @@ class ImageCodec:
             if value is not None and str(value) not in number:
                 raise RecipeError(f"unknown class {str(value)!r}{nearest(str(value), self.classes)}")
         return torch.tensor([number[None if v is None else str(v)] for v in values], dtype=torch.long)
+
+    def _shown(self, value: Any) -> Pixels:
+        if isinstance(value, Item):
+            return self._given(value)
+        if isinstance(value, np.ndarray):
+            return value
+        if isinstance(value, str) and value.startswith(_DATA):
+            return decoded(base64.b64decode(value.removeprefix(_DATA)), "the given picture")
+        if isinstance(value, str | Path) and Path(value).is_file():
+            return decoded(Path(value).read_bytes(), str(value))
+        raise RecipeError(f"what is known here is a picture, and there is none at {str(value)!r}; give a picture file")
+
+    def given_examples(self, items: Sequence[Item], most: int = 16) -> list[str]:
+        """Pictures that are known of some of ``items``, evenly chosen, as ``data:`` addresses that ``encode_cond`` reads.
+
+        They go into the weights file, so that it can be sampled from alone.
+        """
+        chosen = [items[i * len(items) // min(most, len(items))] for i in range(min(most, len(items)))]
+        pixels = self._given_pixels([self._given(item) for item in chosen])
+        out = []
+        for value in _arrays(pixels):
+            file = io.BytesIO()
+            to_pil(value).save(file, "PNG", optimize=True)
+            out.append(_DATA + base64.b64encode(file.getvalue()).decode())
+        return out
 
     def _caption(self, value: Any, place: dict[str, int]) -> list[int]:
         words = [] if value is None else str(value).lower().split()
@@ -240,16 +350,18 @@ class ImageCodec:
         return [place[w] for w in words] + [0] * (self.longest - len(words))
 
     def decode(self, x: Tensor, cond: Tensor | None = None) -> list[Item]:
-        """The inverse of ``encode``; numbers beyond [-1, 1] are clipped."""
+        """The inverse of ``encode``; numbers beyond [-1, 1] are clipped. A picture that was given comes back as one."""
         if self.levels:
             most = self.levels - 1
             up = most // 2 if most > 127 else 0  # steps of under two greys come back only from the nearest
             pixels = (x.long().clamp(0, most) * 255 + up) // most
         else:
-            pixels = ((x.float() + 1) * 127.5).round().clamp(0, 255).nan_to_num(0)
-        arrays = pixels.to("cpu", torch.uint8).permute(0, 2, 3, 1).contiguous().numpy()
-        said: list[str | None] = [None] * len(arrays)
-        if cond is not None and self.words:
+            pixels = _bytes(x)
+        arrays = _arrays(pixels)
+        said: list[Any] = [None] * len(arrays)
+        if cond is not None and self.spec.given_picture:
+            said = list(_arrays(_bytes(cond)))
+        elif cond is not None and self.words:
             said = [" ".join(self.words[k - 1] for k in row if k) or None for row in cond.tolist()]
         elif cond is not None:
             said = [self.classes[k] if k >= 0 else None for k in cond.tolist()]
@@ -260,18 +372,40 @@ class ImageCodec:
 
         Args:
             source: a picture file, or a piece.
-            mask: a picture whose white parts are made anew; None makes the lower half anew.
+            mask: a picture whose white parts are made anew, of the size of ``source`` (then it is cropped as that is) or
+                of the model's; None makes the lower half anew.
+
+        Raises:
+            DataError: the mask is of another size, or cannot be read.
         """
         item = source if isinstance(source, Item) else self.read(source)[0]
-        batch = self.encode([item if self.spec.cond is None else Item(item.value, self._known(item.cond), item.name)])
+        if self.spec.given_picture and not self.degrade and not isinstance(item.cond, np.ndarray):
+            batch = Batch(self._numbers(self._pixels([item])))
+        else:
+            known = (
+                item if self.spec.cond is None or self.spec.given_picture else Item(item.value, self._known(item.cond))
+            )
+            batch = self.encode([known])
         channels, height, width = self.spec.shape
         anew = np.zeros((height, width), bool)
         if mask is None:
             anew[height // 2 :] = True
         else:
-            grey = Image.fromarray(opaque(rgb(read_mask(Path(mask))), (0, 0, 0))).convert("L")
-            anew = np.asarray(grey.resize((width, height), Image.Resampling.NEAREST)) >= 128
+            anew = self._anew(Path(mask), item.value.shape[:2] if isinstance(source, Item) else size_of(Path(source)))
         return batch, torch.from_numpy(~anew).expand(1, channels, height, width).clone()
+
+    def _anew(self, mask: Path, size: tuple[int, int] | None) -> np.ndarray[Any, np.dtype[np.bool_]]:
+        """``(H, W)``: white parts of a mask of the model's size, or of ``size``, that of the picture before it was framed."""
+        _, height, width = self.spec.shape
+        value = opaque(rgb(read_mask(mask)), (0, 0, 0))
+        grey = np.asarray(Image.fromarray(value).convert("L"))[..., None]
+        if grey.shape[:2] == (height, width):
+            return grey[..., 0] >= 128
+        if grey.shape[:2] != size:
+            h, w = grey.shape[:2]
+            also = "" if size is None or size == (height, width) else f" or {size[1]}x{size[0]} as the picture"
+            raise DataError(f"the mask {mask} is {w}x{h}; draw it {width}x{height}{also}")
+        return resized(grey, height, self.framing, (0, 0, 0))[..., 0] >= 128
 
     def _known(self, cond: Any) -> Any:
         """A folder's name is a condition only where it is one of the classes."""
@@ -295,13 +429,24 @@ class ImageCodec:
         return _save(to_pil(item.value), path, info)
 
     def show(self, items: Sequence[Item], path: Path) -> Path:
-        """A contact sheet about 800 pixels wide: small pictures enlarged pixel by pixel, captions where there are any."""
+        """A contact sheet about 800 pixels wide: small pictures enlarged pixel by pixel, captions where there are any.
+
+        Transparent pictures lie on a checkerboard; where a picture was given, it stands to the left of what was made.
+        """
         path = path if path.suffix.lower() == ".png" else path.with_name(path.name + ".png")
         return _save(draw_sheet(items), path, None)
 
+    def show_beside(self, made: Sequence[Item], real: Sequence[Item], path: Path) -> Path:
+        """A sheet of what was given, what was made of it, and the real picture; ``made`` knows what it was given."""
+        path = path if path.suffix.lower() == ".png" else path.with_name(path.name + ".png")
+        rows = [{"given": m.cond, "made": m.value, "real": r.value} for m, r in zip(made, real, strict=True)]
+        return _save(draw_beside(rows), path, None)
+
     def state(self) -> dict[str, Any]:
-        """Shape, classes and caption words."""
+        """Shape, classes and caption words; the shape of what is given, where that is a picture."""
         out: dict[str, Any] = {"shape": list(self.spec.shape), "classes": self.classes}
+        if self.spec.cond is not None and self.spec.given_picture:
+            out["given"] = list(self.spec.cond.shape)
         return out | ({"words": self.words, "longest": self.longest} if self.words else {})
 
     def load_state(self, state: dict[str, Any]) -> Self:
@@ -309,7 +454,7 @@ class ImageCodec:
         self.classes, self.words = list(state["classes"]), list(state.get("words", []))
         self.longest = state.get("longest", 0)
         channels, height, width = state["shape"]
-        self._set_spec((channels, height, width))
+        self._set_spec((channels, height, width), tuple(state["given"]) if "given" in state else None)
         return self
 
 
@@ -325,11 +470,38 @@ class _Rows:
         return len(self.pixels)
 
     def take(self, rows: Tensor) -> Batch:
-        return Batch(self.codec._numbers(self.pixels[rows]), None if self.cond is None else self.cond[rows])
+        cond = None if self.cond is None else self.cond[rows]
+        if cond is not None and self.codec.spec.given_picture:
+            cond = self.codec._given_numbers(cond)
+        return Batch(self.codec._numbers(self.pixels[rows]), cond)
 
 
 def _numbers_first(name: str) -> tuple[bool, int, str]:
     return (not name.isdecimal(), int(name) if name.isdecimal() else 0, name)
+
+
+_DATA = "data:image/png;base64,"
+
+
+def _pair_of(item: Item) -> Pixels:
+    """The picture that is known of a picture."""
+    if not isinstance(item.cond, np.ndarray):
+        raise DataError(
+            f"{item.name or 'a picture'} has no picture that is known of it; give two folders, input/ and target/, with the "
+            "same file names, or set codec.degrade"
+        )
+    return item.cond
+
+
+def _bytes(x: Tensor) -> Tensor:
+    """[-1, 1] as 0 to 255, clipped."""
+    return ((x.float() + 1) * 127.5).round().clamp(0, 255).nan_to_num(0)
+
+
+def _arrays(pixels: Tensor) -> Pixels:
+    """``(N, C, H, W)`` of 0 to 255 as uint8 ``(N, H, W, C)``, colour divided by alpha where there is alpha."""
+    out: Pixels = pixels.to("cpu", torch.uint8).permute(0, 2, 3, 1).contiguous().numpy()
+    return straight(out) if out.shape[-1] == 4 else out
 
 
 def _channels(item: Item) -> int:

@@ -9,13 +9,13 @@ from collections.abc import Sequence
 from dataclasses import asdict
 from itertools import chain
 from pathlib import Path
-from typing import Any, Self
+from typing import Any, Self, cast
 
 import numpy as np
 import torch
 from torch import Tensor
 
-from bottega.codecs._column import FEW, KINDS, Column, kind_of
+from bottega.codecs._column import FEW, KINDS, Column, Kind, kind_of
 from bottega.codecs._csvw import write_csv
 from bottega.codecs._table_files import read_columns
 from bottega.codecs._table_page import draw_marginals
@@ -169,9 +169,8 @@ class TableCodec:
         if not known:
             raise DataError(f"column {name!r} has no values at all; leave it out with --set codec.drop='[\"{name}\"]'")
         said, pattern = self.said.get(name, ("", ""))
-        column = Column(
-            name, said or kind_of(name, known), self._texts.get(name, pattern), missing=len(known) < len(values)
-        )  # type: ignore[arg-type]
+        kind = cast(Kind, said) if said else kind_of(name, known)
+        column = Column(name, kind, self._texts.get(name, pattern), missing=len(known) < len(values))
         if not column.numeric:
             self._learn_names(column, known)
         else:

@@ -63,6 +63,11 @@ class Spec:
         return len(self.shape) == 3
 
     @property
+    def given_picture(self) -> bool:
+        """Whether what is known of an example is a picture, ``(channels, height, width)`` real numbers in [-1, 1]."""
+        return self.cond is not None and self.cond.is_image and not self.cond.is_tokens
+
+    @property
     def is_sequence(self) -> bool:
         """Whether examples are token sequences ``(length,)``."""
         return self.is_tokens and len(self.shape) == 1

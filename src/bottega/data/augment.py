@@ -34,8 +34,9 @@ def known(spec: Spec) -> dict[str, str]:
 def make(names: str, spec: Spec) -> Augment:
     """A change of batches from names with commas between, applied in that order; ``""`` and ``"none"`` change nothing.
 
-    Examples keep their shape, kind and range; ``cond`` stays; every row draws for itself, so rows stay independent.
-    Texts (whose windows already begin anywhere), tables and points have none.
+    Examples keep their shape, kind and range; every row draws for itself, so rows stay independent. ``cond`` stays,
+    unless it is a picture, which moves with its example. Texts (whose windows already begin anywhere), tables and
+    points have none.
 
     Raises:
         RecipeError: an unknown name, or one that does not suit such examples.
@@ -50,6 +51,14 @@ def make(names: str, spec: Spec) -> Augment:
             raise RecipeError(f"train.augment names {name!r}{nearest(name, [*_PICTURES, 'none'])}")
         if not spec.is_image:
             raise RecipeError(f"train.augment is {name!r}, which suits pictures only; for {spec} leave it empty")
+        if (
+            spec.cond is not None
+            and spec.given_picture
+            and name not in _suit_pairs(spec.cond.shape[1:] == spec.shape[1:])
+        ):
+            raise RecipeError(
+                f"train.augment is {name!r}, which would not change the given picture with the other; use 'flip'"
+            )
     changes = [_PICTURES[name] for name in wanted]
 
     def change(batch: Batch, rng: Rng) -> Batch:
@@ -63,20 +72,25 @@ def make(names: str, spec: Spec) -> Augment:
 def _flip(batch: Batch, rng: Rng, spec: Spec) -> Batch:
     """Mirrored left to right in every second row; not for letters, digits or anything with a handedness."""
     turned = rng.uniform(len(batch)) < 0.5
-    place = torch.arange(spec.shape[2], device=batch.x.device).expand(len(batch), -1)
-    return _moved(batch, None, torch.where(turned[:, None], place.flip(1), place))
+
+    def mirrored(t: Tensor) -> Tensor:
+        return torch.where(turned.view(-1, *[1] * (t.ndim - 1)), t.flip(-1), t)
+
+    mask = None if batch.mask is None else mirrored(batch.mask.expand_as(batch.x))
+    cond = mirrored(batch.cond) if spec.given_picture and batch.cond is not None else batch.cond
+    return Batch(mirrored(batch.x), cond, mask)
 
 
 def _shift(batch: Batch, rng: Rng, spec: Spec) -> Batch:
     """Moved by up to an eighth of each side, the edge repeated; keeps labels."""
     rows, columns = _offsets(batch, rng, spec)
-    return _moved(batch, rows.clamp(0, spec.shape[1] - 1), columns.clamp(0, spec.shape[2] - 1))
+    return _moved(batch, spec, rows.clamp(0, spec.shape[1] - 1), columns.clamp(0, spec.shape[2] - 1))
 
 
 def _crop(batch: Batch, rng: Rng, spec: Spec) -> Batch:
     """Mirror-padded by an eighth of each side and cropped anywhere; keeps labels (He et al. 2016, arXiv:1512.03385, 4.2)."""
     rows, columns = _offsets(batch, rng, spec)
-    return _moved(batch, _mirrored(rows, spec.shape[1]), _mirrored(columns, spec.shape[2]))
+    return _moved(batch, spec, _mirrored(rows, spec.shape[1]), _mirrored(columns, spec.shape[2]))
 
 
 def _rotate(batch: Batch, rng: Rng, spec: Spec) -> Batch:
@@ -93,7 +107,8 @@ def _rotate(batch: Batch, rng: Rng, spec: Spec) -> Batch:
 
     x = turned(batch.x, "nearest").long() if spec.is_tokens else turned(batch.x, "bilinear").to(batch.x.dtype)
     whole = None if batch.mask is None else turned(batch.mask.expand_as(batch.x), "nearest") > 0.5
-    return Batch(x, batch.cond, whole)
+    cond = turned(batch.cond, "bilinear") if spec.given_picture and batch.cond is not None else batch.cond
+    return Batch(x, cond, whole)
 
 
 def _brightness(batch: Batch, rng: Rng, spec: Spec) -> Batch:
@@ -118,16 +133,16 @@ def _mirrored(place: Tensor, side: int) -> Tensor:
     return torch.where(place > side - 1, 2 * (side - 1) - place, place)
 
 
-def _moved(batch: Batch, rows: Tensor | None, columns: Tensor) -> Batch:
+def _moved(batch: Batch, spec: Spec, rows: Tensor, columns: Tensor) -> Batch:
     """Pixels taken from ``rows (B, H)`` and ``columns (B, W)``; exact, so levels stay levels."""
 
     def move(t: Tensor) -> Tensor:
-        if rows is not None:
-            t = t.gather(2, rows[:, None, :, None].expand_as(t))
+        t = t.gather(2, rows[:, None, :, None].expand_as(t))
         return t.gather(3, columns[:, None, None, :].expand_as(t))
 
     mask = None if batch.mask is None else move(batch.mask.expand_as(batch.x))
-    return Batch(move(batch.x), batch.cond, mask)
+    cond = move(batch.cond) if spec.given_picture and batch.cond is not None else batch.cond
+    return Batch(move(batch.x), cond, mask)
 
 
 _PICTURES: dict[str, Callable[[Batch, Rng, Spec], Batch]] = {
@@ -137,3 +152,8 @@ _PICTURES: dict[str, Callable[[Batch, Rng, Spec], Batch]] = {
     "rotate": _rotate,
     "brightness": _brightness,
 }
+
+
+def _suit_pairs(same_size: bool) -> set[str]:
+    """What a picture and the one that is known of it can both go through."""
+    return {"flip", "shift", "crop", "rotate"} if same_size else {"flip"}

@@ -288,7 +288,7 @@ def _near_pictures(pictures: Sequence[NDArray[np.uint8]]) -> Iterator[tuple[int,
 
 
 def _thumbnails(pictures: Sequence[NDArray[np.uint8]]) -> NDArray[np.float32]:
-    """Area averages, ``(N, 3 * 8 * 8)`` float32; grey pictures as colour, transparency left out."""
+    """Area averages, ``(N, 3 * 8 * 8)`` float32; grey pictures as colour."""
     out = np.empty((len(pictures), 3, _SIDE, _SIDE), np.float32)
     shapes: dict[tuple[int, ...], list[int]] = defaultdict(list)
     for i, picture in enumerate(pictures):
@@ -298,10 +298,19 @@ def _thumbnails(pictures: Sequence[NDArray[np.uint8]]) -> NDArray[np.float32]:
         at_once = max(1, 20_000_000 // (height * width * channels))
         for first in range(0, len(rows), at_once):
             some = rows[first : first + at_once]
-            stack = np.stack([pictures[i][..., :1] if channels < 3 else pictures[i][..., :3] for i in some])
+            stack = np.stack([_plain(pictures[i]) for i in some])
             planes = np.moveaxis(stack, -1, 1).astype(np.float32)  # (n, 1 or 3, H, W)
             out[some] = down @ planes @ across.T
     return out.reshape(len(pictures), -1)
+
+
+def _plain(picture: NDArray[np.uint8]) -> NDArray[Any]:
+    """``(H, W, 1 or 3)``; what is transparent lies on mid-grey, where black and white shapes both show."""
+    if picture.shape[-1] < 4:
+        return picture[..., :1] if picture.shape[-1] < 3 else picture
+    alpha = picture[..., 3:].astype(np.float32) / 255
+    out: NDArray[Any] = picture[..., :3] * alpha + 128 * (1 - alpha)
+    return out
 
 
 def _averages(side: int) -> NDArray[np.float32]:

@@ -10,7 +10,7 @@ from torch import Tensor, nn
 
 from bottega.core import Batch, Family, RecipeError, Rng, Spec, Terms
 from bottega.nets.bodies import decoder, encoder, finish
-from bottega.nets.condition import Condition, check_drop
+from bottega.nets.condition import Condition, check_drop, no_picture
 
 __all__ = ["Autoencoder"]
 
@@ -63,7 +63,7 @@ class Autoencoder(Family):
         """Anything real or ordered."""
         if spec.is_tokens and not spec.ordinal:
             return "its tokens have no order, so a squared error between them means nothing; use family gpt"
-        return ""
+        return no_picture(spec)
 
     def loss(self, batch: Batch, rng: Rng) -> Terms:
         """``rec``: squared error summed over coordinates; ``prior``: -log density of the code, nats."""

@@ -11,8 +11,9 @@ from torch import Tensor
 from bottega.core import Batch, Family, RecipeError, Rng, Spec, Terms
 from bottega.core.measure import Bound
 from bottega.nets.bodies import encoder, finish
-from bottega.nets.condition import Condition, check_drop
+from bottega.nets.condition import Condition, check_drop, no_picture
 from bottega.nets.mlp import MLP
+from bottega.nets.replay import Replay
 from bottega.samplers.langevin import ais, annealed_langevin, langevin, score_of
 
 __all__ = ["Energy"]
@@ -26,13 +27,11 @@ _FRESH = 0.05  # how many training chains start from noise (Du & Mordatch 2019, 
 _AIS_DIMS = 8  # up to where annealed importance sampling of the constant is trusted
 
 
-class Energy(Family):
+class Energy(Replay, Family):
     """``p(x) = exp(-E(x)) / Z``, learned by contrastive divergence or by denoising score matching.
 
     ``"cd"``: lower the energy of examples, raise it where Langevin chains go; the chains live on in a replay buffer and
-    5 % of them start from noise (Du & Mordatch 2019, arXiv:1903.08689, algorithm 1; Tieleman 2008). The buffer is part
-    of the weights file, so a run resumes exactly. A loss only reads it: what the chains of a step have become is written
-    back by ``settle``, and each row draws its own place in it, so rows do not see each other. Labels have their own part.
+    5 % of them start from noise (Du & Mordatch 2019, arXiv:1903.08689, algorithm 1; ``nets.replay``).
 
     ``"dsm"``: learn ``E(x, sigma)`` of examples with noise of every size, by ``-grad E = (clean - noisy) / sigma^2`` in
     the mean (Vincent 2011; Song & Ermon 2019, arXiv:1907.05600), with the scaling of Karras et al. 2022
@@ -89,13 +88,9 @@ class Energy(Family):
         if objective == "dsm":
             for name, p in self.body.named_parameters():
                 p.unused = name.endswith("last.bias")  # a constant, which has no gradient
-        self.parts = spec.cond.vocab + 1 if spec.cond is not None and spec.cond.is_tokens and not spec.cond.shape else 1
-        self._walked: list[tuple[Tensor, Tensor]] = []
         if objective == "cd":
-            if buffer < self.parts:
-                raise RecipeError(f"family.buffer is {buffer}; keep at least one chain for each label, {self.parts}")
             start = torch.Generator().manual_seed(0)
-            self.register_buffer("chains", 2 * torch.rand(buffer, *spec.shape, generator=start) - 1)
+            self.keep_chains(2 * torch.rand(buffer, *spec.shape, generator=start) - 1, spec.cond)
         if spec.is_tokens or spec.cond is not None or spec.dims > _AIS_DIMS:
             self.lacks = {"Scores"}
 
@@ -104,7 +99,7 @@ class Energy(Family):
         """Real numbers and ordered levels."""
         if spec.is_tokens and not spec.ordinal:
             return "its tokens are names, which have no gradient; use gpt, or diffusion for table rows"
-        return ""
+        return no_picture(spec)
 
     def energy(
         self, x: Tensor, cond: Tensor | None = None, drop: Tensor | None = None, sigma: Tensor | None = None
@@ -148,29 +143,6 @@ class Energy(Family):
             self._walked.append((slots, end))
         up, down = self.energy(x, cond, drop), self.energy(end, cond, drop)
         return Terms({"contrast": up - down, "tame": self.tame * (up.square() + down.square())})
-
-    def _slots(self, cond: Tensor | None, drop: Tensor | None, n: int, rng: Rng) -> Tensor:
-        """A place in the buffer for each row, ``(n,)``: anywhere, or in its label's part (the last: no label)."""
-        size = len(self.chains) // self.parts
-        if self.parts == 1:
-            return rng.integers(size, n)
-        last = self.parts - 1
-        label = torch.full((n,), last, device=self.chains.device) if cond is None else cond.where(cond >= 0, last)
-        if drop is not None:
-            label = label.where(~drop, last)
-        return label * size + rng.integers(size, n)
-
-    @torch.no_grad()
-    def settle(self, step: int) -> None:
-        """Write the ends of this step's chains back; where two rows had the same place the later row wins."""
-        if not self._walked:
-            return
-        slots, ends = (torch.cat(part) for part in zip(*self._walked, strict=True))
-        self._walked = []
-        rows = torch.arange(len(slots), device=slots.device)
-        winner = rows.new_full((len(self.chains),), -1).scatter_reduce_(0, slots, rows, "amax")
-        keep = winner[slots] == rows
-        self.chains[slots[keep]] = ends[keep].to(self.chains.dtype)
 
     def _match(self, x: Tensor, cond: Tensor | None, drop: Tensor | None, rng: Rng) -> Terms:
         sigma = self.sigma_min * (self.sigma_max / self.sigma_min) ** rng.uniform(len(x))

@@ -10,7 +10,7 @@ from torch import Tensor, nn
 
 from bottega.core import Batch, Family, RecipeError, Rng, Spec, Terms
 from bottega.core.measure import Bound
-from bottega.nets.condition import Condition, check_drop
+from bottega.nets.condition import Condition, check_drop, no_picture
 from bottega.nets.coupling import ActNorm, Coupling, Mix, Scale, squeeze, unsqueeze
 
 __all__ = ["Flow"]
@@ -99,7 +99,7 @@ class Flow(Family):
             return "one-hot columns have no density; use vae, diffusion or gpt for tables with categories"
         if spec.dims < 2:
             return "a coupling needs two coordinates or more; use diffusion for a single number"
-        return ""
+        return no_picture(spec)
 
     def _known(self, cond: Tensor | None, n: int, drop: Tensor | None = None) -> Tensor | None:
         return self.given(cond, n, drop) if self.spec.cond else None

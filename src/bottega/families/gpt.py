@@ -11,7 +11,7 @@ from torch import Tensor, nn
 
 from bottega.core import Batch, Family, RecipeError, Rng, Spec, Terms, passes_on
 from bottega.core.measure import Bound
-from bottega.nets.condition import Condition, check_drop
+from bottega.nets.condition import Condition, check_drop, no_picture
 from bottega.nets.transformer import Transformer
 from bottega.samplers.tokens import Step, generate
 
@@ -84,7 +84,7 @@ class GPT(Family):
             return "it wants tokens, not real numbers; set levels in [codec] for pictures, or encode tables as tokens"
         if spec.blocks and len(spec.blocks) != spec.dims:
             return f"the table has {len(spec.blocks)} columns but {spec.dims} tokens; give one token for each column"
-        return ""
+        return no_picture(spec)
 
     def _stream(self, tokens: Tensor, start: int, given: Tensor) -> Tensor:
         """Embeddings ``(B, t, width)`` of input tokens ``(B, t)`` for positions ``start ..``."""

@@ -10,7 +10,7 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from bottega.core import Batch, Family, RecipeError, Rng, Spec, Terms
-from bottega.nets.condition import Condition, check_drop
+from bottega.nets.condition import Condition, check_drop, no_picture
 from bottega.nets.masked import CausalStack
 
 __all__ = ["PixelCNN"]
@@ -80,7 +80,7 @@ class PixelCNN(Family):
             return "it needs pictures (channels, height, width); use gpt for sequences and flow for points"
         if not spec.is_tokens:
             return "it needs whole levels, not real numbers; give the codec a number of levels (2, 17, 256)"
-        return ""
+        return no_picture(spec)
 
     def _see(self, x: Tensor) -> Tensor:
         """Levels ``(B, C, H, W)`` as the input of the stacks ``(B, inputs, H, W)``."""

@@ -54,6 +54,11 @@ class Case:
         cond = self.spec.cond
         return cond is not None and cond.is_tokens and cond.shape == () and self.train.cond is not None
 
+    @property
+    def pictured(self) -> bool:
+        """Whether a picture is known of each example, and the held-out ones have theirs."""
+        return self.spec.given_picture and self.held.cond is not None
+
     def rng(self, label: str) -> Rng:
         """A stream of randomness for one purpose, the same whatever other judges drew."""
         return Rng(self.seed, device=self.device).fork(label)

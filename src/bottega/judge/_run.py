@@ -21,6 +21,7 @@ def _unmet(need: str, case: Case) -> str:
         "model": (case.model is not None, "needs the model, and only pieces were given"),
         "scores": (has(case.model, Scores), "needs a model that says how likely examples are (log_prob)"),
         "encodes": (has(case.model, Encodes), "needs a model with a code for each example (encode, decode)"),
+        "given": (case.pictured, "needs examples of which a picture is known (codec.cond = 'picture', codec.degrade)"),
         "labels": (case.labelled, "needs examples with class labels"),
         "features": (
             min(sizes) >= _ENOUGH,

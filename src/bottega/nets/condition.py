@@ -5,9 +5,23 @@ from __future__ import annotations
 import torch
 from torch import Tensor, nn
 
-from bottega.core import RecipeError, Spec
+from bottega.core import RecipeError, Spec, SpecError
 
-__all__ = ["Condition", "check_drop"]
+__all__ = ["Condition", "check_drop", "no_picture"]
+
+
+def no_picture(spec: Spec) -> str:
+    """What ``accepts`` answers in a family that reads no picture as a condition: why not, or nothing where there is none.
+
+    >>> no_picture(Spec((3, 8, 8), cond=Spec((), vocab=10)))
+    ''
+    """
+    if not spec.given_picture:
+        return ""
+    return (
+        "it reads no picture as a condition; use a family that does, such as diffusion, or leave codec.degrade and "
+        "codec.cond = 'picture' out"
+    )
 
 
 class Condition(nn.Module):
@@ -20,10 +34,15 @@ class Condition(nn.Module):
     Args:
         spec: the Spec of one ``cond``, or None when examples come without.
         width: of the vector.
+
+    Raises:
+        SpecError: what is known is a picture, of which one vector keeps too little.
     """
 
     def __init__(self, spec: Spec | None, width: int) -> None:
         super().__init__()
+        if spec is not None and (why := no_picture(Spec((), cond=spec))):
+            raise SpecError(f"a picture {tuple(spec.shape)} was given to one vector: {why}")
         self.spec, self.width = spec, width
         self.register_buffer("zero", torch.zeros(width), persistent=False)
         if spec is None:

@@ -8,7 +8,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-__all__ = ["ImageDecoder", "ImageEncoder", "ResBlock", "levels"]
+__all__ = ["GridDecoder", "GridEncoder", "ImageDecoder", "ImageEncoder", "ResBlock", "levels"]
 
 
 def levels(height: int, width: int) -> list[tuple[int, int]]:
@@ -135,3 +135,74 @@ class ImageDecoder(nn.Module):
                 x = self.up[i](F.interpolate(x, self.sizes[i + 1], mode="nearest"))
         x = F.pixel_shuffle(self.last(F.silu(self.norm(x))), self.patch)
         return x[:, :, : self.size[0], : self.size[1]]
+
+
+class GridEncoder(nn.Module):
+    """A picture of any size to a grid of vectors: ``(B, C, H, W) -> (B, outputs, ceil(H / 2^halvings), ceil(W / 2^halvings))``.
+
+    Nothing but convolutions, so that a vector sees the pixels around its place and no others (group normalisation apart).
+
+    Args:
+        channels: C.
+        width: channels at the first size; twice as many at all smaller ones.
+        outputs: width of each vector.
+        halvings: how often height and width are halved, at least once.
+        depth: residual blocks at each size.
+        norm: group normalisation.
+    """
+
+    def __init__(
+        self, channels: int, width: int, outputs: int, halvings: int, depth: int = 1, norm: bool = True
+    ) -> None:
+        super().__init__()
+        widths = [width] + [2 * width] * (halvings - 1)
+        self.down = nn.ModuleList(
+            nn.Conv2d(a, b, 3, stride=2, padding=1) for a, b in zip([channels, *widths], widths, strict=False)
+        )
+        self.stages = nn.ModuleList(nn.ModuleList(ResBlock(w, 0, norm) for _ in range(depth)) for w in widths)
+        self.norm = _norm(widths[-1], norm)
+        self.last = nn.Conv2d(widths[-1], outputs, 1)
+
+    def forward(self, x: Tensor) -> Tensor:
+        """``(B, C, H, W) -> (B, outputs, h, w)``."""
+        for down, stage in zip(self.down, self.stages, strict=True):
+            x = down(x)
+            for block in stage:
+                x = block(x)
+        return self.last(F.silu(self.norm(x)))
+
+
+class GridDecoder(nn.Module):
+    """A grid of vectors to a picture: ``(B, inputs, h, w) -> (B, channels, h * 2^halvings, w * 2^halvings)``.
+
+    The mirror of ``GridEncoder``; a caller whose picture is not a multiple cuts the rest off.
+
+    Args:
+        channels: of the result.
+        width: channels at the largest size; twice as many at all smaller ones.
+        inputs: width of each vector.
+        halvings: how often height and width are doubled, at least once.
+        depth: residual blocks at each size.
+        norm: group normalisation.
+    """
+
+    def __init__(
+        self, channels: int, width: int, inputs: int, halvings: int, depth: int = 1, norm: bool = True
+    ) -> None:
+        super().__init__()
+        widths = [2 * width] * (halvings - 1) + [width]
+        self.first = nn.Conv2d(inputs, widths[0], 3, padding=1)
+        self.stages = nn.ModuleList(nn.ModuleList(ResBlock(w, 0, norm) for _ in range(depth)) for w in widths)
+        self.up = nn.ModuleList(nn.Conv2d(a, b, 3, padding=1) for a, b in zip(widths, widths[1:], strict=False))
+        self.norm = _norm(width, norm)
+        self.last = nn.Conv2d(width, 4 * channels, 3, padding=1)  # the last doubling is of a 2 x 2 patch
+
+    def forward(self, z: Tensor) -> Tensor:
+        """``(B, inputs, h, w) -> (B, channels, H, W)``."""
+        x = self.first(z)
+        for i, stage in enumerate(self.stages):
+            for block in stage:
+                x = block(x)
+            if i < len(self.up):
+                x = self.up[i](F.interpolate(x, scale_factor=2, mode="nearest"))
+        return F.pixel_shuffle(self.last(F.silu(self.norm(x))), 2)

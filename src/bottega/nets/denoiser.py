@@ -1,4 +1,4 @@
-"""What denoisers share: features of a noise level, and a residual body for vectors."""
+"""What denoisers share: features of a noise level, a residual body for vectors, a classifier of what is noisy."""
 
 from __future__ import annotations
 
@@ -7,7 +7,10 @@ import math
 import torch
 from torch import Tensor, nn
 
-__all__ = ["Fourier", "ResidualMLP", "gentle"]
+from bottega.core import Spec
+from bottega.nets.bodies import encoder
+
+__all__ = ["Fourier", "NoisyClassifier", "ResidualMLP", "gentle"]
 
 
 def gentle(layer: nn.Module, scale: float = 0.1) -> nn.Module:
@@ -37,17 +40,18 @@ class Fourier(nn.Module):
 
 
 class ResidualMLP(nn.Module):
-    """Residual layers on a vector, each shifted and scaled by what is known: ``(B, dims), (B, width) -> (B, dims)``.
+    """Residual layers on a vector, each shifted and scaled by what is known: ``(B, dims), (B, width) -> (B, outputs)``.
 
     The modulation is that of Peebles & Xie 2022, arXiv:2212.09748, section 3.2 (adaptive layer norm).
 
     Args:
-        dims: of input and output.
+        dims: of the input.
         width: of the stream and of the vector that modulates it.
         depth: number of residual layers.
+        outputs: of the output; 0 for as many as ``dims``.
     """
 
-    def __init__(self, dims: int, width: int, depth: int = 3) -> None:
+    def __init__(self, dims: int, width: int, depth: int = 3, outputs: int = 0) -> None:
         super().__init__()
         self.first = nn.Linear(dims, width)
         self.norms = nn.ModuleList(nn.LayerNorm(width, elementwise_affine=False) for _ in range(depth))
@@ -57,13 +61,32 @@ class ResidualMLP(nn.Module):
             for _ in range(depth)
         )
         self.last_norm = nn.LayerNorm(width)
-        self.last = gentle(nn.Linear(width, dims))
+        self.last = gentle(nn.Linear(width, outputs or dims))
         self.first.readout = self.last.readout = True
 
     def forward(self, x: Tensor, given: Tensor) -> Tensor:
-        """``x`` is ``(B, dims)``, ``given`` ``(B, width)`` -> ``(B, dims)``."""
+        """``x`` is ``(B, dims)``, ``given`` ``(B, width)`` -> ``(B, outputs)``."""
         h, given = self.first(x), nn.functional.silu(given)
         for norm, modulate, layer in zip(self.norms, self.modulate, self.layers, strict=True):
             scale, shift = modulate(given).chunk(2, -1)
             h = h + layer(norm(h) * (1 + scale) + shift)
         return self.last(self.last_norm(h))
+
+
+class NoisyClassifier(nn.Module):
+    """Which class a noisy example is of: ``(B, *shape), (B,) -> (B, classes)`` logits (Dhariwal & Nichol 2021, arXiv:2105.05233).
+
+    Args:
+        spec: of the examples, and of their classes.
+        size: base width of the body (``nets.bodies.encoder``).
+    """
+
+    def __init__(self, spec: Spec, size: int) -> None:
+        super().__init__()
+        assert spec.cond is not None
+        self.level = Fourier(4 * size)
+        self.body = encoder(spec, size, spec.cond.vocab, context=4 * size)
+
+    def forward(self, x: Tensor, level: Tensor) -> Tensor:
+        """``x`` ``(B, *shape)`` of about unit variance, ``level`` ``(B,)`` as ``Fourier`` takes it."""
+        return self.body(x, self.level(level)).float()

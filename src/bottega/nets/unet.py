@@ -60,7 +60,7 @@ class UNet(nn.Module):
     small. Height and width are padded (the edge repeated) to what can be halved, and cropped again.
 
     Args:
-        channels: of the picture, in and out.
+        channels: of the picture that goes in.
         size: channels at full resolution, a multiple of 4; twice that at every lower one.
         width: of the vector ``given``.
         side: the shorter side of the pictures; it is halved until it is 4 or 5, at most three times.
@@ -68,16 +68,18 @@ class UNet(nn.Module):
         attend: attention at resolutions whose shorter side is at most this.
         patch: squares of ``patch`` x ``patch`` pixels become channels first and pixels again last: for the same width about
             ``patch ** 2`` times less work on large pictures (Hoogeboom et al. 2023, arXiv:2301.11093, section 3.2).
+        outputs: channels that come out; 0 for as many as ``channels``.
 
     >>> UNet(1, 8, 16, side=9)(torch.zeros(2, 1, 9, 12), torch.zeros(2, 16)).shape
     torch.Size([2, 1, 9, 12])
     """
 
     def __init__(
-        self, channels: int, size: int, width: int, *, side: int, depth: int = 1, attend: int = 8, patch: int = 1
-    ) -> None:
+        self, channels: int, size: int, width: int, *, side: int, depth: int = 1, attend: int = 8, patch: int = 1,
+        outputs: int = 0,
+    ) -> None:  # fmt: skip
         super().__init__()
-        self.patch, channels = patch, channels * patch**2
+        self.patch, channels, outputs = patch, channels * patch**2, (outputs or channels) * patch**2
         sides = [-(-side // patch)]
         while len(sides) < 4 and sides[-1] > 5:
             sides.append(-(-sides[-1] // 2))
@@ -101,10 +103,10 @@ class UNet(nn.Module):
                 now = c
             if level:
                 self.up.append(nn.Conv2d(now, now, 3, padding=1))
-        self.last_norm, self.last = _norm(now), gentle(nn.Conv2d(now, channels, 3, padding=1))
+        self.last_norm, self.last = _norm(now), gentle(nn.Conv2d(now, outputs, 3, padding=1))
 
     def forward(self, x: Tensor, given: Tensor) -> Tensor:
-        """``(B, channels, H, W)``, ``(B, width)`` -> ``(B, channels, H, W)``."""
+        """``(B, channels, H, W)``, ``(B, width)`` -> ``(B, outputs, H, W)``."""
         height, wide = x.shape[-2:]
         x = F.pad(x, (0, -wide % self.unit, 0, -height % self.unit), mode="replicate")
         given = F.silu(given)

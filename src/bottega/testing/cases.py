@@ -25,6 +25,8 @@ _LABEL = Spec((), vocab=3)
 def specs() -> dict[str, Spec]:
     """A tiny Spec of every kind that a codec makes, by name, each without and with a class condition.
 
+    Two pictures more are known by a picture: of their own size, and of half of it (super-resolution).
+
     >>> [str(s) for name, s in specs().items() if name.startswith("points")]
     ['(2,) real numbers', '(2,) real numbers, given () whole numbers in [0, 3)']
     """
@@ -40,10 +42,14 @@ def specs() -> dict[str, Spec]:
         "table": Spec((7,), blocks=mixed),
         "table_tokens": Spec((3,), vocab=9, blocks=tokens),
     }
-    return {
+    out = {
         name + suffix: replace(spec, cond=cond)
         for name, spec in plain.items()
         for suffix, cond in (("", None), ("_class", _LABEL))
+    }
+    return out | {
+        "colour_picture": Spec((3, 8, 8), cond=Spec((1, 8, 8))),
+        "colour_half": Spec((3, 8, 8), cond=Spec((3, 4, 4))),
     }
 
 

@@ -148,12 +148,12 @@ class Evidence(_Part):
             raise BottegaError(f"{path} is damaged at {where}: {first['msg']}; judge the run again") from error
 
 
-def write_atomically(path: Path, text: str) -> None:
-    """Write text beside its place and move it there in one step; raises OutputError."""
+def write_atomically(path: Path, content: str | bytes) -> None:
+    """Write a file beside its place and move it there in one step; raises OutputError."""
     part = path.with_name(f".{path.name}.{os.getpid()}.part")
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
-        part.write_text(text, encoding="utf-8")
+        part.write_bytes(content.encode() if isinstance(content, str) else content)
         part.replace(path)
     except OSError as error:
         raise OutputError(f"cannot write {path}: {error.strerror}; choose another folder with --out") from error

@@ -13,10 +13,11 @@ if TYPE_CHECKING:
 __all__ = ["figure", "figure_with_unit", "interval", "rows_of", "span", "title", "unit"]
 
 _UNITS = {
-    "_nats": "nats", "_bits": "bits", "_ms": "ms", "_seconds": "s", "_hz": "Hz", "_bytes": "bytes", "_percent": "%",
+    "_nats": "nats", "_bits": "bits", "_ms": "ms", "_seconds": "s", "_hz": "Hz", "_bytes": "bytes", "_percent": "%", "_db": "dB",
 }  # fmt: skip
 _ACRONYMS = {"nll": "NLL", "fid": "FID", "iwae": "IWAE", "elbo": "ELBO", "kl": "KL", "f1": "F1", "auc": "AUC",
-             "auroc": "AUROC", "tstr": "TSTR", "trtr": "TRTR", "gan": "GAN", "vae": "VAE", "ks": "KS", "js": "JS", "frechet": "Fréchet"}  # fmt: skip
+             "auroc": "AUROC", "tstr": "TSTR", "trtr": "TRTR", "gan": "GAN", "vae": "VAE", "ks": "KS", "js": "JS", "frechet": "Fréchet",
+             "psnr": "PSNR", "ssim": "SSIM"}  # fmt: skip
 
 
 def figure(value: float | None) -> str:

@@ -63,7 +63,8 @@ def judge_run(
     train = rows_of(run.codec, parts.train, MOST_TRAIN, seed)
     held = rows_of(run.codec, parts.held, max(n, 2), seed)
     tell(Progress("judge", note=f"making {n} samples"))
-    samples, cond = make_samples(run, train, n, seed, tell)
+    # what is made of a picture is near to its target: judged on pictures it trained on, all would look like copies
+    samples, cond = make_samples(run, held if run.spec.given_picture else train, n, seed, tell)
     case = Case(
         medium=run.codec.medium,
         spec=run.spec,
@@ -162,9 +163,14 @@ def _pictures(run: Run, held: Sequence[Item], tell: Callable[[Progress], None]) 
     """The sheet of samples and, to look at beside it, as many real pieces that the model never saw."""
     tell(Progress("judge", note="drawing the sheets"))
     n = 200 if hasattr(run.codec, "write_all") else 36
-    made = run.sample(n)
+    made = run.sample(16 if run.spec.given_picture else n)
     made.show(run.path / "samples" / "sheet")
     real = [held[i] for i in Rng(0).permutation(len(held))[:n].tolist()]
+    if run.spec.given_picture:
+        real = real[:12]
+        made = run.sample(len(real), cond=real)
+        codec: Any = getattr(run.codec, "inner", run.codec)
+        codec.show_beside(made.items, real, run.path / "samples" / "beside")
     run.codec.show(real, run.path / "samples" / "real")
     for name, items in (("sheet", made.items), ("real", real)):  # words are shown as words, not as a picture of them
         words = [item.value[:800].strip() for item in items if isinstance(item.value, str)]

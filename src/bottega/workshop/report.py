@@ -22,6 +22,7 @@ if TYPE_CHECKING:
 __all__ = ["Chart", "Sheet", "charts", "measure_rows", "sheets_of", "write_index", "write_report"]
 
 MADE, REAL = "Made by this run", "Real, held out: never seen in training"
+BESIDE = "Given, what this run made of it, and the real picture, held out: never seen in training"
 _MIME = {".png": "image/png", ".jpg": "image/jpeg", ".jpeg": "image/jpeg", ".webp": "image/webp", ".svg": "image/svg+xml"}  # fmt: skip
 _CARDS = 6
 LOG = "log.jsonl"
@@ -70,7 +71,13 @@ def _width(path: Path) -> int:
 
 
 def sheets_of(run: Path, about: str = "") -> list[Sheet]:
-    """What stands in a run's ``samples/``: ``sheet.*`` is its own work, ``real.*`` the real thing beside it."""
+    """What stands in a run's ``samples/``: ``sheet.*`` is its own work, ``real.*`` the real thing beside it.
+
+    ``beside.png`` shows both, with the picture that was given, and then stands alone.
+    """
+    beside = run / "samples" / "beside.png"
+    if beside.exists():
+        return [sheet(BESIDE, beside, f"{BESIDE}: {about}" if about else BESIDE)]
     found = []
     for stem, caption in (("sheet", MADE), ("real", REAL)):
         for suffix in (".txt", ".csv", *_MIME):  # words can be read aloud and enlarged; a picture of words cannot
@@ -134,7 +141,7 @@ def bar(measure: MeasurePart) -> Bar | None:
     return Bar(place(low), place(high), place(measure.value), ceiling, (figure(first), figure(last)))
 
 
-_FIRST = ("recognised", "good_share", "utility_", "bits_per_byte", "bits_per_dim", "iwae_nats", "nll_nats", "marginal_distance",
+_FIRST = ("restored_gain", "recognised", "good_share", "utility_", "bits_per_byte", "bits_per_dim", "iwae_nats", "nll_nats", "marginal_distance",
           "frechet_distance", "recall", "memorised_share", "modes_covered", "diversity", "precision", "perplexity")  # fmt: skip
 
 

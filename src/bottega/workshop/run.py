@@ -230,7 +230,8 @@ class Run:
             n: how many.
             seeds: one for each piece; otherwise ``seed, seed + 1, ...``.
             seed: the first.
-            cond: what to ask for (a class, a caption), one for all or a list; None cycles through what is known.
+            cond: what to ask for (a class, a caption, a picture file), one for all or a list; None cycles through what is
+                known.
             progress: told after every chunk.
             **knobs: of the family's ``sample`` (temperature, guidance, steps, ...).
 
@@ -289,7 +290,7 @@ class Run:
         Args:
             source: a file, or a piece; for text, the beginning; for a table, one row whose empty cells are made.
             mask: a picture whose white parts are made anew; without one, the codec's own idea (the lower half of a
-                picture, what follows a text, the empty cells of a row).
+                picture, what follows a text, the empty cells of a row), or all of it under ``strength`` or ``restore``.
             n: how many versions.
             seeds: one for each; otherwise ``seed, seed + 1, ...``.
             seed: the first.
@@ -309,6 +310,10 @@ class Run:
         seeds = list(range(seed, seed + n)) if seeds is None else [int(s) for s in seeds]
         check_knobs(model.edit, knobs, skip=3)
         batch, keep = self.codec.start_edit(source, mask)
+        if self.spec.given_picture and cond is None and batch.cond is None:
+            raise RecipeError(f"{self.recipe.name} makes a picture of a picture; say with --cond FILE of which")
+        if mask is None and knobs.keys() & {"strength", "restore"}:  # the whole piece is reworked
+            keep = torch.zeros_like(keep)
         known = None if self.spec.cond is None else self._conditions(cond, seeds)
         codes = None if known is None or cond is None and batch.cond is not None else self.codec.encode_cond(known)
         if codes is None and batch.cond is not None:

@@ -437,9 +437,13 @@ def _held_rows(codec: Codec, items: Sequence[Item], most: int) -> Batch | None:
 def _conditions(codec: Codec, items: Sequence[Item], most: int = 256) -> list[Any]:
     """Up to ``most`` different things that are known of training pieces, in a stable order.
 
-    A codec whose condition is a part of the piece (a table's column) says them itself.
+    A codec whose condition is a part of the piece (a table's column) or a picture says them itself.
     """
-    own = getattr(getattr(codec, "inner", codec), "conditions", None)
+    inner: Any = getattr(codec, "inner", codec)
+    if codec.spec.given_picture:
+        pictures: list[Any] = inner.given_examples(items)
+        return pictures
+    own = getattr(inner, "conditions", None)
     seen = dict.fromkeys(item.cond for item in items if item.cond is not None)
     values = own() if own else sorted(seen, key=lambda v: (len(v), v) if isinstance(v, str) else (0, str(v)))
     if len(values) <= most:

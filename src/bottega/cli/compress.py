@@ -1,0 +1,62 @@
+"""``bottega compress``: a picture to a short file by a model, and back."""
+
+from __future__ import annotations
+
+import math
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from bottega.cli._shared import Device, Json, Out, Quiet, whole_run
+
+__all__ = ["compress"]
+
+PANEL, PLACE = "Make", 14
+EXAMPLES = """\
+  bottega compress photo.png photo.btg --with runs/photos-compressor   a picture of any size, at a loss
+  bottega compress photo.btg back.png --with runs/photos-compressor    and back
+  bottega compress scan.png scan.btg --with runs/levels --json         a run on exact levels loses nothing
+"""
+
+
+def compress(
+    source: Annotated[Path, typer.Argument(metavar="FILE", help="A picture; or a file that this verb wrote, which is made a picture again.")],
+    target: Annotated[Path, typer.Argument(metavar="FILE", help="What to write: a .btg file, or the picture that comes back.")],
+    model: Annotated[Path, typer.Option("--with", metavar="RUN", help="The run to compress by; reading needs the run that wrote.")],
+    device: Device = "auto",
+    as_json: Json = False,
+    quiet: Quiet = False,
+) -> None:  # fmt: skip
+    """Compress a picture into a real file by a model, and bring it back.
+
+    A run of the family compressor rounds its codes and loses what family.sigma allows; a vae on exact levels
+    (codec.levels = 256) loses nothing, by bits back. PNG, WebP and JPEG of the same picture stand beside the result,
+    those that lose something at the same error, so you see where the model pays and where it does not. The file holds
+    no weights: keep the run.
+    """
+    from bottega.core import DataError
+
+    if not source.is_file():
+        raise DataError(f"no file at {source}; give a picture, or a file that bottega compress wrote")
+    from bottega.crafts import compress as craft
+    from bottega.workshop.run import load
+
+    say, run = Out(as_json, quiet), load(whole_run(model), device=device)
+    if craft.is_compressed(source):
+        path = craft.decompress(run, source, target)
+        say.say(f"wrote {path}")
+        say.result({"run": run.path, "file": path})
+        return
+    done = craft.compress(run, source, target)
+    loss = "nothing is lost" if done.exact else f"{done.psnr_db:.2f} dB from the picture"
+    say.say(f"{target}: {done.bytes:,} bytes, {done.bits_per_pixel:.3f} bits a pixel, {loss}")
+    if not as_json:
+        others = sorted(done.beside.items(), key=lambda row: row[1])
+        rows = [(name.replace("_", " "), f"{size:,}", f"{size / done.bytes:.2f}") for name, size in others]
+        say.table(("the same picture as", "bytes", "times ours"), rows, numeric=(1, 2))
+    asked = done.model_bits / done.pixels
+    told = {"bits_per_pixel_by_the_model": asked, "over_the_model": 8 * done.bytes / done.model_bits - 1}
+    say.note(f"by the model it should take {asked:.3f} bits a pixel; the file takes {told['over_the_model']:+.1%}")
+    result = {**done.__dict__, **told, "psnr_db": None if math.isinf(done.psnr_db) else done.psnr_db}
+    say.result({"run": run.path, **result})

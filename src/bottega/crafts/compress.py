@@ -1,0 +1,409 @@
+"""Pictures to short files and back, by a model: rounded codes at a loss, or levels exactly by bits back.
+
+A file is a header (see ``_HEADER``), what the entropy coder of the package ``constriction`` wrote, and a CRC-32 of both.
+It holds nothing of the model: the run that wrote it is named by the first digits of its weights' hash and must be there
+to read it. What both sides must agree on to the last bit is computed in float64 and rounded to a grid, so that threads
+and machines do not matter; a picture of exact levels also carries its own checksum.
+"""
+
+from __future__ import annotations
+
+import copy
+import io
+import math
+import struct
+import zlib
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+import torch.nn.functional as F
+from numpy.typing import NDArray
+from PIL import Image
+from torch import Tensor
+
+from bottega.codecs._pixels import FORMATS, Pixels, to_pil
+from bottega.codecs.image import ImageCodec
+from bottega.core import Batch, BottegaError, DataError, Item, OutputError, Spec
+from bottega.workshop.evidence import write_atomically
+from bottega.workshop.run import Run
+
+__all__ = ["Compressed", "beside", "compress", "decompress", "is_compressed", "pack", "psnr", "unpack"]
+
+MAGIC, VERSION = b"BTG1", 1
+_HEADER = struct.Struct("<4sBB8sIIBIII")  # magic, version, way, weights, height, width, channels, first, check, words
+_CODES, _LEVELS = 0, 1  # the two ways
+_FINE, _WIDE = 256, 8  # codes of bits back: steps of 1 / 256, from -8 to 8
+_GRID = 2.0**-14  # what a decoder says of levels is rounded to
+_TILE = 32  # cells to each side of the part of a picture that is in memory at once
+
+Words = NDArray[np.uint32]
+
+
+@dataclass(frozen=True)
+class Compressed:
+    """What became of a picture.
+
+    Attributes:
+        source, path: the picture and the file.
+        pixels: height times width.
+        bytes: of the file, all of it.
+        bits_per_pixel: of the file.
+        psnr_db: of what comes back, against the picture; infinite where every pixel does.
+        exact: whether every pixel comes back.
+        model_bits: what the model says the file should take: the rate of its codes, or minus its bound.
+        beside: bytes of the same picture by other means, and what they are.
+    """
+
+    source: str
+    path: str
+    pixels: int
+    bytes: int
+    bits_per_pixel: float
+    psnr_db: float
+    exact: bool
+    model_bits: float
+    beside: dict[str, int]
+
+
+def is_compressed(path: str | Path) -> bool:
+    """Whether a file begins as ours do."""
+    with Path(path).open("rb") as file:
+        return file.read(4) == MAGIC
+
+
+def compress(run: Run, source: str | Path, path: str | Path) -> Compressed:
+    """Write a picture as a short file, whatever its size.
+
+    Raises:
+        DataError: not a readable picture, or with channels that the model does not know.
+        BottegaError: the run's model cannot compress.
+        OutputError: the file cannot be written.
+    """
+    pixels = _read(run, Path(source))
+    data, model_bits = pack(run, pixels)
+    write_atomically(Path(path), data)
+    back = unpack(run, data, str(path))
+    error = psnr(pixels, back)
+    area = pixels.shape[0] * pixels.shape[1]
+    exact = bool((pixels == back).all())
+    return Compressed(
+        str(source), str(path), area, len(data), 8 * len(data) / area, error, exact, model_bits, beside(pixels, error)
+    )
+
+
+def decompress(run: Run, source: str | Path, path: str | Path) -> Path:
+    """The picture of a compressed file, as PNG (or what the ending of ``path`` says).
+
+    Raises:
+        DataError: not such a file, cut short, damaged, or written by another model.
+        OutputError: the picture cannot be written.
+    """
+    source, path = Path(source), Path(path)
+    pixels = unpack(run, source.read_bytes(), str(source))
+    made = io.BytesIO()
+    try:
+        to_pil(pixels).save(made, Image.registered_extensions().get(path.suffix.lower(), "PNG"))
+    except OSError as error:
+        raise OutputError(f"cannot write {path}: {error}; give a name that ends in .png") from error
+    write_atomically(path, made.getvalue())
+    return path
+
+
+def _read(run: Run, source: Path) -> Pixels:
+    """``(H, W, 1 or 3)`` as the model knows them, turned as the camera said, on white where it was transparent."""
+    if run.codec.medium != "image" or not run.spec.is_image:
+        raise BottegaError(
+            f"{run.recipe.name} models {run.codec.medium}, not pictures; compress with a run of pictures"
+        )
+    if not source.is_file():
+        raise DataError(f"no file at {source}; give a picture to compress")
+    pixels = ImageCodec(size=0).read(source)[0].value
+    if pixels.shape[-1] == 3 and run.spec.shape[0] == 1:
+        raise DataError(
+            f"{source} is in colour and {run.recipe.name} was trained on grey pictures; use a run of colour ones"
+        )
+    return np.array(pixels)  # our own: what Pillow gives cannot be written to
+
+
+# --- the file --------------------------------------------------------------------------------------------------------
+
+
+def pack(run: Run, pixels: Pixels) -> tuple[bytes, float]:
+    """A picture ``(H, W, C)`` as bytes, and how many bits the model says that should take."""
+    way, encode = _way(run)
+    height, width, channels = pixels.shape
+    first, check, words, bits = encode(run, pixels)
+    weights = bytes.fromhex(run.weights_hash[:16])
+    head = _HEADER.pack(MAGIC, VERSION, way, weights, height, width, channels, first, check, len(words))
+    body = head + words.astype("<u4").tobytes()
+    return body + struct.pack("<I", zlib.crc32(body)), bits
+
+
+def unpack(run: Run, data: bytes, name: str = "the file") -> Pixels:
+    """The picture that ``pack`` made the bytes of; raises DataError naming ``name``."""
+    if data[:4] != MAGIC:
+        raise DataError(
+            f"{name} is no file of bottega compress (it does not begin with {MAGIC.decode()}); give one that is"
+        )
+    if len(data) < _HEADER.size + 4:
+        raise DataError(f"{name} is cut short: {len(data)} bytes do not even hold the header; copy it again")
+    _, version, way, weights, height, width, channels, first, check, count = _HEADER.unpack_from(data)
+    if version > VERSION:
+        raise DataError(f"{name} was written by a newer version (format {version}, this is {VERSION}); update bottega")
+    whole = _HEADER.size + 4 * count + 4
+    if len(data) < whole:
+        raise DataError(f"{name} is cut short: {len(data)} of {whole} bytes are there; copy it again")
+    if len(data) > whole or zlib.crc32(data[: whole - 4]) != struct.unpack_from("<I", data, whole - 4)[0]:
+        raise DataError(f"{name} is damaged: its checksum does not fit; copy it again")
+    if weights.hex() != run.weights_hash[:16]:
+        raise DataError(
+            f"{name} was written by another model (weights {weights.hex()}, this run has {run.weights_hash[:16]}); "
+            "give the run that wrote it"
+        )
+    words = np.frombuffer(data, "<u4", count, _HEADER.size).astype(np.uint32)
+    decode = {_CODES: _from_codes, _LEVELS: _from_levels}[way]
+    return decode(run, words, (height, width, channels), first, check, name)
+
+
+def _way(run: Run) -> tuple[int, Callable[[Run, Pixels], tuple[int, int, Words, float]]]:
+    model = run.model
+    if hasattr(model, "squeeze"):
+        return _CODES, _to_codes
+    if hasattr(model, "log_masses") and run.spec.is_tokens:
+        return _LEVELS, _to_levels
+    raise BottegaError(
+        f"a {run.recipe.family['name']} of {run.spec} cannot compress; train photos-compressor, or a model with codes on "
+        "exact levels (codec.levels = 256)"
+    )
+
+
+def _stream() -> Any:
+    """The part of ``constriction`` that codes streams of symbols."""
+    try:
+        import constriction
+    except ImportError as error:
+        raise BottegaError("compressing needs the package constriction: pip install 'bottega[compress]'") from error
+    return constriction.stream
+
+
+def _coder(words: Words | None = None) -> Any:
+    return _stream().stack.AnsCoder(*(() if words is None else (words,)))
+
+
+# --- at a loss: rounded codes ----------------------------------------------------------------------------------------
+
+
+def _tables(model: Any) -> tuple[int, list[Any]]:
+    """The smallest whole number, and an entropy model for each map."""
+    low, masses = model.odds()
+    return low, [_stream().model.Categorical(row, perfect=False) for row in masses.cpu().numpy()]
+
+
+def _to_codes(run: Run, pixels: Pixels) -> tuple[int, int, Words, float]:
+    model: Any = run.model
+    x = torch.from_numpy(pixels).permute(2, 0, 1)[None].float() / 127.5 - 1
+    x = x.expand(1, run.spec.shape[0], -1, -1)
+    cell = model.cell
+    x = F.pad(x, (0, -x.shape[3] % cell, 0, -x.shape[2] % cell), mode="replicate")
+    with torch.no_grad():
+        z = _by_tiles(lambda part: model.squeeze(part.to(run.device)).cpu(), x, cell, 1, model.reach)[0]
+    coder, (low, tables) = _coder(), _tables(model)
+    symbols = (z.flatten(1).long() - low).numpy().astype(np.int32)
+    for one, table in zip(symbols[::-1], tables[::-1], strict=True):  # a stack: the last in is the first out
+        coder.encode_reverse(one, table)
+    _, masses = model.odds()
+    bits = -masses.cpu().log2().gather(1, torch.from_numpy(symbols).long()).sum().item()
+    return 0, 0, coder.get_compressed(), bits
+
+
+def _from_codes(run: Run, words: Words, shape: tuple[int, int, int], first: int, check: int, name: str) -> Pixels:
+    model: Any = run.model
+    height, width, channels = shape
+    cell = model.cell
+    grid = (-(-height // cell), -(-width // cell))
+    coder, (low, tables) = _coder(words), _tables(model)
+    z = torch.from_numpy(np.stack([coder.decode(table, grid[0] * grid[1]) for table in tables])).float() + low
+    with torch.no_grad():
+        x = _by_tiles(lambda part: model.expand(part.to(run.device)).cpu(), z.view(1, -1, *grid), 1, cell, model.reach)
+    x = x[0, :, :height, :width]
+    if channels == 1:  # a grey picture went in
+        x = x.mean(0, keepdim=True)
+    return ((x + 1) * 127.5).round().clamp(0, 255).to(torch.uint8).permute(1, 2, 0).contiguous().numpy()
+
+
+def _by_tiles(f: Callable[[Tensor], Tensor], x: Tensor, pixels: int, out: int, reach: int) -> Tensor:
+    """``f`` of ``x (1, C, H, W)`` part by part, so that memory does not grow with the picture; equal to ``f`` at once.
+
+    A cell is ``pixels`` of ``x`` and ``out`` of the result; parts overlap by the ``reach`` of ``f`` in cells.
+    """
+    rows, columns = x.shape[2] // pixels, x.shape[3] // pixels
+    lines = []
+    for top in range(0, rows, _TILE):
+        line = []
+        for left in range(0, columns, _TILE):
+            t, b = max(0, top - reach), min(rows, top + _TILE + reach)
+            le, ri = max(0, left - reach), min(columns, left + _TILE + reach)
+            part = f(x[:, :, t * pixels : b * pixels, le * pixels : ri * pixels])
+            y, z = (top - t) * out, (left - le) * out
+            line.append(part[:, :, y : y + min(_TILE, rows - top) * out, z : z + min(_TILE, columns - left) * out])
+        lines.append(torch.cat(line, 3))
+    return torch.cat(lines, 2)
+
+
+# --- exactly: levels by bits back ------------------------------------------------------------------------------------
+
+
+class _BitsBack:
+    """One tile at a time onto a stack of bits (Townsend, Bird & Barber 2019, arXiv:1901.04866, section 2.3).
+
+    A code ``z`` is popped from what earlier tiles left, as if it were drawn from ``q(z|x)``; then ``x`` is pushed by
+    ``p(x|z)`` and ``z`` by ``p(z)``. Reading goes the other way and gives the popped bits back, so that a tile takes
+    ``log q(z|x) - log p(x, z)``, minus its ELBO on average. The first tile finds no bits to pop: its ``z`` is the
+    posterior's mean.
+    """
+
+    def __init__(self, run: Run) -> None:
+        entropy = _stream().model
+        self.model: Any = copy.deepcopy(run.model).double().cpu().eval()
+        self.spec: Spec = run.spec
+        self.codes = entropy.QuantizedGaussian(-_FINE * _WIDE, _FINE * _WIDE)
+        self.levels = entropy.Categorical(perfect=False)
+        self.width = self.model.latent.dims
+        self.prior = np.zeros(self.width), np.full(self.width, float(_FINE))
+
+    def posterior(self, x: Tensor) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
+        """Mean and standard deviation in steps, on grids of their own."""
+        mean, log_var = self.model.posterior(Batch(x))
+        mean = (mean[0].double() * _FINE * 8).round() / 8
+        log_std = ((0.5 * log_var[0].double() + math.log(_FINE)) * 64).round() / 64
+        return mean.clamp(-_FINE * _WIDE, _FINE * _WIDE).numpy(), log_std.clamp(-1, 8).exp().numpy()
+
+    def masses(self, z: NDArray[np.int32]) -> NDArray[np.float64]:
+        code = torch.from_numpy(z).double()[None] / _FINE
+        masses = self.model.log_masses(code, grid=_GRID)[0].flatten(0, -2).double().exp()
+        return np.ascontiguousarray(masses.numpy())
+
+    def push(self, coder: Any, x: Tensor, plain: bool) -> None:
+        mean, std = self.posterior(x)
+        z = np.rint(mean).astype(np.int32) if plain else coder.decode(self.codes, mean, std)
+        coder.encode_reverse(x.flatten().numpy().astype(np.int32), self.levels, self.masses(z))
+        coder.encode_reverse(z, self.codes, *self.prior)
+
+    def pop(self, coder: Any, plain: bool) -> Tensor:
+        z = coder.decode(self.codes, *self.prior)
+        x = torch.from_numpy(coder.decode(self.levels, self.masses(z))).long().view(1, *self.spec.shape)
+        if not plain:
+            coder.encode_reverse(z, self.codes, *self.posterior(x))
+        return x
+
+
+def _tiles(run: Run, pixels: Pixels) -> Tensor:
+    """Levels of a picture, tile by tile, edges repeated: ``(tiles, C, h, w)``."""
+    channels, height, width = run.spec.shape
+    value = np.repeat(pixels, channels // pixels.shape[2], 2)
+    down, right = -pixels.shape[0] % height, -pixels.shape[1] % width
+    value = np.pad(value, ((0, down), (0, right), (0, 0)), mode="edge")
+    rows, columns = value.shape[0] // height, value.shape[1] // width
+    parts = value.reshape(rows, height, columns, width, channels).swapaxes(1, 2).reshape(-1, height, width, channels)
+    return run.codec.encode([Item(part) for part in parts]).x
+
+
+def _picture(run: Run, tiles: Tensor, shape: tuple[int, int, int]) -> Pixels:
+    height, width, channels = shape
+    _, h, w = run.spec.shape
+    parts = np.stack([item.value for item in run.codec.decode(tiles)])
+    rows, columns = -(-height // h), -(-width // w)
+    value = parts.reshape(rows, columns, h, w, -1).swapaxes(1, 2).reshape(rows * h, columns * w, -1)
+    return np.ascontiguousarray(value[:height, :width, :channels])
+
+
+@torch.no_grad()
+def _to_levels(run: Run, pixels: Pixels) -> tuple[int, int, Words, float]:
+    tiles, back = _tiles(run, pixels), _BitsBack(run)
+    check = _check(tiles)
+    for plain in (1, len(tiles)):  # where a first tile leaves too few bits for the next one's code, none gets bits back
+        coder = _coder()
+        for i, x in enumerate(tiles.split(1)):
+            back.push(coder, x, i < plain)
+        words = coder.get_compressed()
+        if _check(_popped(back, words, len(tiles), plain)) == check:
+            break
+    else:
+        raise BottegaError("the picture does not come back from its own file; please report this, with the run")
+    scores = [run.model.log_prob(b.to(run.device), _rng(run)) for b in Batch(tiles).split(-(-len(tiles) // 64))]  # type: ignore[operator]
+    return plain, check, words, -torch.cat(scores).double().sum().item() / math.log(2)
+
+
+def _rng(run: Run) -> Any:
+    from bottega.core import Rng
+
+    return Rng(0, device=run.device)
+
+
+def _popped(back: _BitsBack, words: Words, count: int, plain: int) -> Tensor:
+    coder = _coder(words)
+    found = [back.pop(coder, i < plain) for i in reversed(range(count))]
+    return torch.cat(found[::-1])
+
+
+def _check(tiles: Tensor) -> int:
+    return zlib.crc32(tiles.to(torch.uint8).numpy().tobytes())
+
+
+@torch.no_grad()
+def _from_levels(run: Run, words: Words, shape: tuple[int, int, int], first: int, check: int, name: str) -> Pixels:
+    _, height, width = run.spec.shape
+    count = -(-shape[0] // height) * -(-shape[1] // width)
+    tiles = _popped(_BitsBack(run), words, count, first)
+    if _check(tiles) != check:
+        raise DataError(
+            f"{name} does not come back exactly here: this machine computes otherwise than the one that wrote it"
+        )
+    return _picture(run, tiles, shape)
+
+
+# --- beside others ---------------------------------------------------------------------------------------------------
+
+
+def psnr(a: Pixels, b: Pixels) -> float:
+    """Peak signal-to-noise ratio in dB of two pictures of bytes; infinite when they are equal."""
+    error = np.square(a.astype(np.float64) - b).mean()
+    return 10 * math.log10(255**2 / error) if error else math.inf
+
+
+def beside(pixels: Pixels, least_db: float) -> dict[str, int]:
+    """Bytes of the picture by PNG and lossless WebP, and by JPEG and WebP at the lowest quality that reaches ``least_db``.
+
+    A way that does not reach it at any quality is left out.
+    """
+    picture = to_pil(pixels)
+    out = {
+        "png": len(_saved(picture, "PNG", optimize=True)),
+        "webp_lossless": len(_saved(picture, "WEBP", lossless=True)),
+    }
+    if math.isinf(least_db):
+        return out
+    for name, how in (("jpeg", {"format": "JPEG", "optimize": True}), ("webp", {"format": "WEBP", "method": 6})):
+        low, high, best = 1, 100, None
+        while low <= high:  # what is lost falls with the quality
+            middle = (low + high) // 2
+            data = _saved(picture, **how, quality=middle)
+            with Image.open(io.BytesIO(data), formats=FORMATS) as back:
+                good = psnr(pixels, np.asarray(back.convert(picture.mode)).reshape(pixels.shape)) >= least_db
+            if good:
+                high, best = middle - 1, len(data)
+            else:
+                low = middle + 1
+        if best is not None:
+            out[name] = best
+    return out
+
+
+def _saved(picture: Image.Image, format: str, **options: Any) -> bytes:
+    made = io.BytesIO()
+    picture.save(made, format, **options)
+    return made.getvalue()

@@ -1,0 +1,176 @@
+"""Compressor: pictures of any size as whole numbers that an entropy coder makes short, at a chosen loss."""
+
+from __future__ import annotations
+
+import copy
+import math
+from typing import Any, ClassVar
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor, nn
+
+from bottega.core import Batch, Family, RecipeError, Rng, Spec, Terms
+from bottega.core.measure import Bound
+from bottega.nets.condition import Condition, check_drop
+from bottega.nets.conv import GridDecoder, GridEncoder
+
+__all__ = ["Compressor"]
+
+_MIXED = 3  # logistics in the prior of each map
+_REACH = 127  # whole numbers run from -127 to 127
+
+
+class Compressor(Family):
+    """``rate + distortion``: nats of the rounded code plus nats of the picture given it (Ballé et al. 2016, arXiv:1611.01704).
+
+    The encoder gives ``maps`` numbers for each cell of ``2^halvings`` pixels, which are rounded. Training adds noise from
+    U(-1/2, 1/2) in place of rounding, so the loss is minus the ELBO of a VAE whose posterior is that box: the rate is
+    ``-log p(code)`` under a prior that is a mixture of logistics for each map, the same at every place, and the distortion
+    is ``-log N(x; decoded, sigma^2)``. Files of ``bottega compress`` hold the rounded codes at the rate of that prior.
+
+    Everything is convolutions without normalisation, so what was learned on small pictures serves pictures of any size.
+
+    Args:
+        spec: real pictures.
+        size: the dial: channels at half the picture's size, twice as many at all smaller ones.
+        maps: numbers for each cell; 0 means ``size``. Those that the rate does not pay for stay at zero and cost nothing.
+        halvings: how often height and width are halved.
+        depth: residual blocks at each size.
+        sigma: the error of one channel of one pixel that is worth half a nat, in [-1, 1] units: the dial between rate and
+            distortion. 0.05 is about 6 of 255 grey levels.
+        drop: how often ``cond`` is hidden from the prior in training.
+
+    Raises:
+        SpecError: not pictures of real numbers.
+        RecipeError: a number is out of range.
+    """
+
+    bound: Bound = "lower"
+    variants: ClassVar[dict[str, dict[str, Any]]] = {"coarse": {"sigma": 0.3, "maps": 3, "halvings": 2, "depth": 2}}
+
+    def __init__(
+        self,
+        spec: Spec,
+        *,
+        size: int = 32,
+        maps: int = 0,
+        halvings: int = 3,
+        depth: int = 1,
+        sigma: float = 0.05,
+        drop: float = 0.1,
+    ) -> None:
+        super().__init__(spec)
+        if min(size, halvings, depth) < 1 or maps < 0:
+            raise RecipeError(
+                f"family.size, halvings, depth, maps are {size}, {halvings}, {depth}, {maps}; at least 1, 1, 1 and 0"
+            )
+        if not sigma > 0:
+            raise RecipeError(f"family.sigma is {sigma}; it must be above 0, 0.05 is usual")
+        check_drop(drop)
+        channels, height, wide = spec.shape
+        maps = maps or size
+        self.sigma, self.drop = sigma, drop
+        self.cell = 2**halvings  # pixels to each side of a cell
+        self.reach = 3 * (2 * depth + 1)  # no number depends on what lies further away, in cells
+        self.encoder = GridEncoder(channels, size, maps, halvings, depth, norm=False)
+        self.decoder = GridDecoder(channels, size, maps, halvings, depth, norm=False)
+        with torch.no_grad():
+            self.encoder.last.weight.mul_(5)  # codes begin wider than the noise, or nothing gets through it
+        self.latent = Spec((maps, -(-height // 2**halvings), -(-wide // 2**halvings)))
+        self.weight = nn.Parameter(torch.zeros(maps, _MIXED))
+        self.centre = nn.Parameter(torch.linspace(-1, 1, _MIXED).repeat(maps, 1))
+        self.log_scale = nn.Parameter(torch.zeros(maps, _MIXED))
+        known = size if spec.cond else 0
+        self.known = Condition(spec.cond, known)
+        self.given = nn.Linear(known, maps) if known else None
+
+    @classmethod
+    def accepts(cls, spec: Spec) -> str:
+        """Pictures of real numbers."""
+        if not spec.is_image:
+            return "it needs pictures (channels, height, width); use family autoencoder for points and tables"
+        if spec.is_tokens:
+            return "it needs real numbers, not levels; leave codec.levels at 0 (for exact levels use family vae)"
+        return ""
+
+    def _log_mass(self, z: Tensor, h: Tensor | None) -> Tensor:
+        """``log P(z - 1/2 < Z < z + 1/2)`` under the prior: ``(B, maps, ...) -> `` the same, nats.
+
+        Of a whole number this is the mass that it is coded with; of a noisy one, the density of code plus noise.
+        """
+        shape = (-1, *self.weight.shape, *[1] * (z.ndim - 2))
+        centre = self.centre[None]
+        if self.given is not None and h is not None:
+            centre = centre + self.given(h)[:, :, None]
+        centre, scale = centre.reshape(shape), self.log_scale.clamp(-6, 6).exp().view(shape)
+        upper, lower = (z[:, :, None] + 0.5 - centre) / scale, (z[:, :, None] - 0.5 - centre) / scale
+        # log(s(a) - s(b)) = log s(a) + log s(-b) + log(1 - exp(b - a)), exact in both tails
+        mass = F.logsigmoid(upper) + F.logsigmoid(-lower) + (-torch.expm1(-1 / scale)).log()
+        return (mass + self.weight.log_softmax(1).view(shape)).logsumexp(2)
+
+    def _terms(self, batch: Batch, rng: Rng, drop: float) -> tuple[Tensor, Tensor]:
+        """Distortion and rate with noise for rounding, ``(B,)`` nats each."""
+        forget = rng.uniform(len(batch)) < drop if drop and self.spec.cond else None
+        h = self.known(batch.cond, len(batch), forget)
+        z = self.encoder(batch.x).float()
+        z = z + rng.uniform(*z.shape) - 0.5
+        error = (self.expand(z) - batch.x).square().flatten(1).sum(1) / (2 * self.sigma**2)
+        constant = self.spec.dims * (math.log(self.sigma) + 0.5 * math.log(2 * math.pi))
+        return error + constant, -self._log_mass(z, h).flatten(1).sum(1)
+
+    def loss(self, batch: Batch, rng: Rng) -> Terms:
+        """``rate`` and ``distortion``, nats; their sum is minus the ELBO."""
+        distortion, rate = self._terms(batch, rng, self.drop)
+        return Terms({"distortion": distortion, "rate": rate})
+
+    @torch.no_grad()
+    def log_prob(self, batch: Batch, rng: Rng) -> Tensor:
+        """The ELBO with one draw, ``(B,)`` nats: a lower bound in expectation."""
+        distortion, rate = self._terms(batch, rng, 0.0)
+        return -distortion - rate
+
+    def squeeze(self, x: Tensor) -> Tensor:
+        """The code of pictures of any size, rounded: ``(B, C, H, W) -> (B, maps, h, w)``, h = ceil(H / 2^halvings)."""
+        return self.encoder(x).float().round().clamp(-_REACH, _REACH)
+
+    def expand(self, z: Tensor) -> Tensor:
+        """``(B, maps, h, w) -> (B, C, H, W)``, cut to the Spec's size where the grid is the Spec's."""
+        x = self.decoder(z).float()
+        return x[:, :, : self.spec.shape[1], : self.spec.shape[2]] if z.shape[1:] == self.latent.shape else x
+
+    @torch.no_grad()
+    def odds(self) -> tuple[int, Tensor]:
+        """What whole numbers are coded with: the smallest, and the mass of it and those after it, ``(maps, n)`` float64.
+
+        In float64 from first to last, so that two machines find the same masses.
+        """
+        exact = copy.deepcopy(self).double()
+        z = torch.arange(-_REACH, _REACH + 1, device=self.weight.device, dtype=torch.float64)
+        h = exact.known(None, 1) if self.given is not None else None
+        return -_REACH, exact._log_mass(z.expand(1, len(self.weight), -1), h)[0].exp()
+
+    def encode(self, batch: Batch) -> Tensor:
+        """The rounded code, ``(B, maps, h, w)``."""
+        return self.squeeze(batch.x)
+
+    def decode(self, z: Tensor, cond: Tensor | None = None) -> Tensor:
+        """``(B, maps, h, w) -> (B, *spec.shape)``; ``cond`` adds nothing."""
+        return self.expand(z)
+
+    @torch.no_grad()
+    def sample(self, n: int, rng: Rng, cond: Tensor | None = None, *, temperature: float = 1.0) -> Tensor:
+        """Decoded draws from the prior, which knows no neighbours: textures, not things; it is here to compress.
+
+        ``temperature`` multiplies the scale of the prior's logistics.
+        """
+        maps, height, wide = self.latent.shape
+        centre = self.centre[None]
+        if self.given is not None:
+            centre = centre + self.given(self.known(cond, n))[:, :, None]
+        which = rng.categorical(self.weight[:, None, None].expand(n, maps, height, wide, _MIXED))
+        u = rng.uniform(n, maps, height, wide).clamp(1e-6, 1 - 1e-6)
+        pick = which.flatten(2)
+        centre = centre.expand(n, -1, -1).gather(2, pick).view_as(u)
+        scale = self.log_scale.clamp(-6, 6).exp().expand(n, -1, -1).gather(2, pick).view_as(u)
+        return self.expand((centre + temperature * scale * torch.logit(u)).round())
