@@ -18,6 +18,7 @@ class Terms:
     Attributes:
         parts: name -> ``(B,)``, in nats where that means anything.
         weight: what an example counts for, ``(B,)`` (its target tokens, say); None is ones.
+        norm: of the player's gradient before clipping, a scalar; None until the turn was played.
 
     >>> import torch
     >>> terms = Terms({"rec": torch.ones(2), "kl": torch.tensor([1.0, 3.0])})
@@ -27,6 +28,7 @@ class Terms:
 
     parts: Mapping[str, Tensor]
     weight: Tensor | None = None
+    norm: Tensor | None = None
 
     @property
     def total(self) -> Tensor:

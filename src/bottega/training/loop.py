@@ -9,6 +9,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
+from dataclasses import replace
 from typing import Protocol
 
 import torch
@@ -82,7 +83,7 @@ def play(
                 f"term {bad[0] if bad else 'gradient'!r} of player {turn.player or 'model'!r} is not finite"
             )
         optim.step()
-    return terms
+    return replace(terms, norm=norm.detach())
 
 
 def _joined(played: list[Terms]) -> Terms:

@@ -35,6 +35,9 @@ class Optim:
         floor: the last learning rate, as a fraction of the peak.
         decay: the fraction of the run over which ``"wsd"`` falls.
 
+    Attributes:
+        scale: multiplies every learning rate; 1 unless a monitor lowered it.
+
     Raises:
         RecipeError: a value is out of range.
     """
@@ -69,6 +72,7 @@ class Optim:
             raise RecipeError(f"optim.floor is {floor} and optim.decay {decay}; both are fractions, in [0, 1]")
         self.steps, self.schedule, self.floor, self.decay = max(1, steps), schedule, floor, decay
         self.warmup = warmup if warmup >= 1 else warmup * steps
+        self.scale = 1.0
         self.names = {id(p): n for n, p in player.named_parameters()}
         moving = [p for p in player.parameters() if p.requires_grad]
         matrices = _hidden_matrices(player) if name == "muon" else []
@@ -105,7 +109,7 @@ class Optim:
         """Set the learning rates for ``step``; returns self."""
         for inner, peak in self.inner:
             for group in inner.param_groups:
-                group["lr"] = peak * self.factor(step)
+                group["lr"] = peak * self.factor(step) * self.scale
         return self
 
     def zero_grad(self, set_to_none: bool = True) -> None:
@@ -142,6 +146,7 @@ class Optim:
             for group in inner.param_groups:
                 for p in group["params"]:
                     if self.names[id(p)] not in saved:
+                        inner.state.pop(p, None)  # it had not moved yet
                         continue
                     steps_at = p.device if group.get("fused") else "cpu"
                     inner.state[p] = {

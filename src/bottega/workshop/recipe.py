@@ -38,6 +38,7 @@ class Train:
         augment: names of augmentations, comma-separated (``"flip,shift"``); empty for none.
         patience: stop after so many held-out checks without improvement and go back to the best; 0 never stops early.
         checks: how often in a run the held-out loss is looked at.
+        monitor: watch a training of several players, and step in when it fails (see ``training.monitor``).
         save_seconds: time between checkpoints.
         sample_every: steps between pictures of samples under ``samples/``; 0 only at the end.
         tensorboard: also write TensorBoard events (extra ``track``).
@@ -53,6 +54,7 @@ class Train:
     augment: str = ""
     patience: int = 0
     checks: int = 20
+    monitor: bool = True
     save_seconds: float = 60.0
     sample_every: int = 0
     tensorboard: bool = False

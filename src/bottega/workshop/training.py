@@ -38,6 +38,8 @@ from bottega.data.stream import Stream
 from bottega.training import checkpoint, cluster
 from bottega.training.ema import Ema
 from bottega.training.loop import fit
+from bottega.training.modes import Modes
+from bottega.training.monitor import Monitor
 from bottega.training.optim import Optim, make_optims
 from bottega.training.precision import use_bf16
 from bottega.workshop import evidence as ev
@@ -113,6 +115,7 @@ class Training:
         self.ema = Ema(self.model, plan.train.ema) if plan.train.ema else None
         self.rng = Rng(plan.train.seed + 1 + 1009 * self.rank, device=self.device)
         self.held = _held_rows(self.codec, self.parts.held, 256)
+        self.monitor = self._make_monitor() if plan.train.monitor and len(self.optims) > 1 else None
         self.start = 0
         self.fingerprint = fingerprint(self.dataset.items)
         own = Path(str(self.data if self.data is not None else plan.data.get("name", "")))
@@ -120,12 +123,34 @@ class Training:
         self.parameters = sum(p.numel() for p in self.model.parameters())
         self.conditions = _conditions(self.codec, self.parts.train) if self.codec.spec.cond is not None else []
 
+    def _make_monitor(self) -> Monitor | None:
+        rows = _held_rows(self.codec, self.parts.train, 1024)
+        if rows is None or len(rows) < 64:
+            return None  # too few to say what is missing
+        modes = Modes(self.codec.spec, rows)
+        names = getattr(self.codec, "classes", None)
+
+        def name(mode: int) -> str:
+            told = f"{float(modes.shares[mode]):.0%} of the data"
+            if modes.classes is not None:
+                label, share = modes.classes[mode]
+                return f"{names[label] if names else f'class {label}'} ({share:.0%} of a cluster, {told})"
+            row = self.codec.decode(modes.real.x[modes.typical[mode]][None].cpu())[0].value
+            if self.codec.medium == "points":
+                return f"near ({', '.join(f'{v:.2g}' for v in row.tolist())}), {told}"
+            return f"cluster {mode + 1}, {told}"
+
+        return Monitor(self.model, self.optims, self.ema, modes, self.plan.train.steps, self._note, name)
+
     def _go_on(self, tensors: dict[str, Tensor], header: dict[str, Any]) -> None:
         if header["fingerprint"] != self.fingerprint:
             raise DataError(
                 f"the data at {self.data or self.dataset.name} changed since {self.out} was begun; use another --out"
             )
         checkpoint.unpack(tensors, self.model, self.optims, self.ema, self.rng)
+        if self.monitor is not None:
+            good = {k.removeprefix("good."): v for k, v in tensors.items() if k.startswith("good.")}
+            self.monitor.load_state(header["monitor"], good)
         if self.rank:  # the file's own stream is rank 0's
             mine = tensors.get(f"rank.{self.rank}.rng")
             if mine is None:  # there were fewer ranks before
@@ -148,18 +173,29 @@ class Training:
         self.every_check = max(1, plan.train.steps // plan.train.checks) if plan.train.checks else 0
         self.events = _events(self.out) if plan.train.tensorboard and self.rank == 0 else None
         with _patient_interrupt() as self.interrupted, suppress(_Stop):
-            try:
-                fit(
-                    self.model, self.stream, self.optims, steps=plan.train.steps, rng=self.rng, start=self.start,
-                    accum=plan.train.accum, clip=plan.train.clip, bf16=use_bf16(plan.train.precision, self.device),
-                    ema=self.ema, watch=self._watch,
-                )  # fmt: skip
-            except DivergedError as error:
-                kept = self.out / WEIGHTS
-                raise DivergedError(
-                    f"step {self.done + 1}: {error}; lower optim.lr; "
-                    + (f"the weights of step {self.kept} are kept in {kept}" if self.kept else "none were saved yet")
-                ) from error
+            if self.monitor is not None and not self.start:
+                self.monitor.begin()
+            while self.done < plan.train.steps:
+                try:
+                    fit(
+                        self.model, self.stream, self.optims, steps=plan.train.steps, rng=self.rng, start=self.done,
+                        accum=plan.train.accum, clip=plan.train.clip, bf16=use_bf16(plan.train.precision, self.device),
+                        ema=self.ema, watch=self._watch,
+                    )  # fmt: skip
+                except DivergedError as error:
+                    if self.monitor is not None and self.world == 1 and self.monitor.diverged(self.done, error):
+                        continue
+                    kept = self.out / WEIGHTS
+                    raise DivergedError(
+                        f"step {self.done + 1}: {error}; lower optim.lr; "
+                        + (
+                            f"the weights of step {self.kept} are kept in {kept}"
+                            if self.kept
+                            else "none were saved yet"
+                        )
+                    ) from error
+            if self.monitor is not None:
+                self.monitor.end(self.done)
         self._save(stopped=True)
 
     def _watch(self, step: int, played: Sequence[tuple[Turn, Terms]]) -> None:
@@ -170,6 +206,8 @@ class Training:
                 self.sums[key] = self.sums.get(key, 0) + values.sum()
                 self.counts[key] = self.counts.get(key, 0) + terms.count
         last = self.done == self.plan.train.steps
+        if self.monitor is not None and (told := self.monitor.after(step, played)):
+            self._log(told)
         if self.done % self.every_log == 0 or last or self.done == 1:
             self._log()
         if self.every_check and (self.done % self.every_check == 0 or last):
@@ -201,14 +239,22 @@ class Training:
         if means:
             self.last_losses = means
             self.first_losses = self.first_losses or means
-        if self.rank:
-            return
         row = {
             "step": self.done,
             "seconds": round(self.seconds + time.perf_counter() - self.began, 3),
             **means,
             **(extra or {}),
         }
+        self._write(row)
+        if self.rank:
+            return
+        if self.events is not None:
+            for key, value in row.items():
+                self.events.add_scalar(key, value, self.done)
+
+    def _write(self, row: Mapping[str, Any]) -> None:
+        if self.rank:
+            return
         try:
             self.out.mkdir(parents=True, exist_ok=True)
             with (self.out / LOG).open("a", encoding="utf-8") as file:
@@ -217,9 +263,6 @@ class Training:
             raise OutputError(
                 f"cannot write {self.out / LOG}: {error.strerror}; choose another folder with --out"
             ) from error
-        if self.events is not None:
-            for key, value in row.items():
-                self.events.add_scalar(key, value, self.done)
 
     def _check(self) -> None:
         """The held-out loss, with the same noise every time; the monitor of overfitting and early stopping."""
@@ -266,6 +309,7 @@ class Training:
 
     def _note(self, text: str) -> None:
         self.notes.append(text)
+        self._write({"step": self.done, "note": text})
         self.tell(Progress("train", self.done, self.plan.train.steps, note=text))
 
     def _picture(self) -> None:
@@ -303,6 +347,7 @@ class Training:
             "best": self.best if math.isfinite(self.best) else 1e300,
             "waited": self.waited,
             "notes": self.notes,
+            "monitor": None if self.monitor is None else self.monitor.state(),
             "first_losses": self.first_losses,
             "last_losses": self.last_losses,
             "created": datetime.now(UTC).isoformat(timespec="seconds"),
@@ -319,6 +364,8 @@ class Training:
             return
         tensors = checkpoint.pack(self.model, self.optims, self.ema, self.rng)
         tensors |= {f"rank.{r}.rng": state for r, state in enumerate(streams) if r}
+        if self.monitor is not None and not stopped:
+            tensors |= {f"good.{name}": t for name, t in self.monitor.good.items()}
         inner = getattr(self.codec, "model", None)
         if inner is not None:
             tensors |= {f"inner.{k}": v for k, v in inner.state_dict().items()}
