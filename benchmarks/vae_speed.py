@@ -40,6 +40,7 @@ class ConvEncoder(nn.Module):
         self.body, self.last = nn.Sequential(*layers), nn.Linear(1024, 2 * latent)
 
     def forward(self, x: Tensor, h: Tensor | None = None) -> Tensor:
+        """``(B, 1, 28, 28)`` to mean and log-variance ``(B, 2 * latent)``."""
         return self.last(self.body(x.contiguous(memory_format=torch.channels_last)).flatten(1))
 
 
@@ -56,6 +57,7 @@ class ConvDecoder(nn.Module):
         )  # fmt: skip
 
     def forward(self, z: Tensor) -> Tensor:
+        """``(B, latent)`` to logits ``(B, 1, 1, 28, 28)``."""
         x = self.first(z).unflatten(1, (1024, 4, 4)).contiguous(memory_format=torch.channels_last)
         return self.body(x)[:, None]
 

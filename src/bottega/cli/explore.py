@@ -59,7 +59,11 @@ def explore(
     )  # fmt: skip
     from bottega.workshop.figures import figure
 
-    shown = [(key.replace("_", " "), figure(v) if isinstance(v, float) else str(v)) for key, v in told.items() if v is not None]
+    shown = [
+        (key.replace("_", " "), figure(v) if isinstance(v, float) else str(v))
+        for key, v in told.items()
+        if v is not None
+    ]
     if not as_json:
         say.pairs(shown)
     say.result({"run": made.path, **told})

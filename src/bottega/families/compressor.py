@@ -12,7 +12,7 @@ from torch import Tensor, nn
 
 from bottega.core import Batch, Family, RecipeError, Rng, Spec, Terms
 from bottega.core.measure import Bound
-from bottega.nets.condition import Condition, check_drop
+from bottega.nets.condition import Condition, check_drop, no_picture
 from bottega.nets.conv import GridDecoder, GridEncoder
 
 __all__ = ["Compressor"]
@@ -92,7 +92,7 @@ class Compressor(Family):
             return "it needs pictures (channels, height, width); use family autoencoder for points and tables"
         if spec.is_tokens:
             return "it needs real numbers, not levels; leave codec.levels at 0 (for exact levels use family vae)"
-        return ""
+        return no_picture(spec)
 
     def _log_mass(self, z: Tensor, h: Tensor | None) -> Tensor:
         """``log P(z - 1/2 < Z < z + 1/2)`` under the prior: ``(B, maps, ...) -> `` the same, nats.

@@ -13,7 +13,7 @@ from torch import Tensor, nn
 from bottega.core import Batch, Family, RecipeError, Rng, Spec, Terms
 from bottega.core.measure import Bound
 from bottega.nets.bodies import finish
-from bottega.nets.condition import Condition, check_drop
+from bottega.nets.condition import Condition, check_drop, no_picture
 from bottega.nets.conv import ResBlock, levels
 from bottega.nets.likelihood import likelihood as likelihood_of
 
@@ -140,7 +140,7 @@ class HVAE(Family):
             return "it needs pictures (channels, height, width); use family vae for points and tables"
         if spec.is_tokens and not spec.ordinal:
             return "its levels are names in no order; use family pixelcnn or gpt"
-        return ""
+        return no_picture(spec)
 
     def settle(self, step: int) -> None:
         """Raise the weight of the KL."""

@@ -10,7 +10,7 @@ import torch.nn.functional as F
 from torch import Tensor
 
 from bottega.core import Batch, Family, RecipeError, Rng, Spec, Terms
-from bottega.nets.condition import Condition, check_drop
+from bottega.nets.condition import Condition, check_drop, no_picture
 from bottega.nets.masked_mlp import MaskedMLP
 from bottega.nets.places import Places
 
@@ -75,7 +75,7 @@ class MADE(Family):
             return "it needs whole levels, not real numbers; use flow, or give the codec a number of levels (2, 17)"
         if spec.is_text:
             return "each place has weights of its own, and a letter of a text may stand anywhere; use gpt"
-        return ""
+        return no_picture(spec)
 
     def _see(self, local: Tensor) -> Tensor:
         """Levels or names, counted from the start of each place's own ``(B, dims)``, as inputs ``(B, dims * inputs)``."""

@@ -11,7 +11,7 @@ from torch import Tensor, nn
 
 from bottega.core import Batch, Family, RecipeError, Rng, Spec, Terms
 from bottega.core.measure import Bound
-from bottega.nets.condition import Condition, check_drop
+from bottega.nets.condition import Condition, check_drop, no_picture
 from bottega.nets.places import Places
 from bottega.nets.replay import Replay
 
@@ -89,7 +89,7 @@ class RBM(Replay, Family):
             return "it needs whole levels, not real numbers; use energy, or give the codec a number of levels (2, 17)"
         if spec.is_text:
             return "each place has weights of its own, and a letter of a text may stand anywhere; use gpt"
-        return ""
+        return no_picture(spec)
 
     # --- energies ----------------------------------------------------------------------------------------------------
 

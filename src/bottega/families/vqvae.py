@@ -11,7 +11,7 @@ from torch import Tensor, nn
 from bottega.core import Batch, Family, RecipeError, Rng, Spec, Terms
 from bottega.core.measure import Bound
 from bottega.nets.bodies import finish
-from bottega.nets.condition import Condition, check_drop
+from bottega.nets.condition import Condition, check_drop, no_picture
 from bottega.nets.conv import GridDecoder, GridEncoder
 from bottega.nets.likelihood import likelihood as likelihood_of
 from bottega.nets.vq import Codebook
@@ -96,7 +96,7 @@ class VQVAE(Family):
             return "it needs pictures (channels, height, width); use family vae for points and tables"
         if spec.is_tokens and not spec.ordinal:
             return "its levels are names in no order; use family pixelcnn or gpt"
-        return ""
+        return no_picture(spec)
 
     def settle(self, step: int) -> None:
         """Move the codebook."""
