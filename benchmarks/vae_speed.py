@@ -40,6 +40,7 @@ class ConvEncoder(nn.Module):
         self.body, self.last = nn.Sequential(*layers), nn.Linear(1024, 2 * latent)
 
     def forward(self, x: Tensor, h: Tensor | None = None) -> Tensor:
+        """The posterior's mean and log-variance, side by side."""
         return self.last(self.body(x.contiguous(memory_format=torch.channels_last)).flatten(1))
 
 
@@ -56,6 +57,7 @@ class ConvDecoder(nn.Module):
         )  # fmt: skip
 
     def forward(self, z: Tensor) -> Tensor:
+        """Logits of the pixels."""
         x = self.first(z).unflatten(1, (1024, 4, 4)).contiguous(memory_format=torch.channels_last)
         return self.body(x)[:, None]
 
