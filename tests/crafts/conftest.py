@@ -13,13 +13,23 @@ from recipes import write_recipe
 
 @pytest.fixture(scope="session")
 def digits(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Run]:
-    """A conditional VAE of 17 levels, an autoencoder of the same code size, and a GAN, which has no codes."""
+    """A VAE, an autoencoder, one with two code numbers, and a GAN, which has no codes; none is told the classes."""
     here = tmp_path_factory.mktemp("digits")
     made = {}
-    for family, levels, steps in (("vae", 17, 250), ("autoencoder", 0, 250), ("gan", 0, 2)):
-        codec = {"name": "image", "size": 0, "levels": levels}
+    for name, family, steps, latent in (("vae", "vae", 250, 8), ("autoencoder", "autoencoder", 250, 8),
+                                        ("map", "autoencoder", 400, 2), ("gan", "gan", 2, 8)):  # fmt: skip
+        codec = {"name": "image", "size": 0, "labels": "none"}
         recipe: Path = write_recipe(
-            here, family, size=16, data={"name": "digits", "held": 0.3}, codec=codec, steps=steps, batch=64, ema=0.98
+            here,
+            family,
+            name=name,
+            size=16,
+            data={"name": "digits", "held": 0.3},
+            codec=codec,
+            steps=steps,
+            batch=64,
+            ema=0.98,
         )
-        made[family] = bottega.train(recipe, out=here / family, set={"optim.lr": 3e-3}, judge=False)
+        changes = {"optim.lr": 3e-3} | ({} if family == "gan" else {"family.latent": latent})
+        made[name] = bottega.train(recipe, out=here / name, set=changes, judge=False)
     return made

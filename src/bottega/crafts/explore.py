@@ -34,7 +34,7 @@ class Map:
     """Codes of pieces in the plane.
 
     Attributes:
-        at: ``(N, 2)``; the codes themselves where they are two numbers, else their first two principal components.
+        at: ``(N, 2)``; the codes themselves where they are two numbers, else laid out by t-SNE.
         items: the pieces.
         labels: what is known of each; None where nothing is.
         kept: how often the label of a piece is that of most of its ten neighbours on the map; None without labels.
@@ -103,6 +103,16 @@ def flat(x: Tensor) -> Tensor:
     return x @ v.T
 
 
+def _laid_out(z: Tensor, seed: int) -> Tensor:
+    """Rows ``(N, D)`` in the plane so that neighbours stay neighbours (van der Maaten & Hinton 2008), from their PCA."""
+    from sklearn.manifold import TSNE
+
+    rows = z.flatten(1).double()
+    rows = (rows - rows.mean(0)) / rows.std()
+    method = TSNE(2, perplexity=min(30.0, (len(rows) - 1) / 3), init=flat(rows).numpy() * 1e-4, random_state=seed)
+    return torch.from_numpy(method.fit_transform(rows.numpy())).double()
+
+
 def neighbours(at: Tensor, labels: Sequence[str | None], k: int = 10) -> float:
     """How often a row's label is the commonest of its ``k`` nearest others', ``(N, 2)``; rows without one are left out."""
     rows = [i for i, label in enumerate(labels) if label is not None]
@@ -114,8 +124,8 @@ def neighbours(at: Tensor, labels: Sequence[str | None], k: int = 10) -> float:
     return (votes.argmax(1) == kind).double().mean().item()
 
 
-def latent_map(run: Run, items: Sequence[Item]) -> Map:
-    """Where the codes of pieces lie.
+def latent_map(run: Run, items: Sequence[Item], seed: int = 0) -> Map:
+    """Where the codes of pieces lie; ``seed`` is of the layout of codes of more than two numbers.
 
     Raises:
         BottegaError: the model has no codes of real numbers, or it does not model pictures.
@@ -125,7 +135,7 @@ def latent_map(run: Run, items: Sequence[Item]) -> Map:
     if len(items) < 3:
         raise DataError(f"{len(items)} pieces make no map; give at least three")
     z, _ = _codes(run, items)
-    at = flat(z)
+    at = z.flatten(1).double() if z[0].numel() == 2 else _laid_out(z, seed)
     labels = [None if i.cond is None else str(i.cond) for i in items]
     kept = by_pca = None
     if len({x for x in labels if x is not None}) > 1:
@@ -269,7 +279,7 @@ def explore(
     items = held_items(run, data, n, seed)
     if len(items) < 10 and (ends is None or source is None):
         raise DataError(f"{len(items)} pieces were kept back, too few to go between; give more data")
-    shown = latent_map(run, items)
+    shown = latent_map(run, items, seed)
     plain = run.codec.decode(run.codec.encode([Item(i.value) for i in items]).x)
     pairs = [ends] if ends is not None else [(items[2 * k], items[2 * k + 1]) for k in range(min(5, len(items) // 2))]
     ways = [interpolate(run, a, b, steps) for a, b in pairs]

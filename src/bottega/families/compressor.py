@@ -18,6 +18,7 @@ from bottega.nets.conv import GridDecoder, GridEncoder
 __all__ = ["Compressor"]
 
 _MIXED = 3  # logistics in the prior of each map
+_STEP = 10.0  # Adam's steps have one size, and the codes move faster than that
 _REACH = 127  # whole numbers run from -127 to 127
 
 
@@ -79,7 +80,7 @@ class Compressor(Family):
             self.encoder.last.weight.mul_(5)  # codes begin wider than the noise, or nothing gets through it
         self.latent = Spec((maps, -(-height // 2**halvings), -(-wide // 2**halvings)))
         self.weight = nn.Parameter(torch.zeros(maps, _MIXED))
-        self.centre = nn.Parameter(torch.linspace(-1, 1, _MIXED).repeat(maps, 1))
+        self.centre = nn.Parameter(torch.linspace(-1, 1, _MIXED).repeat(maps, 1) / _STEP)
         self.log_scale = nn.Parameter(torch.zeros(maps, _MIXED))
         known = size if spec.cond else 0
         self.known = Condition(spec.cond, known)
@@ -94,20 +95,23 @@ class Compressor(Family):
             return "it needs real numbers, not levels; leave codec.levels at 0 (for exact levels use family vae)"
         return no_picture(spec)
 
+    def _prior(self, h: Tensor | None) -> tuple[Tensor, Tensor, Tensor]:
+        """Log-weights, centres and scales of the logistics, each ``(1 or B, maps, mixed)``."""
+        centre = _STEP * self.centre[None]
+        if self.given is not None and h is not None:
+            centre = centre + self.given(h)[:, :, None]
+        return (_STEP * self.weight[None]).log_softmax(2), centre, (_STEP * self.log_scale[None]).clamp(-6, 6).exp()
+
     def _log_mass(self, z: Tensor, h: Tensor | None) -> Tensor:
         """``log P(z - 1/2 < Z < z + 1/2)`` under the prior: ``(B, maps, ...) -> `` the same, nats.
 
         Of a whole number this is the mass that it is coded with; of a noisy one, the density of code plus noise.
         """
-        shape = (-1, *self.weight.shape, *[1] * (z.ndim - 2))
-        centre = self.centre[None]
-        if self.given is not None and h is not None:
-            centre = centre + self.given(h)[:, :, None]
-        centre, scale = centre.reshape(shape), self.log_scale.clamp(-6, 6).exp().view(shape)
+        weight, centre, scale = (t.view(*t.shape, *[1] * (z.ndim - 2)) for t in self._prior(h))
         upper, lower = (z[:, :, None] + 0.5 - centre) / scale, (z[:, :, None] - 0.5 - centre) / scale
         # log(s(a) - s(b)) = log s(a) + log s(-b) + log(1 - exp(b - a)), exact in both tails
         mass = F.logsigmoid(upper) + F.logsigmoid(-lower) + (-torch.expm1(-1 / scale)).log()
-        return (mass + self.weight.log_softmax(1).view(shape)).logsumexp(2)
+        return (mass + weight).logsumexp(2)
 
     def _terms(self, batch: Batch, rng: Rng, drop: float) -> tuple[Tensor, Tensor]:
         """Distortion and rate with noise for rounding, ``(B,)`` nats each."""
@@ -171,12 +175,9 @@ class Compressor(Family):
         ``temperature`` multiplies the scale of the prior's logistics.
         """
         maps, height, wide = self.latent.shape
-        centre = self.centre[None]
-        if self.given is not None:
-            centre = centre + self.given(self.known(cond, n))[:, :, None]
-        which = rng.categorical(self.weight[:, None, None].expand(n, maps, height, wide, _MIXED))
+        weight, centre, scale = self._prior(self.known(cond, n) if self.given is not None else None)
+        which = rng.categorical(weight[:, :, None, None].expand(n, maps, height, wide, _MIXED))
         u = rng.uniform(n, maps, height, wide).clamp(1e-6, 1 - 1e-6)
         pick = which.flatten(2)
-        centre = centre.expand(n, -1, -1).gather(2, pick).view_as(u)
-        scale = self.log_scale.clamp(-6, 6).exp().expand(n, -1, -1).gather(2, pick).view_as(u)
+        centre, scale = (t.expand(n, -1, -1).gather(2, pick).view_as(u) for t in (centre, scale))
         return self.expand((centre + temperature * scale * torch.logit(u)).round())
