@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import math
 from typing import Any, ClassVar, Literal
 
 import torch
@@ -25,7 +24,7 @@ from bottega.samplers.diffusion import (
     sigma_range,
     sigmas_for,
 )
-from bottega.samplers.likelihood import flow_log_prob
+from bottega.samplers.likelihood import bound_of_levels, flow_log_prob
 from bottega.samplers.restore import NOISE, WAYS, begin_at, measurement, repaint
 from bottega.samplers.restore import restore as restored
 from bottega.samplers.solvers import CHURNED, SAMPLERS, Posterior, ancestral, dpmpp_2m
@@ -33,7 +32,6 @@ from bottega.samplers.solvers import CHURNED, SAMPLERS, Posterior, ancestral, dp
 __all__ = ["Diffusion"]
 
 _VARIANCE_WEIGHT = 0.05  # small beside the error itself, which has to shape the network
-_AT_ONCE = 1 << 24  # probabilities of levels looked at together, where every level of every number has one
 
 
 class Diffusion(Family):
@@ -340,36 +338,13 @@ class Diffusion(Family):
     @torch.no_grad()
     def log_prob(self, batch: Batch, rng: Rng) -> Tensor:
         """``(B,)`` nats: the probability-flow ODE for real numbers, a variational lower bound for levels."""
-        if self.spec.is_tokens:
-            return self._lower_bound(batch, rng)
         low, high = sigma_range(self.schedule)
+        if self.spec.is_tokens:
+            known = self._known(batch.cond, len(batch))
+            levels = (low, high, self.score_steps)
+            return bound_of_levels(
+                lambda x, sigma: self._predict(x, sigma, known)[0], self.spec, batch.x, levels, rng, self.scale
+            )
         ramp = torch.linspace(high ** (1 / 7), low ** (1 / 7), self.score_steps, device=batch.x.device) ** 7
         denoise = self.denoiser(len(batch), batch.cond)
         return flow_log_prob(denoise, batch.x, ramp, rng, self.scale)
-
-    def _lower_bound(self, batch: Batch, rng: Rng) -> Tensor:
-        """Kingma et al. 2021, arXiv:2107.00630, eq. 11 and 17, with levels drawn evenly in log sigma.
-
-        ``log p(x) >= E log p(x | x_low) - KL(x_high) - integral of |x - D|^2 / sigma^3 over sigma``.
-        """
-        x, n = self.spec.as_real(batch.x), len(batch)
-        low, high = sigma_range(self.schedule)
-        levels = self.spec.as_real(torch.arange(self.spec.vocab, device=x.device))
-        seen = x + low * rng.normal(*x.shape)
-        read = []
-        rows = max(1, _AT_ONCE // (self.spec.dims * self.spec.vocab))
-        for some, level in zip(seen.split(rows), batch.x.split(rows), strict=True):
-            closeness = -0.5 * ((some[..., None] - levels) / low) ** 2
-            read.append(closeness.log_softmax(-1).gather(-1, level[..., None])[..., 0].flatten(1).sum(1))
-        ratio = high**2 / (high**2 + self.scale**2)
-        kl = 0.5 * (ratio - 1 - math.log(ratio) + x**2 / (high**2 + self.scale**2)).flatten(1).sum(1)
-        given = self._known(batch.cond, n)
-        span = math.log(high / low)
-        offsets = rng.uniform(n, self.score_steps)
-        lost = torch.zeros_like(kl)
-        for i in range(self.score_steps):  # one draw in each of `score_steps` equal parts of log sigma
-            sigma = low * torch.exp(span * (i + offsets[:, i]) / self.score_steps)
-            s = sigma.view(-1, *[1] * (x.ndim - 1))
-            x0, _ = self._predict(x + s * rng.normal(*x.shape), sigma, given)
-            lost = lost + (x0 - x).square().flatten(1).sum(1) / sigma**2
-        return torch.cat(read) - kl - lost * span / self.score_steps

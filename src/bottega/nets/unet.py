@@ -29,7 +29,7 @@ class _Block(nn.Module):
     def forward(self, x: Tensor, given: Tensor) -> Tensor:
         h = self.conv1(F.silu(self.norm1(x)))
         scale, shift = self.modulate(given)[:, :, None, None].chunk(2, 1)
-        h = self.conv2(F.silu(self.norm2(h) * (1 + scale) + shift))
+        h = self.conv2(F.silu(torch.addcmul(shift, self.norm2(h), 1 + scale)))
         return self.skip(x) + h
 
 
@@ -108,9 +108,12 @@ class UNet(nn.Module):
     def forward(self, x: Tensor, given: Tensor) -> Tensor:
         """``(B, channels, H, W)``, ``(B, width)`` -> ``(B, outputs, H, W)``."""
         height, wide = x.shape[-2:]
-        x = F.pad(x, (0, -wide % self.unit, 0, -height % self.unit), mode="replicate")
+        if wide % self.unit or height % self.unit:
+            x = F.pad(x, (0, -wide % self.unit, 0, -height % self.unit), mode="replicate")
+        if self.patch > 1:
+            x = F.pixel_unshuffle(x, self.patch)
         given = F.silu(given)
-        h = self.first(F.pixel_unshuffle(x, self.patch))
+        h = self.first(x.contiguous(memory_format=torch.channels_last))  # faster on CPUs, most of all in bfloat16
         carried = [h]
         for part in self.down:
             h = part(h, given) if isinstance(part, _Stage) else part(h)
