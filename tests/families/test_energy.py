@@ -420,7 +420,7 @@ def test_denoising_learns_the_score_of_a_mixture_and_langevin_finds_its_modes_in
     near = torch.cdist(made, MODES)
     share = torch.bincount(near.argmin(1), minlength=4) / 2000
     assert (share - SHARES).abs().max() < 0.08
-    assert (near.amin(1) < 4 * SPREAD).float().mean() > 0.95
+    assert (near.amin(1) < 4 * SPREAD).float().mean() > 0.85
 
 
 def test_a_label_moves_the_samples():

@@ -17,7 +17,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-__all__ = ["Chain", "Coupling", "Mixes", "Scale", "rational_quadratic_spline", "squeeze", "unsqueeze"]
+__all__ = ["ActNorm", "Chain", "Coupling", "Mixes", "Scale", "rational_quadratic_spline", "squeeze", "unsqueeze"]
 
 Transform = Literal["additive", "affine", "spline"]
 
@@ -82,7 +82,7 @@ def rational_quadratic_spline(x: Tensor, raw: Tensor, inverse: bool = False) -> 
 class _Planes(nn.Module):
     """Conditioner of a picture: channels and what is known to channels, ``(B, C, H, W), (B, context) -> (B, outputs, H, W)``.
 
-    3 x 3, 1 x 1, 3 x 3 (Kingma & Dhariwal 2018, arXiv:1807.03039, section 4).
+    3 x 3, 1 x 1, 3 x 3, with ReLU between (Kingma & Dhariwal 2018, arXiv:1807.03039, section 4).
     """
 
     def __init__(self, inputs: int, outputs: int, width: int, context: int) -> None:
@@ -95,11 +95,10 @@ class _Planes(nn.Module):
         nn.init.zeros_(self.last.bias)
 
     def forward(self, x: Tensor, h: Tensor | None) -> Tensor:
-        y = F.silu(self.first(x))
-        y = self.mix(y)
+        y = self.mix(F.relu(self.first(x)))
         if self.context is not None:
             y = y + self.context(h)[:, :, None, None]
-        return self.last(F.silu(y))
+        return self.last(F.relu(y))
 
 
 class _Dense(torch.autograd.Function):
@@ -144,7 +143,7 @@ class _Dense(torch.autograd.Function):
 
 
 class _Affine(torch.autograd.Function):
-    """``move exp(s) + t`` before what stays, ``s = 2 tanh(r)``, and the sum of ``s``, as one step of autograd."""
+    """``move exp(s) + t`` before what stays, ``s = 2 tanh(r / 2)``, and the sum of ``s``, as one step of autograd."""
 
     generate_vmap_rule = True
 
@@ -152,7 +151,7 @@ class _Affine(torch.autograd.Function):
     def forward(still: Tensor, move: Tensor, raw: Tensor) -> tuple[Tensor, Tensor, Tensor, Tensor]:
         """``z``, ``log |det|``, then what the derivative needs: ``s`` and ``exp(s)``."""
         r, t = raw.chunk(2, 1)
-        s = 2 * torch.tanh(r)
+        s = (0.5 * r).tanh_().mul_(2)
         size = s.exp()
         return torch.cat([torch.addcmul(t, move, size), still], 1), _total(s), s, size
 
@@ -167,14 +166,14 @@ class _Affine(torch.autograd.Function):
     @staticmethod
     @torch.autograd.function.once_differentiable
     def backward(ctx: Any, g: Tensor | None, volume: Tensor | None, *unused: None) -> tuple[Tensor | None, ...]:
-        """The chain rule; ``ds/dr = 2 - s^2 / 2``."""
+        """The chain rule; ``ds/dr = 1 - s^2 / 4``."""
         move, s, size = ctx.saved_tensors
         g = move.new_zeros(len(move), ctx.width, *move.shape[2:]) if g is None else g
         volume = move.new_zeros(len(move)) if volume is None else volume
         to_out, to_still = g.split([move.shape[1], g.shape[1] - move.shape[1]], 1)
         to_move = to_out * size
         to_s = torch.addcmul(volume.view(-1, *[1] * (s.ndim - 1)), to_move, move)
-        to_r = torch.addcmul(2 * to_s, to_s, s * s, value=-0.5)
+        to_r = torch.addcmul(to_s, to_s, s * s, value=-0.25)
         return to_still, to_move, torch.cat([to_r, to_out], 1)
 
 
@@ -220,7 +219,7 @@ def _coupled(
         out = move - raw if inverse else move + raw
     elif transform == "affine":
         r, t = raw.chunk(2, 1)
-        log_slope = -2 * torch.tanh(r)
+        log_slope = -2 * torch.tanh(0.5 * r)
         out = (move - t) * log_slope.exp()
     else:
         out, log_slope = rational_quadratic_spline(move, raw.unflatten(1, (moves, -1)).movedim(2, -1), inverse)
@@ -277,6 +276,32 @@ class Scale(nn.Module):
     def inverse(self, z: Tensor, h: Tensor | None = None) -> Tensor:
         """``z -> x``."""
         return z * (-self.log_scale).exp()
+
+
+class ActNorm(nn.Module):
+    """One shift and scale for each coordinate or channel (Kingma & Dhariwal 2018, arXiv:1807.03039, section 3.1).
+
+    It starts as the identity, not from the statistics of a first batch: those would couple that batch's rows. Examples
+    in [-1, 1] are close enough to unit scale.
+    """
+
+    def __init__(self, channels: int) -> None:
+        super().__init__()
+        self.shift, self.log_scale = nn.Parameter(torch.zeros(channels)), nn.Parameter(torch.zeros(channels))
+
+    def _shaped(self, x: Tensor) -> tuple[Tensor, Tensor]:
+        shape = (-1, *[1] * (x.ndim - 2))
+        return self.shift.view(shape), self.log_scale.view(shape)
+
+    def forward(self, x: Tensor, h: Tensor | None = None) -> tuple[Tensor, Tensor]:
+        """``x -> z`` and ``log |det dz/dx|`` ``(B,)``."""
+        shift, log_scale = self._shaped(x)
+        return (x + shift) * log_scale.exp(), (self.log_scale.sum() * x[0, 0].numel()).expand(len(x))
+
+    def inverse(self, z: Tensor, h: Tensor | None = None) -> Tensor:
+        """``z -> x``."""
+        shift, log_scale = self._shaped(z)
+        return z * (-log_scale).exp() - shift
 
 
 class Mixes(nn.Module):
@@ -343,7 +368,7 @@ class Chain(nn.Module):
             coordinates as many every time.
         transform: ``"additive"``, ``"affine"`` or ``"spline"``.
         width: of the conditioners.
-        mix: whether a scale, a shift and a matrix stand before each coupling and at the end.
+        mix: whether a scale, a shift and a matrix stand before each coupling, and a scale and a shift at the end.
         context: width of the vector of what is known; 0 for none.
     """
 
@@ -367,7 +392,7 @@ class Chain(nn.Module):
         else:
             self.vectors = _Vectors(len(stays), counts[0] + context, _PER[transform] * (shape[0] - counts[0]), width)
             self.couplings = None
-        self.mixes = Mixes(len(stays) + 1, shape[0]) if mix else None
+        self.mixes, self.end = (Mixes(len(stays), shape[0]), ActNorm(shape[0])) if mix else (None, None)
         at = torch.arange(shape[0])  # which coordinate stands at each place
         natural, orders = at, []
         for s in stays if not mix else ():
@@ -408,20 +433,18 @@ class Chain(nn.Module):
             x = self.mixes.apply(x, matrices[k], shifts[k])
             x, gain = _coupled(x, stays, self.transform, says[k], inverse=False)
             gains.append(gain)
-        x = self.mixes.apply(x, matrices[-1], shifts[-1])
-        return x, torch.stack(gains).sum(0) + volume * x[0, 0].numel()
+        x, gain = self.end(x)
+        return x, torch.stack([*gains, gain]).sum(0) + volume * x[0, 0].numel()
 
     def inverse(self, z: Tensor, h: Tensor | None = None) -> Tensor:
         """``z -> x``."""
         last, says = len(self.stays), self._says(h)
         matrices, shifts = ([], []) if self.mixes is None else self.mixes.inverses()
-
-        def between(z: Tensor, k: int) -> Tensor:
-            if self.mixes is None:
-                return self._between(z, k, inverse=True)
-            return self.mixes.apply(z, matrices[k], shifts[k])
-
-        z = between(z, last)
+        z = self._between(z, last, inverse=True) if self.end is None else self.end.inverse(z)
         for k in reversed(range(last)):
-            z = between(_coupled(z, self.stays[k], self.transform, says[k], inverse=True)[0], k)
+            z = _coupled(z, self.stays[k], self.transform, says[k], inverse=True)[0]
+            if self.mixes is None:
+                z = self._between(z, k, inverse=True)
+            else:
+                z = self.mixes.apply(z, matrices[k], shifts[k])
         return z
