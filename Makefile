@@ -1,7 +1,7 @@
 # Two commands are the whole set-up: `make demo` and `make test`. Either may come first.
 BIN := .venv/bin
 # A test process each for two cores; every one of them uses one thread.
-TEST := OMP_NUM_THREADS=1 $(BIN)/python -m pytest -n 2 --dist loadfile
+TEST := OMP_NUM_THREADS=1 $(BIN)/python -m pytest -n 2 --dist loadgroup
 
 .PHONY: help demo install dev test test-all lint format bench docs clean
 

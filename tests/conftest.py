@@ -14,6 +14,18 @@ if (here := str(Path(__file__).parent)) not in sys.path:
     sys.path.insert(0, here)
 
 
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """Where several processes share the tests, those of one file stay together, as what they train is trained once.
+
+    The contract's tests train nothing that they share, and are a third of all: they stay together by subject.
+    """
+    for item in items:
+        group = str(item.path)
+        if item.path.name == "test_contract.py" and isinstance(item, pytest.Function) and hasattr(item, "callspec"):
+            group = item.callspec.id.partition("-")[0]
+        item.add_marker(pytest.mark.xdist_group(group))
+
+
 def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter) -> None:
     """For each family how many checks of the contract ran, and which did not apply and why."""
     ran: defaultdict[str, Counter[str]] = defaultdict(Counter)

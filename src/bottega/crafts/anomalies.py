@@ -181,8 +181,8 @@ def p_values(scores: Tensor, ordinary: Tensor) -> Tensor:
 def calibration_error(p: Tensor, bins: int = 10) -> float:
     """Mean distance between how often p falls below each tenth and that tenth: 0 when p is uniform, as it should be.
 
-    >>> round(calibration_error((torch.arange(1000) + 0.5) / 1000), 3), calibration_error(torch.ones(50))
-    (0.0, 0.45)
+    >>> [round(calibration_error(p), 3) for p in ((torch.arange(1000) + 0.5) / 1000, torch.ones(50))]
+    [0.0, 0.45]
     """
     at = torch.arange(1, bins, dtype=p.dtype) / bins
     return ((p[:, None] <= at).double().mean(0) - at).abs().sum().item() / bins
