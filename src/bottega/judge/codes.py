@@ -85,6 +85,13 @@ def measure(case: Case) -> list[Measure]:
     return out
 
 
+def _perplexity(codes: Tensor, vocab: int) -> float:
+    """``exp`` of the entropy of how often each code is said."""
+    share = torch.bincount(codes.flatten(), minlength=vocab).double()
+    share = share / share.sum()
+    return math.exp(-torch.xlogy(share, share).sum().item())
+
+
 def _active(units: Tensor, shared: dict[str, Any]) -> Measure:
     share = units.double().mean().item()
     note = f"{int(units.sum())} of {len(units)} code numbers are in use"
