@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import math
 from typing import Any, ClassVar, Literal
 
 import torch
@@ -164,10 +163,3 @@ class VQVAE(Family):
         if mean:
             return self.decode(z)
         return self.likelihood.draw(self._decode(self.codebook.vectors[z[:, 0]]), rng)
-
-    @torch.no_grad()
-    def perplexity(self, batch: Batch) -> float:
-        """``exp`` of the entropy of the codes in use over the batch: from 1, collapsed, to ``codes``, all alike."""
-        share = torch.bincount(self.encode(batch).flatten(), minlength=self.latent.vocab).double()
-        share = share / share.sum()
-        return math.exp(-torch.xlogy(share, share).sum().item())

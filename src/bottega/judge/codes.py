@@ -61,11 +61,8 @@ def measure(case: Case) -> list[Measure]:
         out.append(_active(model.active_units(case.held.to(case.device)).cpu(), shared))
     if model.latent.is_tokens:
         note = f"of {model.latent.vocab} codes; 1 is a codebook of which one code is in use"
-        out.append(
-            Measure(
-                "code_perplexity", model.perplexity(case.held.to(case.device)), better="higher", note=note, **shared
-            )
-        )
+        value = _perplexity(_codes(case, case.held).long(), model.latent.vocab)
+        out.append(Measure("code_perplexity", value, better="higher", note=note, **shared))
     if hasattr(model, "rate_distortion"):
         rng = case.rng("codes")
         parts = [model.rate_distortion(p.to(case.device), rng) for p in case.held.split(math.ceil(n / _CHUNK))]
@@ -83,6 +80,13 @@ def measure(case: Case) -> list[Measure]:
         out += _probes(case)
     model.train(before)
     return out
+
+
+def _perplexity(codes: Tensor, vocab: int) -> float:
+    """``exp`` of the entropy of how often each code is said."""
+    share = torch.bincount(codes.flatten(), minlength=vocab).double()
+    share = share / share.sum()
+    return math.exp(-torch.xlogy(share, share).sum().item())
 
 
 def _active(units: Tensor, shared: dict[str, Any]) -> Measure:

@@ -1,0 +1,32 @@
+"""The alarm for what is learned by heart: it rings where that was planted, names the mend, and is silent in health."""
+
+import bottega
+from recipes import write_recipe
+
+DIGITS = {"name": "image", "size": 0}
+
+
+def notes(folder, name, steps, **data):
+    recipe = write_recipe(
+        folder,
+        "autoencoder",
+        name=name,
+        size=16,
+        data={"name": "digits", **data},
+        codec=DIGITS,
+        steps=steps,
+        batch=16,
+        checks=12,
+    )
+    return bottega.train(recipe, out=folder / name, set={"optim.lr": 5e-3}, judge=False).header["notes"]
+
+
+def test_a_planted_overfit_rings_and_names_the_mend(tmp_path):
+    """Row B8: thirty digits and hundreds of steps."""
+    (said,) = notes(tmp_path, "heart", 240, limit=30)
+    assert "the held-out loss has not improved for 4 checks" in said
+    assert "train less (train.steps), give more data, or set train.patience" in said
+
+
+def test_a_healthy_run_is_silent(tmp_path):
+    assert notes(tmp_path, "health", 48) == []
