@@ -188,7 +188,7 @@ class _Vectors(nn.Module):
         self.steps = steps
 
         def even(fan: int, *shape: int) -> nn.Parameter:  # as nn.Linear begins
-            return nn.Parameter((2 * torch.rand(*shape) - 1) / math.sqrt(fan))
+            return nn.Parameter(nn.init.uniform_(torch.empty(*shape), -(fan**-0.5), fan**-0.5))
 
         self.first, self.first_bias = even(inputs, steps, width, inputs), even(inputs, steps * width)
         self.second, self.second_bias = even(width, steps, width, width), even(width, steps * width)
