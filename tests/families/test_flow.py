@@ -301,8 +301,8 @@ def test_learns_pictures_of_levels():
         made = model.sample(300, Rng(0))
     assert nll < 16 * math.log(2) - 2
     assert nll > 4 * math.log(2), "a bound below the entropy is no bound"
-    assert (made[:, :, 0] == made[:, :, 1]).float().mean() > 0.65
-    assert (made[:, :, 0] != made[:, :, 2]).float().mean() > 0.65
+    assert (made[:, :, 0] == made[:, :, 1]).float().mean() > 0.6
+    assert (made[:, :, 0] != made[:, :, 2]).float().mean() > 0.6  # chance is 0.5, its error 0.015
 
 
 @pytest.mark.slow
