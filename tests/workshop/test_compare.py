@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 
 from bottega.core import BottegaError
-from bottega.workshop.compare import _best, compare, wobble
+from bottega.workshop.compare import GLANCE, _best, _likelihood, compare, wobble
 from bottega.workshop.evidence import Evidence, MeasurePart
 from bottega.workshop.run import Run, load, train
 from recipes import RING, write_recipe
@@ -175,3 +175,73 @@ def test_evidence_on_disk_is_left_as_it_was(pair: list[Run]):
     before = [Evidence.read(run.path / "evidence.json") for run in pair]
     compare(pair)
     assert [Evidence.read(run.path / "evidence.json") for run in pair] == before
+
+
+# At a glance ------------------------------------------------------------------------------------------------------------
+
+
+def test_at_a_glance_each_run_has_a_line_with_a_dash_where_it_says_nothing(pair: list[Run]):
+    evidence = pair[0].evidence
+    evidence.measures += [
+        MeasurePart(judge="likelihood", name="nll_nats", value=-1.25, n=9, better="lower", bound="upper"),
+        MeasurePart(judge="likelihood", name="iwae_nats", value=-1.5, n=9, better="lower", bound="upper"),
+        MeasurePart(judge="speed", name="sample_ms", value=2.5, n=9),
+    ]
+    evidence.write(pair[0].path / "evidence.json")
+    vae, gan = (dict(zip(["run", *GLANCE], row, strict=True)) for row in compare(pair).glance)
+    assert vae["likelihood"] == "-1.5 nats (upper)"  # the tighter of the two
+    assert gan["likelihood"] == "–"
+    assert (vae["precision"], gan["precision"]) == ("0.7", "0.9")
+    assert (vae["recall"], vae["ms a sample"], gan["ms a sample"]) == ("–", "2.5", "–")
+    assert vae["parameters"] == f"{evidence.cost.parameters:,}"
+    found = compare(pair)
+    assert found.tables()[0][0] == "At a glance"
+    assert found.json()["glance"][0]["likelihood"] == "-1.5 nats (upper)"
+
+
+def test_figures_of_other_features_are_left_out_at_a_glance_and_told(pair: list[Run]):
+    for run, features in zip(pair, ("these", "those"), strict=True):
+        evidence = run.evidence
+        evidence.measures = [m.model_copy(update={"features": features}) for m in evidence.measures]
+        evidence.measures.append(MeasurePart(judge="other", name="plain", value=1.0, n=9))
+        evidence.write(run.path / "evidence.json")
+    found = compare(pair)
+    assert [row[3] for row in found.glance] == ["–", "–"]
+    assert any("--anew" in note for note in found.notes)
+
+
+def test_bits_of_an_importance_weighted_bound():
+    measures = {
+        name: MeasurePart(judge="likelihood", name=name, value=value, n=9, bound="upper")
+        for name, value in (("bits_per_dim", 2.0), ("nll_nats", 100.0), ("iwae_nats", 95.0))
+    }
+    assert _likelihood(measures) == "1.9 bits/dim (upper)"
+    assert _likelihood({}) == "–"
+
+
+def test_pictures_of_other_kinds_of_numbers_are_judged_anew_in_one_network(tmp_path: Path):
+    runs = []
+    for family, levels in (("vae", 0), ("pixelcnn", 17), ("gan", 0)):
+        codec = {"name": "image", "size": 8, "levels": levels}
+        path = write_recipe(
+            tmp_path, family, codec=codec, data={"name": "digits", "limit": 120}, steps=2, batch=16, checks=0
+        )
+        runs.append(train(path, out=tmp_path / "runs" / family, judge=False))
+        runs[-1].judge(only=["speed"])
+    found = compare(runs, anew=16)
+    lines = [dict(zip(["run", *GLANCE], row, strict=True)) for row in found.glance]
+    for line in lines:
+        assert float(line["Fréchet distance"].replace(",", "")) > 0
+        assert 0 <= float(line["coverage"]) <= 1
+        assert line["copies"] == "0"
+    networks = list((tmp_path / "runs" / ".bottega").glob("feature_net-*"))
+    assert len(networks) == 1
+    assert any("in one feature network" in note for note in found.notes)
+    page = found.html(tmp_path / "page.html").read_text()
+    assert "At a glance" in page
+    assert page.count("data:image/png") >= 3  # samples side by side
+
+
+def test_anew_is_for_pictures_of_one_shape(pair: list[Run]):
+    with pytest.raises(BottegaError, match="compares pictures"):
+        compare(pair, anew=8)

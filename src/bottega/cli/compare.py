@@ -16,6 +16,7 @@ EXAMPLES = """\
   bottega compare runs/digits-vae runs/digits-gan
   bottega compare digits-vae digits-gan                recipes are trained first, or found trained
   bottega compare runs/a runs/b runs/c --out abc.html --json
+  bottega compare runs/*-cifar --anew 1000             all families in one feature network, whatever their numbers
 """
 
 
@@ -25,6 +26,7 @@ def compare(
     steps: Annotated[int | None, typer.Option("--steps", metavar="N", min=1, help="Train each recipe so many steps.")] = None,
     out: Annotated[Path | None, typer.Option("--out", metavar="FILE", help="The page; compare.html beside the first run by default.")] = None,
     force: Annotated[bool, typer.Option("--force", help="Compare although the runs saw different data.")] = False,
+    anew: Annotated[int, typer.Option("--anew", metavar="N", min=0, help="Pictures: judge N new samples of each run in one feature network.")] = 0,
     seed: Annotated[int, typer.Option("--seed", metavar="N", help="The first seed of the samples shown.")] = 0,
     device: Device = "auto",
     as_json: Json = False,
@@ -32,7 +34,8 @@ def compare(
 ) -> None:  # fmt: skip
     """Compare runs on the same data: one table, and a page with their samples side by side.
 
-    Refuses runs on different data. A recipe in place of a run is trained first (under runs/), so that one command trains
+    The first table is what one wants to know at a glance: likelihood with its bound, Fréchet distance, precision, recall,
+    coverage, copies, parameters, training time and milliseconds a sample. Refuses runs on different data. A recipe in place of a run is trained first (under runs/), so that one command trains
     and compares. When one run has codes and a likelihood and another has several players, the five rows of the classical
     comparison of VAE and GAN (objective, latent space, process, performance, stability) are filled with what was
     measured.
@@ -49,7 +52,7 @@ def compare(
             continue
         with say.progress() as watch:
             ready.append(train(name, data, steps=steps, device=device, progress=watch))
-    comparison = play(ready, force=force, device=device, seed=seed)
+    comparison = play(ready, force=force, device=device, seed=seed, anew=anew)
     page = comparison.html(out or Path(comparison.paths[0]).resolve().parent / "compare.html")
     if not as_json:
         for title, columns, rows in comparison.tables():

@@ -12,7 +12,7 @@ from bottega.judge._case import Case
 from bottega.judge._features import Which, about_features, features_of, words
 from bottega.judge._statistics import auc, nearest, wilson
 
-__all__ = ["measure", "copied_runs"]
+__all__ = ["measure", "copied_runs", "copied", "near_copies"]
 
 needs: tuple[str, ...] = ("samples", "features")
 media: tuple[str, ...] = ()
@@ -33,13 +33,21 @@ def measure(case: Case) -> list[Measure]:
     """
     if case.spec.is_text:
         return _text(case)
-    found = {which: _vectors(case, which) for which in ("train", "held", "samples")}
-    copies = {which: _copies(case, found["train"], found[which]) for which in ("held", "samples")}
-    out = [_memorised(copies["samples"], copies["held"], case, _rule(case))]
+    out = [near_copies(case)]
     train = features_of(case, "train")
     near = {which: nearest(features_of(case, which), train)[:, 0] for which in ("held", "samples")}
     about = about_features(case)
     return out + _closeness(-near["samples"], -near["held"], case, f"distance in {about}", about)
+
+
+def near_copies(case: Case) -> Measure:
+    """``memorised_share`` of anything but text, alone: it needs no features."""
+    return _memorised(copied(case, "samples"), copied(case, "held"), case, _rule(case))
+
+
+def copied(case: Case, which: Which) -> Tensor:
+    """Which rows, of anything but text, are near-exact copies of training examples: ``(N,)`` bool."""
+    return _copies(case, _vectors(case, "train"), _vectors(case, which))
 
 
 def _vectors(case: Case, which: Which) -> Tensor:

@@ -14,11 +14,12 @@ from typing import Any
 
 import torch
 
-from bottega.core import Batch, BottegaError, Encodes, Rng, Scores, has
+from bottega.core import Batch, BottegaError, Encodes, Item, Rng, Scores, Spec, has
+from bottega.judge import Case, run_all
 from bottega.workshop.build import find_data
 from bottega.workshop.evidence import Evidence, MeasurePart, write_atomically
 from bottega.workshop.figures import figure, figure_with_unit, interval, span, title
-from bottega.workshop.judging import rows_of
+from bottega.workshop.judging import CACHE, MOST_TRAIN, rows_of
 from bottega.workshop.report import Sheet, sheet, templates
 from bottega.workshop.run import LOG, Run, load
 from bottega.workshop.training import divide
@@ -48,6 +49,7 @@ class Comparison:
     Attributes:
         names, paths: of the runs.
         evidences: theirs.
+        glance: one line for each run: likelihood with its bound, what its samples are like, what it cost.
         rows: the measures that all runs have.
         book: the five rows of the classical comparison of VAE and GAN, ``(feature, one text for each run)``.
         sheets: samples of each run from the same seeds.
@@ -57,6 +59,7 @@ class Comparison:
     names: list[str]
     paths: list[Path]
     evidences: list[Evidence]
+    glance: list[list[str]]
     rows: list[Row]
     book: list[tuple[str, list[str]]]
     sheets: list[Sheet]
@@ -82,7 +85,9 @@ class Comparison:
                 for i, m in enumerate(row.cells)
             ]
             measured.append([f"{row.name}{f' ({row.better})' if row.better else ''}", *cells])
-        out = [("Measured", ["", *self.names], measured)]
+        out = [("At a glance", ["", *GLANCE], self.glance)]
+        if self.rows:
+            out.append(("Measured", ["", *self.names], measured))
         if self.book:
             out.append((f"VAE and GAN ({DISTANCES})", ["", *self.names], [[name, *cells] for name, cells in self.book]))
         return out
@@ -109,6 +114,7 @@ class Comparison:
                  "values": {n: m.model_dump(exclude={"judge", "name", "better"}) for n, m in zip(self.names, r.cells, strict=True)}}
                 for r in self.rows
             ],
+            "glance": [dict(zip(["run", *GLANCE], row, strict=True)) for row in self.glance],
             "vae_and_gan": {feature: dict(zip(self.names, cells, strict=True)) for feature, cells in self.book},
             "notes": self.notes,
         }  # fmt: skip
@@ -120,7 +126,7 @@ class Comparison:
             path,
             templates()
             .get_template("compare.html.j2")
-            .render(c=self, data=self.evidences[0].data, distances=DISTANCES),
+            .render(c=self, data=self.evidences[0].data, distances=DISTANCES, columns=GLANCE),
         )
         return path
 
@@ -130,7 +136,7 @@ def _cell(text: str) -> str:
 
 
 def compare(
-    runs: Sequence[str | Path | Run], *, force: bool = False, device: str = "auto", seed: int = 0
+    runs: Sequence[str | Path | Run], *, force: bool = False, device: str = "auto", seed: int = 0, anew: int = 0
 ) -> Comparison:
     """Compare two or more judged runs on the same data.
 
@@ -139,6 +145,8 @@ def compare(
         force: compare although their data differ; the table says so.
         device: where runs that are given as folders are loaded.
         seed: the first seed of the samples shown; each run gets the same.
+        anew: pictures: so many new samples of each run are judged in one feature network, as pictures and whatever the
+            models' own kind of numbers is; 0 takes what each run's evidence says.
 
     Raises:
         BottegaError: fewer than two runs, one was not judged, their data differ, or they have no measure in common.
@@ -155,13 +163,15 @@ def compare(
             raise BottegaError(f"{run.path} was not judged; bottega judge {run.path} does it")
     notes = _same_data(names, evidences, force)
     rows = _rows(evidences, notes)
-    if not rows:
+    if not rows and not anew:
         raise BottegaError(
             f"{' and '.join(names)} have no measure in common; judge them with the same judges and features"
         )
     paths = [run.path for run in loaded]
     book = _book(loaded, evidences, seed)
-    return Comparison(names, paths, evidences, rows, book, _sheets(loaded, names, seed), notes)
+    fresh = _anew(loaded, anew, seed, notes) if anew else None
+    glance = _glance(names, evidences, fresh, notes)
+    return Comparison(names, paths, evidences, glance, rows, book, _sheets(loaded, names, seed), notes)
 
 
 def _same_data(names: Sequence[str], evidences: Sequence[Evidence], force: bool) -> list[str]:
@@ -222,6 +232,115 @@ def _best(cells: Sequence[MeasurePart]) -> int | None:
         if not (top.low > other.high if sign > 0 else top.high < other.low):  # type: ignore[operator]
             return None
     return order[0]
+
+
+# At a glance ------------------------------------------------------------------------------------------------------------
+
+GLANCE = (
+    "likelihood", "Fréchet distance", "precision", "recall", "coverage", "copies", "parameters", "training", "ms a sample",
+)  # fmt: skip
+_LOOKS = ("frechet_distance", "precision", "recall", "coverage", "memorised_share")
+
+
+def _glance(
+    names: Sequence[str],
+    evidences: Sequence[Evidence],
+    fresh: Sequence[dict[str, float]] | None,
+    notes: list[str],
+) -> list[list[str]]:
+    """One line for each run; a dash where it has no such figure, or none in the features of the others."""
+    found = [{m.name: m for m in e.measures} for e in evidences]
+    hidden = set()
+    if fresh is None:
+        for look in _LOOKS:
+            spaces = {m[look].features for m in found if look in m}
+            if len(spaces) > 1:
+                hidden.add(look)
+        if hidden:
+            notes.append(
+                f"{', '.join(title(look) for look in _LOOKS if look in hidden)}: in other features for each run, so left "
+                "out at a glance; --anew N measures them in the same."
+            )
+    out = []
+    for i, (name, evidence) in enumerate(zip(names, evidences, strict=True)):
+        own = {look: found[i][look].value for look in _LOOKS if look in found[i] and look not in hidden}
+        looks = own if fresh is None else fresh[i]
+        speed = found[i]["sample_ms"].value if "sample_ms" in found[i] else None
+        if fresh is not None:
+            speed = fresh[i]["sample_ms"]
+        out.append(
+            [
+                name, _likelihood(found[i]), *(figure(looks.get(look)) for look in _LOOKS),
+                f"{evidence.cost.parameters:,}", span(evidence.cost.seconds), figure(speed),
+            ]
+        )  # fmt: skip
+    kinds = {row[1].split(" ", 1)[1] for row in out if " " in row[1]}
+    if len(kinds) > 1:
+        notes.append("Likelihoods in other units, or of other bounds, do not compare.")
+    return out
+
+
+def _likelihood(measures: dict[str, MeasurePart]) -> str:
+    """The tightest figure of how likely held-out data are, with its unit and bound; a dash where there is none.
+
+    An upper bound of the bits is what a lower bound of the likelihood gives; importance weighting tightens it.
+    """
+    for name, unit in (("bits_per_dim", "bits/dim"), ("iwae_nats", "nats"), ("nll_nats", "nats")):
+        if name in measures:
+            m = measures[name]
+            tight = measures.get("iwae_nats") if name == "bits_per_dim" else None
+            nats = measures.get("nll_nats")
+            value = m.value
+            if tight is not None and nats is not None and nats.value > 0:
+                value *= tight.value / nats.value
+            return f"{figure(value)} {unit} ({m.bound or 'exact'})"
+    return "–"
+
+
+def _anew(runs: Sequence[Run], n: int, seed: int, notes: list[str]) -> list[dict[str, float]]:
+    """What ``n`` new samples of each run are like, all as pictures of 256 levels and in one feature network."""
+    if any(run.codec.medium != "image" for run in runs):
+        raise BottegaError("--anew compares pictures; leave it out for other media")
+    first = runs[0]
+    parts = divide(first.recipe, find_data(first.recipe, first.header["data_argument"] or None, first.codec))
+    real = {
+        name: _as_pictures(first.codec.decode(rows_of(first.codec, items, most, seed).x))
+        for name, items, most in (("train", parts.train, MOST_TRAIN), ("held", parts.held, max(n, 2)))
+    }
+    shape = tuple(real["train"].shape[1:])
+    cache: dict[str, Any] = {}
+    out = []
+    for run in runs:
+        began = time.perf_counter()
+        pieces = run.sample(n, seed=seed)
+        each = 1000 * (time.perf_counter() - began) / n
+        made = _as_pictures(pieces.items)
+        if tuple(made.shape[1:]) != shape:
+            raise BottegaError(
+                f"{run.path.name} makes pictures of shape {tuple(made.shape[1:])} and {first.path.name} of {shape}; they cannot "
+                "be judged in one network: train them at one codec.size and codec.channels"
+            )
+        cache = {k: v for k, v in cache.items() if k != "features of samples"}
+        facts = {"cache_dir": first.path.parent / CACHE}
+        case = Case(
+            "image", Spec(shape), Batch(real["train"]), Batch(real["held"]), made, seed=seed, facts=facts, cache=cache
+        )
+        measures, skipped = run_all(case, ["frechet", "precision_recall", "memorisation"])
+        if skipped:
+            raise BottegaError(f"--anew {n}: {next(iter(skipped.values()))}")
+        cache = case.cache
+        out.append({m.name: m.value for m in measures} | {"sample_ms": each})
+    notes.append(
+        f"At a glance: {n} samples of each run with the seeds from {seed} on, {len(real['train'])} training and "
+        f"{len(real['held'])} held-out pictures as {first.path.name} reads them, in one feature network."
+    )
+    return out
+
+
+def _as_pictures(items: Sequence[Item]) -> torch.Tensor:
+    """``(N, C, H, W)`` in [-1, 1]."""
+    stack = torch.stack([torch.from_numpy(item.value) for item in items])
+    return stack.permute(0, 3, 1, 2).float() / 127.5 - 1
 
 
 def _sheets(runs: Sequence[Run], names: Sequence[str], seed: int) -> list[Sheet]:

@@ -565,8 +565,11 @@ def _commit() -> str:
     return done.stdout.strip() if done.returncode == 0 else ""
 
 
-def compare(runs: Sequence[str | Path | Run], *, force: bool = False) -> Comparison:
-    """One table for two or more runs on the same data; raises BottegaError when the data differs, unless ``force``."""
+def compare(runs: Sequence[str | Path | Run], *, force: bool = False, anew: int = 0) -> Comparison:
+    """One table for two or more runs on the same data; raises BottegaError when the data differs, unless ``force``.
+
+    ``anew``: pictures only; so many new samples of each run are judged in one feature network.
+    """
     from bottega.workshop.compare import compare as build
 
-    return build([run if isinstance(run, Run) else load(run) for run in runs], force=force)
+    return build([run if isinstance(run, Run) else load(run) for run in runs], force=force, anew=anew)
