@@ -142,11 +142,8 @@ def latent_map(run: Run, items: Sequence[Item], seed: int = 0) -> Map:
         kept = neighbours(at, labels)
         pixels = run.spec.as_real(run.codec.encode([Item(i.value) for i in items]).x)
         by_pca = neighbours(flat(pixels), labels)
-    how = (
-        "the two numbers of the code"
-        if z.flatten(1).shape[1] == 2
-        else f"two principal components of {z[0].numel()} code numbers"
-    )
+    numbers = z[0].numel()
+    how = "the two numbers of the code" if numbers == 2 else f"t-SNE of {numbers} code numbers"
     return Map(at, items, labels, kept, by_pca, how)
 
 
