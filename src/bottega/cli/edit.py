@@ -19,6 +19,7 @@ EXAMPLES = """\
   bottega edit runs/digits-diffusion digit.png --mask hole.png -n 4    white in the mask is made anew
   bottega edit runs/pictures photo.png --set strength=0.5              a draft, noised and worked out again
   bottega edit runs/pictures small.png --set restore=half              or quarter, grey, blur, noise: undone
+  bottega edit runs/horses horse.jpg --to zebra                        the same picture in another class
   bottega edit runs/english "The class" -n 3 --show                    a text is continued
   bottega edit runs/english opening.txt --set max_new=200 --show
   bottega edit runs/table row.csv -n 5 --show                          empty cells of the one row are made
@@ -32,6 +33,7 @@ def edit(
     n: Annotated[int | None, typer.Option("-n", metavar="N", min=1, help="How many versions; 1 by default.")] = None,
     seeds: Annotated[str | None, typer.Option("--seeds", metavar="LIST", help="A seed for each version: 0-3, or 1,5,9.")] = None,
     seed: Annotated[int, typer.Option("--seed", metavar="N", help="The first seed; versions take it and those after it.")] = 0,
+    to: Annotated[str | None, typer.Option("--to", metavar="CLASS", help="Say the whole piece in this class, where the family translates.")] = None,
     cond: Annotated[str | None, typer.Option("--cond", metavar="VALUE", help="What the versions should be (a class, a caption); what FILE says by default.")] = None,
     set_: Sets = [],  # noqa: B006
     out: Annotated[Path | None, typer.Option("--out", metavar="DIR", help="Where the versions go; RUN/edits by default.")] = None,
@@ -56,6 +58,11 @@ def edit(
     knobs: dict[str, Any] = {key: parse_value(value) for key, value in changed.items()}
     made = load(run, device=device)
     source = file if made.codec.medium == "text" and _beginning(file) else Path(file)
+    if to is not None:
+        if mask is not None or cond is not None:
+            raise typer.BadParameter("--to changes the whole piece; leave --mask and --cond out", param_hint="--to")
+        pieces = made.translate(source, to, seeds=chosen, seed=seed, n=count, **knobs)
+        return deliver(Out(as_json, quiet), pieces, None if show else out or made.path / "edits")
     pieces = made.edit(source, mask=mask, seeds=chosen, seed=seed, n=count, cond=cond, **knobs)
     deliver(Out(as_json, quiet), pieces, None if show else out or made.path / "edits")
 

@@ -37,12 +37,12 @@ def show(
 
 
 def _run(say: Out, path: Path, page: bool) -> None:
-    from bottega.core import Edits, Encodes, Scores, Streams, has
+    from bottega.core import Edits, Encodes, Scores, Streams, Translates, has
     from bottega.workshop.run import knobs_of, load
 
     run = load(path, device="cpu")
     can = ["sample", *(verb for verb, capability in (("edit", Edits), ("score", Scores), ("encode", Encodes),
-           ("stream", Streams)) if has(run.model, capability))]  # fmt: skip
+           ("stream", Streams), ("translate", Translates)) if has(run.model, capability))]  # fmt: skip
     evidence = run.evidence
     if page:
         from bottega.workshop.card import write_card

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from bottega.core.batch import Batch
-    from bottega.core.contract import Codec, Edits, Encodes, Family, Item, Scores, Source, Streams, has
+    from bottega.core.contract import Codec, Edits, Encodes, Family, Item, Scores, Source, Streams, Translates, has
     from bottega.core.errors import (
         BottegaError,
         CheckpointError,
@@ -32,7 +32,7 @@ if TYPE_CHECKING:
 
 _HOMES = {
     "batch": ("Batch",),
-    "contract": ("Codec", "Edits", "Encodes", "Family", "Item", "Scores", "Source", "Streams", "has"),
+    "contract": ("Codec", "Edits", "Encodes", "Family", "Item", "Scores", "Source", "Streams", "Translates", "has"),
     "errors": (
         "BottegaError",
         "CheckpointError",
@@ -74,6 +74,7 @@ __all__ = [
     "SpecError",
     "Streams",
     "Terms",
+    "Translates",
     "Turn",
     "has",
     "lookup",

@@ -96,8 +96,16 @@ class Edits(Protocol):
         """``(B, *spec.shape)``, equal to ``batch.x`` wherever ``keep`` (bool, broadcastable to ``x``) is True."""
 
 
+@runtime_checkable
+class Translates(Protocol):
+    """Says a piece in another class: a horse as a zebra, a photograph as a drawing."""
+
+    def translate(self, batch: Batch, cond: Tensor, rng: Rng, **knobs: Any) -> Tensor:
+        """``(B, *spec.shape)`` in the classes ``cond``; rows that ``batch.cond`` says are there already stay as they are."""
+
+
 def has(model: object, capability: type) -> bool:
-    """Whether ``model`` has a capability (``Scores``, ``Encodes``, ``Streams``, ``Edits``): having the methods is it.
+    """Whether ``model`` has a capability (``Scores``, ``Encodes``, ``Streams``, ``Edits``, ``Translates``): having the methods is it.
 
     A family whose class has the method but whose settings take it away says so by ``lacks: set[str]``.
     """

@@ -12,7 +12,21 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from bottega.core import Batch, Block, BottegaError, Edits, Encodes, Family, Rng, Scores, Spec, Streams, Terms, has
+from bottega.core import (
+    Batch,
+    Block,
+    BottegaError,
+    Edits,
+    Encodes,
+    Family,
+    Rng,
+    Scores,
+    Spec,
+    Streams,
+    Terms,
+    Translates,
+    has,
+)  # fmt: skip
 from bottega.core import lookup as _lookup
 from bottega.core import names as _names
 from bottega.training import loop
@@ -114,6 +128,7 @@ class Facts:
     encodes: bool
     edits: bool
     streams: bool
+    translates: bool
 
 
 @dataclass(frozen=True)
@@ -171,6 +186,7 @@ class Subject:
             has(model, Encodes),
             has(model, Edits),
             has(model, Streams),
+            has(model, Translates),
         )
 
     @staticmethod

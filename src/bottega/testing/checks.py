@@ -625,6 +625,29 @@ def an_edit_keeps_what_it_is_told_to_keep(subject: Subject) -> None:
         assert _same(alone, x[i : i + 1], 1e-3), f"edited row {i} differs from the same edit alone"
 
 
+@_check(lambda subject: "" if subject.facts.translates else "no translate")
+def a_translation_goes_where_it_is_told(subject: Subject) -> None:
+    """It fits the Spec, leaves what is there already as it is, and each row belongs to itself and its seed."""
+    model, batch = subject.model().eval(), subject.batch(4)
+    assert batch.cond is not None
+    cond = (batch.cond + torch.tensor([0, 1, 1, 1])) % subject.spec.cond.vocab  # type: ignore[union-attr]
+    with _global_randomness_untouched("translate"):
+        x = model.translate(batch, cond, _rows(4))
+    _fits(x, subject.spec, 4, "the translation")
+    assert torch.equal(x[0], batch.x[0]), "a piece that is of the class already was changed"
+    assert not _same(x[1:], batch.x[1:], 0), "nothing was translated"
+    assert _same(batch.x, subject.batch(4).x, 0), "translate writes into the batch"
+    for i, one in enumerate(batch.split(4)):
+        alone = model.translate(one, cond[i : i + 1], _rows(1, 10 + i))
+        assert _same(alone, x[i : i + 1], 1e-3), f"row {i} differs from the same translation alone"
+    _fits(
+        model.translate(replace(batch, cond=None), cond, _rows(4)),
+        subject.spec,
+        4,
+        "the translation of unknown classes",
+    )
+
+
 @_check(lambda subject: "" if subject.facts.streams else "no stream")
 def a_stream_is_the_sample_in_parts(subject: Subject) -> None:
     """More than one part; together they are what ``sample`` returns for the same seeds."""

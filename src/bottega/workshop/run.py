@@ -36,6 +36,7 @@ from bottega.core import (
     Scores,
     Source,
     Spec,
+    Translates,
     has,
     lookup,
     names,
@@ -331,6 +332,39 @@ class Run:
         shown = [] if given is None else [given(batch, keep[:1].cpu())]
         return Pieces(self, items if restore is None else restore(items, source), seeds, x, shown)
 
+    def translate(
+        self, source: Path | str | Item, to: Any, *, n: int = 1, seeds: Sequence[int] | None = None, seed: int = 0,
+        **knobs: Any,
+    ) -> Pieces:  # fmt: skip
+        """Say a piece in another class, ``n`` times.
+
+        Args:
+            source: a file, or a piece.
+            to: the class.
+            n: how many versions; they differ where the family is not deterministic.
+            seeds: one for each; otherwise ``seed, seed + 1, ...``.
+            seed: the first.
+            **knobs: of the family's ``translate``.
+
+        Raises:
+            BottegaError: the family cannot translate.
+            RecipeError: no such class, or no such knob.
+        """
+        model: Any = self.model
+        if not has(model, Translates):
+            raise BottegaError(
+                f"a {self.recipe.family['name']} cannot say a piece in another class; use {_with('translate')}"
+            )
+        seeds = list(range(seed, seed + n)) if seeds is None else [int(s) for s in seeds]
+        check_knobs(model.translate, knobs, skip=3)
+        item = source if isinstance(source, Item) else self.codec.read(source)[0]
+        batch = self.codec.encode([Item(item.value, None, item.name)])
+        into = self.codec.encode_cond([to]).expand(len(seeds)).to(self.device)
+        self.model.eval()
+        many = Batch(batch.x.expand(len(seeds), *batch.x.shape[1:]).to(self.device))
+        x = model.translate(many, into, Rng.for_rows(seeds, self.device), **knobs).cpu()
+        return Pieces(self, self.codec.decode(x, into.cpu()), seeds, x)
+
     def score(self, sources: Sequence[Path | str], *, seed: int = 0) -> list[dict[str, Any]]:
         """How likely files are under the model: nats, and bits per dimension or per token where that means something.
 
@@ -513,7 +547,7 @@ def train(
 def _with(method: str) -> str:
     """Families that have a method, as a hint says them."""
     *most, last = [name for name in names("families") if hasattr(lookup("families", name), method)]
-    return f"{', '.join(most)} or {last}"
+    return f"{', '.join(most)} or {last}" if most else last
 
 
 def _slug(data: str | Path) -> str:
