@@ -54,6 +54,7 @@ class PlainLoop:
         self.bce = nn.BCEWithLogitsLoss()
 
     def steps(self, n: int) -> None:
+        """Make ``n`` steps of both players."""
         for _ in range(n):
             x = next(self.stream).x
             with torch.no_grad():
@@ -67,6 +68,7 @@ class PlainLoop:
             self.g.step()
 
     def sample(self, n: int) -> Tensor:
+        """``n`` pictures, ``(n, 3, 32, 32)``, a multiple of 100."""
         self.generator.eval()
         with torch.no_grad():
             out = torch.cat([self.generator(torch.randn(100, 100)) for _ in range(n // 100)])
@@ -84,6 +86,7 @@ class Ours:
         self.rng, self.done = Rng(0), 0
 
     def steps(self, n: int) -> None:
+        """Make ``n`` steps of both players."""
         bf16 = use_bf16(self.plan.train.precision, torch.device("cpu"))
         fit(
             self.model, self.stream, self.optims, steps=self.done + n, start=self.done, rng=self.rng,
@@ -92,6 +95,7 @@ class Ours:
         self.done += n
 
     def sample(self, n: int) -> Tensor:
+        """``n`` pictures, ``(n, 3, 32, 32)``, a multiple of 100."""
         self.model.eval()
         out = torch.cat([self.model.sample(100, Rng(1 + k)) for k in range(n // 100)])
         self.model.train()

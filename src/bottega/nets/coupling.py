@@ -187,11 +187,16 @@ class _Vectors(nn.Module):
         super().__init__()
         self.steps = steps
 
-        def even(fan: int, *shape: int) -> nn.Parameter:  # as nn.Linear begins
-            return nn.Parameter(nn.init.uniform_(torch.empty(*shape), -(fan**-0.5), fan**-0.5))
-
-        self.first, self.first_bias = even(inputs, steps, width, inputs), even(inputs, steps * width)
-        self.second, self.second_bias = even(width, steps, width, width), even(width, steps * width)
+        even = [  # as nn.Linear begins
+            nn.Parameter(nn.init.uniform_(torch.empty(*shape), -(fan**-0.5), fan**-0.5))
+            for fan, shape in (
+                (inputs, (steps, width, inputs)),
+                (inputs, (steps * width,)),
+                (width, (steps, width, width)),
+                (width, (steps * width,)),
+            )
+        ]
+        self.first, self.first_bias, self.second, self.second_bias = even
         self.last = nn.Parameter(torch.zeros(steps, outputs, width))
         self.last_bias = nn.Parameter(torch.zeros(steps * outputs))
 
