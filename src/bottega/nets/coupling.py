@@ -187,11 +187,12 @@ class _Vectors(nn.Module):
         super().__init__()
         self.steps = steps
 
-        def even(fan: int, *shape: int) -> nn.Parameter:  # as nn.Linear begins
-            return nn.Parameter((2 * torch.rand(*shape) - 1) / math.sqrt(fan))
-
-        self.first, self.first_bias = even(inputs, steps, width, inputs), even(inputs, steps * width)
-        self.second, self.second_bias = even(width, steps, width, width), even(width, steps * width)
+        shapes = {"first": (steps, width, inputs), "second": (steps, width, width)}
+        for name, shape in shapes.items():  # as nn.Linear begins
+            most = shape[2] ** -0.5
+            self.register_parameter(name, nn.Parameter(nn.init.uniform_(torch.empty(shape), -most, most)))
+            bias = nn.Parameter(nn.init.uniform_(torch.empty(steps * width), -most, most))
+            self.register_parameter(f"{name}_bias", bias)
         self.last = nn.Parameter(torch.zeros(steps, outputs, width))
         self.last_bias = nn.Parameter(torch.zeros(steps * outputs))
 
