@@ -193,7 +193,7 @@ def main(argv: Sequence[str] = ()) -> None:
             result["glow, normflows"] = "not installed"
         else:
             for bf16 in (False, True) if bf16_is_fast("cpu") else (False,):
-                mine = ours(Spec((3, 32, 32)), "glow", args.hidden // 2, args.layers, bf16)
+                mine = ours(Spec((3, 32, 32)), "glow", args.hidden // 4, args.layers, bf16)
                 key = f"glow, normflows{', bfloat16' * bf16}"
                 result[key] = race(mine, peer, lambda: x, args.steps or 2, args.rounds, clock)
                 print(f"{key}: {result[key]['speed']:.2f} times as fast", flush=True)

@@ -39,7 +39,7 @@ class Flow(Family):
     Args:
         spec: real numbers or ordered levels, at least two of them.
         kind: ``"nice"``, ``"realnvp"``, ``"glow"`` or ``"spline"``.
-        size: half the width of the conditioners' two hidden layers for pictures, a quarter of it for vectors.
+        size: a quarter of the width of the conditioners' two hidden layers.
         layers: coupling layers (at each scale of a picture).
         drop: how often a row is trained without its condition, so that ``cond=None`` works, in [0, 1).
     """
@@ -64,7 +64,7 @@ class Flow(Family):
         self.scales, self.splits = nn.ModuleList(), nn.ModuleList()
         self.shapes: list[tuple[int, ...]] = []  # of what enters the layers of each scale
         channels, mix = spec.shape[0] if self.picture else spec.dims, kind in {"glow", "spline"}
-        width = (2 if self.picture else 4) * size
+        width = 4 * size
         if not self.picture and mix and channels > _MOST:
             raise RecipeError(
                 f"family.kind {kind!r} would mix {channels} numbers by matrices of {channels} x {channels}; "
