@@ -268,14 +268,14 @@ def test_a_painter_learns_its_style_and_is_kept(painter, net, tmp_path):
 
 
 @pytest.mark.slow
-def test_ten_frames_a_second_at_128_pixels():
+def test_ten_frames_a_second_at_128_pixels_of_one_core():
     painter = art.Painter(Stylist().eval())
     frame = scene(0, 128, 128)
     times = []
     for _ in range(12):
-        began = time.perf_counter()
+        began = time.process_time()  # what it takes, however busy the machine is
         painter(frame)
-        times.append(time.perf_counter() - began)
+        times.append(time.process_time() - began)
     assert sorted(times)[len(times) // 2] < 0.1
 
 

@@ -118,7 +118,7 @@ def write_frames(frames: Sequence[Pixels], path: Path, rate: float, mark: dict[s
 
 def numbers(value: Pixels) -> Tensor:
     """``(H, W, 3)`` bytes as ``(1, 3, H, W)`` in [-1, 1]."""
-    return torch.from_numpy(np.ascontiguousarray(value)).permute(2, 0, 1)[None].contiguous().float() / 127.5 - 1
+    return torch.from_numpy(np.array(value)).permute(2, 0, 1)[None].contiguous().float() / 127.5 - 1
 
 
 def pixels(x: Tensor) -> Pixels:

@@ -65,7 +65,7 @@ __all__ = [
 
 Pixels = NDArray[np.uint8]
 LEAST = 32  # pixels of a side of a style or texture: fewer have no statistics
-_QUIET = 1e-3  # weight of the total variation, which keeps single pixels from standing out
+_QUIET = 5.0  # weight of being rougher than the pictures it is made of, and of colours beyond black and white
 
 
 # ---- what style and content are ------------------------------------------------------------------------------------------
@@ -91,6 +91,14 @@ def _content_distance(m: Tensor, content: Tensor) -> Tensor:
 def _roughness(x: Tensor) -> Tensor:
     """``(N,)``: mean squared step between neighbours."""
     return (x[:, :, 1:] - x[:, :, :-1]).square().mean((1, 2, 3)) + (x[..., 1:] - x[..., :-1]).square().mean((1, 2, 3))
+
+
+def _noise(x: Tensor, smooth: Tensor) -> Tensor:
+    """``(N,)``: how much rougher than ``smooth`` a picture is, and how far its colours lie beyond black and white.
+
+    Gram matrices alone hardly see single pixels that stand out.
+    """
+    return (_roughness(x) - smooth).clamp_min(0) + 10 * (x.abs() - 1).clamp_min(0).square().mean((1, 2, 3))
 
 
 def _grams(net: Vgg, picture: Pixels, what: str) -> dict[str, Tensor]:
@@ -187,6 +195,7 @@ def stylise(
         before = _style_distance(there, wanted).item()
         other = net.maps(F.interpolate(numbers(style), size=photo.shape[2:], mode="bilinear"), [net.content])
         apart = _content_distance(other[net.content], there[net.content]).item()
+        smooth = torch.maximum(_roughness(photo), _roughness(numbers(style)))
     x = photo.clone().requires_grad_()
     optim = _lbfgs(x, steps)
     done = 0
@@ -196,7 +205,7 @@ def stylise(
         optim.zero_grad()
         maps = net.maps(x, names)
         like, far = _style_distance(maps, wanted), _content_distance(maps[net.content], there[net.content])
-        total = (10 * strength * like + far + _QUIET * _roughness(x)).sum()
+        total = (10 * strength * like + far + _QUIET * _noise(x, smooth)).sum()
         total.backward()  # type: ignore[no-untyped-call]
         done += 1
         tell(Progress("art", min(done, steps), steps, {"style": like.item(), "content": far.item()}))
@@ -346,6 +355,7 @@ def learn_style(
         painter = Stylist(size)
     names = [*net.style, net.content]
     latest: dict[str, float] = {}
+    rough = _roughness(numbers(style))
 
     def loss(rng: Rng) -> Tensor:
         crops = []
@@ -363,7 +373,8 @@ def learn_style(
             "flicker": 4 * (painted - again).square().mean(),
         }
         latest.update({k: v.item() for k, v in parts.items()})
-        return sum(parts.values(), torch.zeros(())) + _QUIET * _roughness(painted).mean()
+        smooth = torch.maximum(_roughness(x), rough)
+        return sum(parts.values(), torch.zeros(())) + _QUIET * _noise(painted, smooth).mean()
 
     learn(painter.parameters(), loss, Rng(seed), steps, tell, "learning the style", lr=3e-3)
     return Painter(painter.eval().requires_grad_(False), latest)
@@ -408,7 +419,8 @@ def tile(
         nonlocal done
         optim.zero_grad()
         like = _style_distance(net.maps(x, net.style, wrap=True), wanted).sum()
-        total = 100 * like + (x.abs() - 1).clamp_min(0).square().sum() / 100  # colours stay in range
+        around = F.pad(x, (0, 1, 0, 1), "circular")  # steps over the edge count as any other
+        total = 100 * like + 10 * _QUIET * _noise(around, _roughness(real)).sum()
         total.backward()  # type: ignore[no-untyped-call]
         done += 1
         tell(Progress("art", min(done, steps), steps, {"style": like.item()}))
