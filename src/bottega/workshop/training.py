@@ -115,7 +115,8 @@ class Training:
         self.ema = Ema(self.model, plan.train.ema) if plan.train.ema else None
         self.rng = Rng(plan.train.seed + 1 + 1009 * self.rank, device=self.device)
         self.held = _held_rows(self.codec, self.parts.held, 256)
-        self.monitor = self._make_monitor() if plan.train.monitor and len(self.optims) > 1 else None
+        several = len(self.optims) > 1 and self.world == 1  # ranks could see different samples, and part ways
+        self.monitor = self._make_monitor() if plan.train.monitor and several else None
         self.start = 0
         self.fingerprint = fingerprint(self.dataset.items)
         own = Path(str(self.data if self.data is not None else plan.data.get("name", "")))
@@ -148,6 +149,8 @@ class Training:
                 f"the data at {self.data or self.dataset.name} changed since {self.out} was begun; use another --out"
             )
         checkpoint.unpack(tensors, self.model, self.optims, self.ema, self.rng)
+        if header["monitor"] is None:  # it was begun by several processes
+            self.monitor = None
         if self.monitor is not None:
             good = {k.removeprefix("good."): v for k, v in tensors.items() if k.startswith("good.")}
             self.monitor.load_state(header["monitor"], good)
@@ -183,7 +186,7 @@ class Training:
                         ema=self.ema, watch=self._watch,
                     )  # fmt: skip
                 except DivergedError as error:
-                    if self.monitor is not None and self.world == 1 and self.monitor.diverged(self.done, error):
+                    if self.monitor is not None and self.monitor.diverged(self.done, error):
                         continue
                     kept = self.out / WEIGHTS
                     raise DivergedError(
