@@ -138,6 +138,15 @@ class ToyFlow(_OnReals):
         return self.decode(rng.normal(n, self.spec.dims), cond)
 
 
+class ToyTranslator(ToyFlow):
+    """The same flow, which says a row in another class by reading it in its own and writing it in that one."""
+
+    @torch.no_grad()
+    def translate(self, batch: Batch, cond: Tensor, rng: Rng) -> Tensor:
+        made = self.decode(self.encode(batch), cond)
+        return made if batch.cond is None else torch.where((batch.cond == cond)[:, None], batch.x, made)
+
+
 class ToyChar(Family):
     """A model of the next letter from all before it, by position."""
 
@@ -190,7 +199,7 @@ class ToyChar(Family):
         return torch.cat(list(self.filled(batch.x, keep.expand_as(batch.x), rng, batch.cond)), 1)
 
 
-TOYS = (ToyVAE, ToyGAN, ToyFlow, ToyChar)
+TOYS = (ToyVAE, ToyGAN, ToyTranslator, ToyFlow, ToyChar)
 
 
 class ToyRestorer(Family):

@@ -12,7 +12,7 @@ from torch.nn import functional as F
 
 from bottega.core import CheckpointError, Terms
 from bottega.training import checkpoint, loop
-from toys import ToyChar, ToyFlow, ToyGAN, ToyVAE
+from toys import ToyChar, ToyFlow, ToyGAN, ToyTranslator, ToyVAE
 
 # --- families --------------------------------------------------------------------------------------------------------
 
@@ -233,6 +233,19 @@ class EditsWhatIsKept(ToyChar):
     @torch.no_grad()
     def edit(self, batch, keep, rng):
         return self.sample(len(batch), rng, batch.cond)
+
+
+class TranslatesWhatIsThereAlready(ToyTranslator):
+    @torch.no_grad()
+    def translate(self, batch, cond, rng):
+        return self.decode(self.encode(batch) + 0.1, cond)
+
+
+class TranslatesByItsNeighbours(ToyTranslator):
+    @torch.no_grad()
+    def translate(self, batch, cond, rng):
+        made = super().translate(batch, cond, rng)
+        return made if batch.cond is None else torch.where((batch.cond == cond)[:, None], made, made - made.mean(0))
 
 
 class StreamsSomethingElse(ToyChar):

@@ -48,6 +48,8 @@ FAMILIES = [
     (faults.LooksAhead, "text", "probabilities_sum_to_one"),
     (faults.PaddingCounts, "text", "padding_is_ignored"),
     (faults.EditsWhatIsKept, "text", "an_edit_keeps_what_it_is_told_to_keep"),
+    (faults.TranslatesWhatIsThereAlready, "points_class", "a_translation_goes_where_it_is_told"),
+    (faults.TranslatesByItsNeighbours, "points_class", "a_translation_goes_where_it_is_told"),
     (faults.StreamsSomethingElse, "text", "a_stream_is_the_sample_in_parts"),
 ]
 

@@ -156,8 +156,9 @@ class Subject:
             model = self.make(spec or self.spec)
             with torch.no_grad():
                 for p in model.parameters():
-                    if p.requires_grad:
-                        p.add_(shake * torch.randn_like(p))
+                    if p.requires_grad:  # a kernel sums over its area, so each weight of it moves less
+                        area = p[0, 0].numel() if p.ndim > 2 else 1
+                        p.add_(shake / area**0.5 * torch.randn_like(p))
         return model
 
     def batch(self, n: int, seed: int = 1, spec: Spec | None = None) -> Batch:

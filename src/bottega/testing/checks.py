@@ -625,7 +625,13 @@ def an_edit_keeps_what_it_is_told_to_keep(subject: Subject) -> None:
         assert _same(alone, x[i : i + 1], 1e-3), f"edited row {i} differs from the same edit alone"
 
 
-@_check(lambda subject: "" if subject.facts.translates else "no translate")
+def _no_translation(subject: Subject) -> str:
+    if not subject.facts.translates:
+        return "no translate"
+    return "" if subject.spec.cond is not None and subject.spec.cond.shape == () else "no class to go to"
+
+
+@_check(_no_translation)
 def a_translation_goes_where_it_is_told(subject: Subject) -> None:
     """It fits the Spec, leaves what is there already as it is, and each row belongs to itself and its seed."""
     model, batch = subject.model().eval(), subject.batch(4)
@@ -635,7 +641,8 @@ def a_translation_goes_where_it_is_told(subject: Subject) -> None:
         x = model.translate(batch, cond, _rows(4))
     _fits(x, subject.spec, 4, "the translation")
     assert torch.equal(x[0], batch.x[0]), "a piece that is of the class already was changed"
-    assert not _same(x[1:], batch.x[1:], 0), "nothing was translated"
+    if not subject.spec.is_tokens:  # an untrained translation may round back to the same level
+        assert not _same(x[1:], batch.x[1:], 0), "nothing was translated"
     assert _same(batch.x, subject.batch(4).x, 0), "translate writes into the batch"
     for i, one in enumerate(batch.split(4)):
         alone = model.translate(one, cond[i : i + 1], _rows(1, 10 + i))
