@@ -90,10 +90,10 @@ class Modes:
         raw = self._raw(x)
         if not torch.isfinite(raw).all():
             return Look(float("inf"), 0.0, tuple(range(self.count)))
-        made = (raw - self.mean) @ self.axes
-        between, within = torch.cdist(made, self.points).mean(), torch.cdist(made, made).mean()
-        mode = self._mode(made)
-        near = torch.cdist(made, self.centres).gather(1, mode[:, None])[:, 0] <= 2 * self.reach[mode]
+        ours = (raw - self.mean) @ self.axes
+        between, within = torch.cdist(ours, self.points).mean(), torch.cdist(ours, ours).mean()
+        mode = self._mode(ours)
+        near = torch.cdist(ours, self.centres).gather(1, mode[:, None])[:, 0] <= 2 * self.reach[mode]
         share = mode[near].bincount(minlength=self.count) / len(x)
         missing = ((share < _SHARE * self.shares) & (self.shares * len(x) >= 10)).nonzero()[:, 0]
         distance = (2 * between - within - self.scale) / self.scale
