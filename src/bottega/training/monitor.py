@@ -84,7 +84,7 @@ class Monitor:
         told["monitor/modes"] = float(self.modes.count - len(look.missing))
         told |= {f"monitor/gradient_{p}": math.exp(u[0]) for p, u in self.usual.items()}
         rates = [math.exp(u[0]) for u in self.usual.values()]
-        if len(rates) == 2 and sum(rates):
+        if len(rates) == 2 and max(rates) > 0:
             told["monitor/balance"] = rates[0] / sum(rates)
         return {k: v for k, v in told.items() if math.isfinite(v)}
 
