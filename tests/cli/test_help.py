@@ -78,7 +78,7 @@ def test_each_verb_explains_itself_with_examples_and_speaks_json(verb: str, call
     ("args", "hint"),
     [
         (["trian"], "unknown verb 'trian'; did you mean 'train'?"),
-        (["zzz"], "unknown verb 'zzz'; verbs: "),
+        (["zzz"], "unknown verb 'zzz'; verbs: anomalies, art, "),
         (["train"], "missing argument 'RECIPE'"),
         (["train", "x", "--stpes", "3"], "--steps"),
         (["train", "x", "--steps", "0"], "--steps"),

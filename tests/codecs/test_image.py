@@ -21,6 +21,7 @@ from PIL import Image
 
 from bottega.codecs.image import ImageCodec, read_mark
 from bottega.core import Codec, DataError, Item, OutputError, RecipeError, Spec, lookup
+from helpers import one_line
 
 SHARED = Path(os.environ.get("BOTTEGA_SHARED", Path(__file__).parents[2] / ".." / "shared" / "data"))
 
@@ -37,14 +38,6 @@ def png(value, **options):
     file = io.BytesIO()
     as_pil(value).save(file, options.pop("format", "PNG"), **options)
     return file.getvalue()
-
-
-def one_line(error, *words):
-    message = str(error.value)
-    assert "\n" not in message
-    for word in words:
-        assert str(word) in message
-    return message
 
 
 @pytest.fixture

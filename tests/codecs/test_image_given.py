@@ -24,6 +24,7 @@ from bottega.data.dataset import fingerprint
 from bottega.data.splits import split
 from bottega.nets.condition import Condition, no_picture
 from bottega.testing import CHECKS, check_family, specs
+from helpers import one_line
 from toys import ToyRestorer
 
 
@@ -45,14 +46,6 @@ def save(path, value, **options):
     path.parent.mkdir(parents=True, exist_ok=True)
     Image.fromarray(value[..., 0] if value.shape[-1] == 1 else value).save(path, **options)
     return path
-
-
-def one_line(error, *words):
-    message = str(error.value)
-    assert "\n" not in message
-    for word in words:
-        assert str(word) in message
-    return message
 
 
 @pytest.fixture

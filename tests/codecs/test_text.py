@@ -18,16 +18,10 @@ from PIL import Image
 from bottega.codecs import text as text_module
 from bottega.codecs.text import TextCodec
 from bottega.core import Codec, DataError, Item, OutputError, RecipeError, Spec, lookup
+from helpers import one_line
 
 PROSE = "The cat sat on the mat.\nThe dog sat on the log.\n\nNobody knows — not even the owl — why.\n" * 20
 ANY = st.text(st.characters(exclude_categories=["Cs"]), max_size=60)
-
-
-def one_line(error, *words):
-    message = str(error.value)
-    assert "\n" not in message
-    for word in words:
-        assert str(word) in message
 
 
 def test_it_is_the_codec_called_text():

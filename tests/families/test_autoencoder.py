@@ -7,19 +7,8 @@ from sklearn.decomposition import PCA
 from torch.distributions import MultivariateNormal
 
 from bottega.core import Batch, Block, RecipeError, Rng, Spec, SpecError
-from bottega.data.stream import Encoded, Stream
 from bottega.families.autoencoder import Autoencoder, CodeGaussian
-from bottega.training.ema import Ema
-from bottega.training.loop import fit
-from bottega.training.optim import make_optims
-
-
-def trained(model, batch, steps, lr=3e-3):
-    ema = Ema(model, 0.99)
-    stream = Stream(Encoded(batch), 64)
-    fit(model, stream, make_optims(model, steps, {"lr": lr}), steps=steps, rng=Rng(0), ema=ema)
-    Ema.load(model, ema.shadow)
-    return model.eval()
+from helpers import trained
 
 
 def digits():
@@ -46,7 +35,7 @@ def test_it_beats_pca_with_the_same_code_on_held_out_digits():
     """Row B1."""
     train, held, _ = digits()
     torch.manual_seed(0)
-    model = trained(Autoencoder(Spec((64,)), size=32, latent=6), Batch(train.flatten(1)), 500)
+    model = trained(Autoencoder(Spec((64,)), size=32, latent=6), Batch(train.flatten(1)), 500, ema=0.99)
     assert error(model, held.flatten(1)) < 0.8 * pca_error(train, held, 6)
 
 
@@ -54,7 +43,7 @@ def test_it_beats_pca_with_the_same_code_on_held_out_digits():
 def test_convolutions_beat_pca_by_far():
     train, held, _ = digits()
     torch.manual_seed(0)
-    model = trained(Autoencoder(Spec((1, 8, 8)), size=16, latent=8), Batch(train), 1000, lr=2e-3)
+    model = trained(Autoencoder(Spec((1, 8, 8)), size=16, latent=8), Batch(train), 1000, lr=2e-3, ema=0.99)
     assert error(model, held) < 0.5 * pca_error(train, held, 8)
 
 
@@ -62,7 +51,7 @@ def test_it_takes_noise_away():
     """Row B2: at least 4 dB on pictures and noise it never saw."""
     train, held, _ = digits()
     torch.manual_seed(0)
-    model = trained(Autoencoder(Spec((1, 8, 8)), size=8, noise=0.5), Batch(train), 400)
+    model = trained(Autoencoder(Spec((1, 8, 8)), size=8, noise=0.5), Batch(train), 400, ema=0.99)
     noisy = held + 0.5 * Rng(9).normal(*held.shape)
     gain_db = 10 * torch.log10((noisy - held).square().mean() / error(model, held, noisy))
     assert gain_db >= 4
@@ -103,7 +92,7 @@ def test_the_fit_of_the_codes_moves_neither_encoder_nor_decoder():
 def test_draws_have_the_mean_and_covariance_of_the_codes():
     train, _, _ = digits()
     torch.manual_seed(0)
-    model = trained(Autoencoder(Spec((64,)), size=16, latent=3), Batch(train.flatten(1)), 600)
+    model = trained(Autoencoder(Spec((64,)), size=16, latent=3), Batch(train.flatten(1)), 600, ema=0.99)
     codes = model.encode(Batch(train.flatten(1))).detach()
     h = torch.zeros(4000, 0)
     drawn = model.prior.invert(Rng(0).normal(4000, 3), h).detach()
@@ -119,7 +108,7 @@ def test_samples_answer_to_their_condition():
     x = centres[label] + 0.05 * Rng(1).normal(1500, 2)
     torch.manual_seed(0)
     spec = Spec((2,), cond=Spec((), vocab=3))
-    model = trained(Autoencoder(spec, size=16), Batch(x, label), 600, lr=1e-2)
+    model = trained(Autoencoder(spec, size=16), Batch(x, label), 600, lr=1e-2, ema=0.99)
     asked = torch.arange(3).repeat_interleave(200)
     near = torch.cdist(model.sample(600, Rng(2), asked), centres).argmin(1)
     assert (near == asked).float().mean() > 0.95

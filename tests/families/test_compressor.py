@@ -6,31 +6,13 @@ import pytest
 import torch
 
 from bottega.core import Batch, RecipeError, Rng, Spec, SpecError
-from bottega.data.stream import Encoded, Stream
 from bottega.families.compressor import Compressor
-from bottega.training.ema import Ema
-from bottega.training.loop import fit
-from bottega.training.optim import make_optims
+from helpers import trained
 
 
 def compressor(spec, seed=0, **settings):
     torch.manual_seed(seed)
     return Compressor(spec, **{"size": 8, "halvings": 1, **settings})
-
-
-def trained(model, batch, steps, lr=3e-3):
-    ema = Ema(model, 0.98)
-    fit(
-        model,
-        Stream(Encoded(batch), 32),
-        make_optims(model, steps, {"lr": lr}),
-        steps=steps,
-        rng=Rng(0),
-        ema=ema,
-        clip=0,
-    )
-    Ema.load(model, ema.shadow)
-    return model.eval()
 
 
 def test_the_density_of_a_noisy_code_is_the_mass_of_its_box():
@@ -66,7 +48,7 @@ def test_three_tones_cost_little_more_than_their_entropy():
     """Cells of 2 x 2 pixels of one of three tones, all alike likely: no code is shorter than log 3 nats a cell."""
     kind = Rng(0).integers(3, 600, 1, 4, 4)
     x = torch.tensor([-0.8, 0.0, 0.8])[kind].repeat_interleave(2, 2).repeat_interleave(2, 3)
-    model = trained(compressor(Spec((1, 8, 8)), maps=1, sigma=0.2), Batch(x[:500]), 400, lr=6e-3)
+    model = trained(compressor(Spec((1, 8, 8)), maps=1, sigma=0.2), Batch(x[:500]), 400, lr=6e-3, rows=32, clip=0)
     with torch.no_grad():
         z = model.squeeze(x[500:])
         rate = -model._log_mass(z, None).flatten(1).sum(1).mean().item() / 16
@@ -78,7 +60,7 @@ def test_sigma_is_the_dial_between_rate_and_distortion():
     x = (0.4 * Rng(0).normal(300, 1, 4, 4)).repeat_interleave(2, 2).repeat_interleave(2, 3)
     rates, errors = [], []
     for sigma in (0.4, 0.05):
-        model = trained(compressor(Spec((1, 8, 8)), sigma=sigma, maps=2), Batch(x), 150)
+        model = trained(compressor(Spec((1, 8, 8)), sigma=sigma, maps=2), Batch(x), 150, rows=32, clip=0)
         z = model.squeeze(x)
         rates.append(-model._log_mass(z, None).flatten(1).sum(1).mean().item())
         errors.append((model.expand(z) - x).square().mean().item())

@@ -8,12 +8,9 @@ from torch import nn
 from torch.distributions import MultivariateNormal
 
 from bottega.core import Batch, RecipeError, Rng, Spec, SpecError
-from bottega.data.stream import Encoded, Stream
 from bottega.families.hvae import HVAE
 from bottega.families.vae import VAE
-from bottega.training.ema import Ema
-from bottega.training.loop import fit
-from bottega.training.optim import make_optims
+from helpers import trained
 
 LEVELS = Spec((1, 8, 8), vocab=17, ordinal=True)
 
@@ -21,21 +18,6 @@ LEVELS = Spec((1, 8, 8), vocab=17, ordinal=True)
 def hvae(spec=LEVELS, seed=0, **settings):
     torch.manual_seed(seed)
     return HVAE(spec, **{"size": 8, **settings})
-
-
-def trained(model, batch, steps, lr=3e-3):
-    ema = Ema(model, 0.98)
-    fit(
-        model,
-        Stream(Encoded(batch), 64),
-        make_optims(model, steps, {"lr": lr}),
-        steps=steps,
-        rng=Rng(0),
-        ema=ema,
-        clip=0,
-    )
-    Ema.load(model, ema.shadow)
-    return model.eval()
 
 
 class LinearGroup(nn.Module):
@@ -148,9 +130,9 @@ def test_two_scales_of_structure_are_told_apart_and_beat_one_vector():
     spots = (Rng(1).uniform(n, 1, 4, 4) < 0.5).float().repeat_interleave(2, 2).repeat_interleave(2, 3)
     x = (0.3 * tone + 0.5 * (spots - 0.5) + 0.03 * Rng(2).normal(n, 1, 8, 8)).clamp(-1, 1)
     spec, held = Spec((1, 8, 8)), Batch(x[1000:])
-    ladder = trained(hvae(spec, latent=4, maps=1), Batch(x[:1000]), 300)
+    ladder = trained(hvae(spec, latent=4, maps=1), Batch(x[:1000]), 300, clip=0)
     torch.manual_seed(0)
-    flat = trained(VAE(spec, size=8, latent=4), Batch(x[:1000]), 300)
+    flat = trained(VAE(spec, size=8, latent=4), Batch(x[:1000]), 300, clip=0)
     ours, theirs = (m.iwae(held, Rng(0), 50).mean() for m in (ladder, flat))
     assert ours > theirs + 10
     assert ladder.active_units(held).sum() > 8

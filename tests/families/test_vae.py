@@ -11,12 +11,9 @@ from torch import nn
 from torch.distributions import Bernoulli, Categorical, MultivariateNormal, Normal
 
 from bottega.core import Batch, Block, RecipeError, Rng, Spec, SpecError
-from bottega.data.stream import Encoded, Stream
 from bottega.families.vae import VAE
 from bottega.nets.likelihood import log_logistic_mass
-from bottega.training.ema import Ema
-from bottega.training.loop import fit
-from bottega.training.optim import make_optims
+from helpers import trained
 
 LEVELS = Spec((1, 8, 8), vocab=17, ordinal=True)
 ROW = Spec((7,), blocks=(Block("age", "scalar", 0, 1), Block("job", "choice", 1, 3), Block("pay", "mixture", 4, 3)))
@@ -25,14 +22,6 @@ ROW = Spec((7,), blocks=(Block("age", "scalar", 0, 1), Block("job", "choice", 1,
 def vae(spec, seed=0, **settings):
     torch.manual_seed(seed)
     return VAE(spec, **{"size": 8, **settings})
-
-
-def trained(model, batch, steps, lr=3e-3, size=64, **settings):
-    ema = Ema(model, 0.99)
-    stream = Stream(Encoded(batch), size)
-    fit(model, stream, make_optims(model, steps, {"lr": lr}), steps=steps, rng=Rng(0), ema=ema, **settings)
-    Ema.load(model, ema.shadow)
-    return model.eval()
 
 
 # --- the gradient ----------------------------------------------------------------------------------------------------
@@ -162,7 +151,7 @@ def test_with_more_draws_the_posterior_need_not_be_right():
     x = (z.sum(1, keepdim=True) * torch.tensor([[0.35, -0.35, 0.2]])) + 0.05 * Rng(1).normal(2000, 3)
     gap, score = [], []
     for draws in (1, 8):
-        model = trained(vae(Spec((3,)), latent=2, sigma=0.05, draws=draws), Batch(x[:1500]), 300)
+        model = trained(vae(Spec((3,)), latent=2, sigma=0.05, draws=draws), Batch(x[:1500]), 300, ema=0.99)
         held = Batch(x[1500:])
         score.append(model.iwae(held, Rng(2), 200).mean().item())
         gap.append(score[-1] - model.log_prob(held, Rng(2)).mean().item())
@@ -259,7 +248,7 @@ def test_draws_of_a_row_follow_its_distribution():
 
 def test_sigma_is_learned():
     x = 0.2 * Rng(0).normal(512, 6)  # no structure: all of it is noise
-    model = trained(vae(Spec((6,))), Batch(x), 300, lr=1e-2)
+    model = trained(vae(Spec((6,))), Batch(x), 300, lr=1e-2, ema=0.99)
     assert model.likelihood._log_sigma().exp().item() == pytest.approx(0.2, rel=0.1)
 
 
@@ -277,7 +266,7 @@ def test_active_units_finds_a_planted_dead_latent():
 def test_a_useless_latent_dies_in_training():
     z = Rng(0).normal(1024, 1)
     x = torch.cat([z, -z, 0.5 * z], 1) * 0.4 + 0.05 * Rng(1).normal(1024, 3)  # one-dimensional, and noise
-    model = trained(vae(Spec((3,)), latent=3, sigma=0.05), Batch(x), 400)
+    model = trained(vae(Spec((3,)), latent=3, sigma=0.05), Batch(x), 400, ema=0.99)
     assert model.active_units(Batch(x)).sum() == 1
 
 
@@ -285,7 +274,7 @@ def test_samples_answer_to_their_condition():
     centres = torch.tensor([[-0.7, 0.0], [0.7, 0.0], [0.0, 0.8]])
     label = Rng(0).integers(3, 1500)
     x = centres[label] + 0.05 * Rng(1).normal(1500, 2)
-    model = trained(vae(Spec((2,), cond=Spec((), vocab=3))), Batch(x, label), 400)
+    model = trained(vae(Spec((2,), cond=Spec((), vocab=3))), Batch(x, label), 400, ema=0.99)
     asked = torch.arange(3).repeat_interleave(200)
     near = torch.cdist(model.sample(600, Rng(2), asked), centres).argmin(1)
     assert (near == asked).float().mean() > 0.97
@@ -333,7 +322,7 @@ def test_digits_are_generated_by_class_and_recognised():
     model = vae(Spec((1, 8, 8), vocab=17, ordinal=True, cond=Spec((), vocab=10)), size=16)
     held = Batch(x[1400:], y[1400:])
     before = model.iwae(held, Rng(0), 50).mean()
-    trained(model, Batch(x[:1400], y[:1400]), 800, lr=2e-3)
+    trained(model, Batch(x[:1400], y[:1400]), 800, lr=2e-3, ema=0.99)
     assert model.iwae(held, Rng(0), 50).mean() > before + 80
     assert model.iwae(held, Rng(0), 50).mean() > model.log_prob(held, Rng(0)).mean()
     asked = torch.arange(500) % 10

@@ -7,13 +7,10 @@ from sklearn.datasets import load_digits
 from bottega.codecs.image import ImageCodec
 from bottega.codecs.latent import LatentCodec
 from bottega.core import Batch, Item, RecipeError, Rng, Spec, SpecError
-from bottega.data.stream import Encoded, Stream
 from bottega.families.gpt import GPT
 from bottega.families.vqvae import VQVAE
 from bottega.testing.cases import everything
-from bottega.training.ema import Ema
-from bottega.training.loop import fit
-from bottega.training.optim import make_optims
+from helpers import trained
 
 LEVELS = Spec((1, 8, 8), vocab=17, ordinal=True)
 
@@ -21,21 +18,6 @@ LEVELS = Spec((1, 8, 8), vocab=17, ordinal=True)
 def vqvae(spec=LEVELS, seed=0, **settings):
     torch.manual_seed(seed)
     return VQVAE(spec, **{"size": 8, **settings})
-
-
-def trained(model, batch, steps, lr=3e-3):
-    ema = Ema(model, 0.98)
-    fit(
-        model,
-        Stream(Encoded(batch), 64),
-        make_optims(model, steps, {"lr": lr}),
-        steps=steps,
-        rng=Rng(0),
-        ema=ema,
-        clip=0,
-    )
-    Ema.load(model, ema.shadow)
-    return model.eval()
 
 
 def test_the_bound_is_below_the_likelihood_summed_over_all_codes():
@@ -64,7 +46,7 @@ def test_four_kinds_of_cells_are_four_codes():
     ).view(n, 1, 4, 4)
     tone = torch.tensor([-0.9, -0.3, 0.3, 0.9])[kind].repeat_interleave(2, 2).repeat_interleave(2, 3)
     x = tone + 0.02 * Rng(1).normal(n, 1, 8, 8)
-    model = trained(vqvae(Spec((1, 8, 8)), codes=8, width=4), Batch(x[:1400]), 300)
+    model = trained(vqvae(Spec((1, 8, 8)), codes=8, width=4), Batch(x[:1400]), 300, clip=0)
     held = Batch(x[1400:])
     assert (model.decode(model.encode(held)) - held.x).square().mean() < 0.1 * held.x.var()
     assert len(model.encode(held).unique()) >= 4
@@ -77,11 +59,11 @@ def test_a_model_of_its_codes_draws_better_pictures_than_its_own_prior():
     made = torch.randint(0, 4, (400,), generator=torch.Generator().manual_seed(0)) * 80
     items = [Item(torch.full((8, 8, 1), int(v), dtype=torch.uint8).numpy()) for v in made]
     inner = ImageCodec(size=0).fit(items)
-    first = trained(vqvae(inner.spec, codes=8, width=4), inner.encode(items), 150)
+    first = trained(vqvae(inner.spec, codes=8, width=4), inner.encode(items), 150, clip=0)
     codec = LatentCodec(inner, first).fit(items)
     assert codec.spec == Spec((16,), vocab=8)
     torch.manual_seed(0)
-    second = trained(GPT(codec.spec, size=1), codec.encode(items), 150, lr=1e-2)
+    second = trained(GPT(codec.spec, size=1), codec.encode(items), 150, lr=1e-2, clip=0)
 
     def unevenness(pictures):
         return torch.stack([torch.from_numpy(p.value).float().std() for p in pictures]).mean().item()
@@ -96,7 +78,7 @@ def test_a_model_of_its_codes_draws_better_pictures_than_its_own_prior():
 def test_digits_go_through_sixteen_codes():
     digits = load_digits()
     x = torch.tensor(digits.images).long()[:, None]
-    model = trained(vqvae(size=16, codes=64), Batch(x[:1500]), 600)
+    model = trained(vqvae(size=16, codes=64), Batch(x[:1500]), 600, clip=0)
     held = Batch(x[1500:])
     error = (model.decode(model.encode(held)) - held.x).float().square().mean()
     assert error < 0.35 * x[1500:].float().var()

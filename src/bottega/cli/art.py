@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import asdict, dataclass, replace
 from enum import StrEnum
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
@@ -12,11 +13,13 @@ from bottega.cli._shared import Json, Out, Quiet, Seed
 
 if TYPE_CHECKING:
     from bottega.crafts.art import Painter
+    from bottega.nets.vgg import Vgg
     from bottega.workshop.run import Tell
 
 __all__ = ["art"]
 
 PANEL, PLACE = "Crafts", 40
+PROBED = 24  # frames of a film over which flicker is measured
 EXAMPLES = """\
   bottega art stylise photo.jpg --style painting.jpg             the photo, painted in the manner of the painting
   bottega art learn painting.jpg --out swirls.safetensors        a network for that manner, in minutes
@@ -61,17 +64,13 @@ def art(
     """
     say = Out(as_json, quiet)
     with say.progress() as watch:
-        tell = watch or (lambda _: None)
+        wish = _Wish(file, style, size, strength, steps, data, features, out, seed, watch or (lambda _: None))
         if what is What.palette:
-            done = _palette(file, colours, out, seed)
+            done = _palette(wish, colours)
         elif what is What.likeness:
-            done = _likeness(file, to, others, features, seed, tell)
-        elif what is What.learn:
-            done = _learn(file, size, strength, steps, data, features, out, seed, tell)
-        elif what is What.tile:
-            done = _tile(file, size, steps, features, out, seed, tell)
+            done = _likeness(wish, to, others)
         else:
-            done = _stylise(file, style, size, strength, steps, data, features, out, seed, tell)
+            done = {What.learn: _learn, What.tile: _tile, What.stylise: _stylise}[what](wish)
     if not as_json:
         from bottega.workshop.figures import figure
 
@@ -79,21 +78,56 @@ def art(
     say.result({"what": what.value, **done})
 
 
-def _mark(seed: int, weights: str) -> dict[str, str]:
-    from bottega.trust.mark import mark
+@dataclass(frozen=True)
+class _Wish:
+    """What the command was told."""
 
-    return mark(weights, seed, recipe="art")
+    file: Path
+    style: Path | None
+    size: int
+    strength: float
+    steps: int | None
+    data: Path | None
+    features: Path | None
+    out: Path | None
+    seed: int
+    tell: Tell
 
+    def net(self) -> Vgg:
+        """The network that sees style."""
+        from bottega.crafts import art as craft
 
-def _write(value: Any, path: Path, seed: int, weights: str) -> Path:
-    from bottega.codecs.image import ImageCodec
-    from bottega.core import Item
+        return craft.features(self.features, tell=self.tell)
 
-    return ImageCodec(size=0).write(Item(value), path, _mark(seed, weights))
+    def painter(self) -> Painter:
+        """A network that paints in the manner of ``style``: as it was learned, or learned now."""
+        from bottega.crafts import art as craft
 
+        assert self.style is not None
+        if self.style.suffix == ".safetensors":
+            return craft.load_painter(self.style)
+        photos = None if self.data is None else craft.read_pictures(self.data)
+        steps, style = self.steps or 400, _read(self.style, self.size)
+        return craft.learn_style(
+            style, self.net(), photos, steps=steps, strength=self.strength, seed=self.seed, tell=self.tell
+        )
 
-def _beside(file: Path, ending: str) -> Path:
-    return file.with_name(f"{file.stem}-{ending}")
+    def path(self, ending: str) -> Path:
+        """Where the result goes."""
+        return self.out or self.file.with_name(f"{self.file.stem}-{ending}")
+
+    def mark(self, weights: str) -> dict[str, str]:
+        """That it is machine-made."""
+        from bottega.trust.mark import mark
+
+        return mark(weights, self.seed, recipe="art")
+
+    def write(self, value: Any, ending: str, weights: str) -> Path:
+        """A marked picture."""
+        from bottega.codecs.image import ImageCodec
+        from bottega.core import Item
+
+        return ImageCodec(size=0).write(Item(value), self.path(ending), self.mark(weights))
 
 
 def _read(file: Path, size: int) -> Any:
@@ -103,117 +137,74 @@ def _read(file: Path, size: int) -> Any:
     return craft.sized(picture, size, str(file)) if size else picture
 
 
-def _palette(file: Path, colours: str, out: Path | None, seed: int) -> dict[str, Any]:
+def _palette(wish: _Wish, colours: str) -> dict[str, Any]:
     from bottega.crafts import art as craft
 
     wanted = int(colours) if colours.strip().isdecimal() else [c.strip() for c in colours.split(",") if c.strip()]
-    picture, used = craft.palette(craft.read_one(file), wanted, seed)
-    return {"file": _write(picture, out or _beside(file, "palette.png"), seed, ""), "colours": used}
+    picture, used = craft.palette(craft.read_one(wish.file), wanted, wish.seed)
+    return {"file": wish.write(picture, "palette.png", ""), "colours": used}
 
 
-def _tile(
-    file: Path, size: int, steps: int | None, weights: Path | None, out: Path | None, seed: int, tell: Tell
-) -> dict[str, Any]:
+def _tile(wish: _Wish) -> dict[str, Any]:
     from bottega.crafts import art as craft
 
-    texture = craft.read_one(file)
-    net = craft.features(weights, tell=tell)
-    made = craft.tile(texture, net, size=size, steps=steps or 150, seed=seed, tell=tell)
-    path = _write(made, out or _beside(file, "tile.png"), seed, net.weights)
+    texture, net = craft.read_one(wish.file), wish.net()
+    made = craft.tile(texture, net, size=wish.size, steps=wish.steps or 150, seed=wish.seed, tell=wish.tell)
+    path = wish.write(made, "tile.png", net.weights)
     return {"file": path, "seam_percent": 100 * craft.seam(made), "seam_percent_before": 100 * craft.seam(texture)}
 
 
-def _learn(
-    file: Path,
-    size: int,
-    strength: float,
-    steps: int | None,
-    data: Path | None,
-    weights: Path | None,
-    out: Path | None,
-    seed: int,
-    tell: Tell,
-) -> dict[str, Any]:
-    painter = _painter(file, size, strength, steps, data, weights, seed, tell)
-    return {"file": painter.save(out or _beside(file, "style.safetensors")), **painter.losses}
+def _learn(wish: _Wish) -> dict[str, Any]:
+    painter = replace(wish, style=wish.file).painter()
+    return {"file": painter.save(wish.path("style.safetensors")), **painter.losses}
 
 
-def _painter(
-    file: Path,
-    size: int,
-    strength: float,
-    steps: int | None,
-    data: Path | None,
-    weights: Path | None,
-    seed: int,
-    tell: Tell,
-) -> Painter:
+def _stylise(wish: _Wish) -> dict[str, Any]:
     from bottega.crafts import art as craft
 
-    style = _read(file, size)
-    photos = None if data is None else craft.read_pictures(data)
-    net = craft.features(weights, tell=tell)
-    return craft.learn_style(style, net, photos, steps=steps or 400, strength=strength, seed=seed, tell=tell)
-
-
-def _stylise(
-    file: Path,
-    style: Path | None,
-    size: int,
-    strength: float,
-    steps: int | None,
-    data: Path | None,
-    weights: Path | None,
-    out: Path | None,
-    seed: int,
-    tell: Tell,
-) -> dict[str, Any]:
-    import time
-
-    from bottega.crafts import art as craft
-
-    if style is None:
+    if wish.style is None:
         raise typer.BadParameter("name a picture, or a network that `bottega art learn` wrote", param_hint="--style")
-    learned = style.suffix == ".safetensors"
-    if craft.is_film(file):
-        frames, rate = craft.read_frames(file)
-        frames = [craft.sized(f, size) for f in frames] if size and max(frames[0].shape[:2]) > size else frames
-        painter = (
-            craft.load_painter(style) if learned else _painter(style, size, strength, steps, data, weights, seed, tell)
-        )
-        began = time.perf_counter()
-        made = painter.film(frames, tell=tell)
-        seconds = time.perf_counter() - began
-        alone = painter.film(frames, hold=0.0, tell=tell)
-        path = out or (_beside(file, "stylised.gif") if file.suffix.lower() == ".gif" else _beside(file, "stylised"))
-        return {
-            "file": craft.write_frames(made, path, rate, _mark(seed, painter.weights)), "frames": len(made),
-            "frames_per_second": len(made) / seconds, "flicker": craft.flicker(made, frames),
-            "flicker_frame_by_frame": craft.flicker(alone, frames), "flicker_of_the_original": craft.flicker(frames, frames),
-        }  # fmt: skip
-    photo = _read(file, size)
-    path = out or _beside(file, "stylised.png")
-    if learned:
-        painter = craft.load_painter(style)
-        return {"file": _write(painter(photo), path, seed, painter.weights)}
-    picture = _read(style, size)
-    net = craft.features(weights, tell=tell)
-    found = craft.stylise(photo, picture, net, steps=steps or 150, strength=strength, tell=tell)
+    if craft.is_film(wish.file):
+        return _film(wish)
+    photo = _read(wish.file, wish.size)
+    if wish.style.suffix == ".safetensors":
+        painter = wish.painter()
+        return {"file": wish.write(painter(photo), "stylised.png", painter.weights)}
+    picture, net = _read(wish.style, wish.size), wish.net()
+    found = craft.stylise(photo, picture, net, steps=wish.steps or 150, strength=wish.strength, tell=wish.tell)
     return {
-        "file": _write(found.picture, path, seed, net.weights), "style_fell_percent": 100 * found.fell,
+        "file": wish.write(found.picture, "stylised.png", net.weights), "style_fell_percent": 100 * found.fell,
         "content_distance": found.content_distance, "content_distance_of_the_style_picture": found.content_apart,
     }  # fmt: skip
 
 
-def _likeness(
-    file: Path, to: Path | None, others: Path | None, weights: Path | None, seed: int, tell: Tell
-) -> dict[str, Any]:
-    from dataclasses import asdict
+def _film(wish: _Wish) -> dict[str, Any]:
+    import time
 
+    from bottega.crafts import art as craft
+
+    frames, rate = craft.read_frames(wish.file)
+    if wish.size and max(frames[0].shape[:2]) > wish.size:
+        frames = [craft.sized(f, wish.size) for f in frames]
+    painter = wish.painter()
+    began = time.perf_counter()
+    made = painter.film(frames, tell=wish.tell)
+    seconds = time.perf_counter() - began
+    some = frames[:PROBED]
+    alone = painter.film(some, hold=0.0, tell=wish.tell)
+    path = wish.path("stylised.gif" if wish.file.suffix.lower() == ".gif" else "stylised")
+    return {
+        "file": craft.write_frames(made, path, rate, wish.mark(painter.weights)), "frames": len(made),
+        "frames_per_second": len(made) / seconds, "flicker": craft.flicker(made[:PROBED], some),
+        "flicker_frame_by_frame": craft.flicker(alone, some), "flicker_of_the_original": craft.flicker(some, some),
+    }  # fmt: skip
+
+
+def _likeness(wish: _Wish, to: Path | None, others: Path | None) -> dict[str, Any]:
     from bottega.crafts import art as craft
 
     if to is None or others is None:
         raise typer.BadParameter("name the folder to be like, and one to be unlike", param_hint="--to, --others")
-    made, folder, rest = (craft.read_pictures(where) for where in (file, to, others))
-    found = craft.likeness(made, folder, rest, craft.features(weights, tell=tell), seed=seed)
+    made, folder, rest = (craft.read_pictures(where) for where in (wish.file, to, others))
+    found = craft.likeness(made, folder, rest, wish.net(), seed=wish.seed)
     return {**asdict(found), "passes": found.passes}

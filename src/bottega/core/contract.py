@@ -26,9 +26,11 @@ class Family(nn.Module):
 
     Class attributes:
         coupled: why rows of a batch see each other in the loss (batch norm, InfoNCE); empty when they do not.
+        reworks: knobs of ``edit`` that rework a whole piece, so that nothing is kept unless a mask says so.
     """
 
     coupled: ClassVar[str] = ""
+    reworks: ClassVar[frozenset[str]] = frozenset()
 
     def __init__(self, spec: Spec) -> None:
         super().__init__()

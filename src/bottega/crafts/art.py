@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import hashlib
 import json
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -109,10 +109,27 @@ def _grams(net: Vgg, picture: Pixels, what: str) -> dict[str, Tensor]:
         return {k: _gram(m) for k, m in net.maps(numbers(picture), net.style).items()}
 
 
-def _lbfgs(x: Tensor, steps: int) -> torch.optim.LBFGS:
-    return torch.optim.LBFGS(
+def _moved(
+    picture: Tensor, measure: Callable[[Tensor], tuple[Tensor, dict[str, Tensor]]], steps: int, tell: Tell
+) -> Pixels:
+    """The picture whose pixels L-BFGS has moved from ``picture`` to where ``measure`` is least; it also names figures to tell."""
+    x = picture.clone().requires_grad_()
+    optim = torch.optim.LBFGS(
         [x], max_iter=steps, history_size=20, tolerance_grad=0, tolerance_change=0, line_search_fn="strong_wolfe"
     )
+    done = 0
+
+    def loss() -> Tensor:
+        nonlocal done
+        optim.zero_grad()
+        total, told = measure(x)
+        total.backward()  # type: ignore[no-untyped-call]
+        done += 1
+        tell(Progress("art", min(done, steps), steps, {name: value.item() for name, value in told.items()}))
+        return total
+
+    optim.step(loss)  # type: ignore[no-untyped-call]
+    return pixels(x)
 
 
 def sized(value: Pixels, size: int, name: str = "the picture") -> Pixels:
@@ -196,23 +213,13 @@ def stylise(
         other = net.maps(F.interpolate(numbers(style), size=photo.shape[2:], mode="bilinear"), [net.content])
         apart = _content_distance(other[net.content], there[net.content]).item()
         smooth = torch.maximum(_roughness(photo), _roughness(numbers(style)))
-    x = photo.clone().requires_grad_()
-    optim = _lbfgs(x, steps)
-    done = 0
 
-    def loss() -> Tensor:
-        nonlocal done
-        optim.zero_grad()
+    def measure(x: Tensor) -> tuple[Tensor, dict[str, Tensor]]:
         maps = net.maps(x, names)
         like, far = _style_distance(maps, wanted), _content_distance(maps[net.content], there[net.content])
-        total = (10 * strength * like + far + _QUIET * _noise(x, smooth)).sum()
-        total.backward()  # type: ignore[no-untyped-call]
-        done += 1
-        tell(Progress("art", min(done, steps), steps, {"style": like.item(), "content": far.item()}))
-        return total
+        return (10 * strength * like + far + _QUIET * _noise(x, smooth)).sum(), {"style": like, "content": far}
 
-    optim.step(loss)  # type: ignore[no-untyped-call]
-    out = pixels(x)
+    out = _moved(photo, measure, steps, tell)
     with torch.no_grad():
         maps = net.maps(numbers(out), names)
         after = _style_distance(maps, wanted).item()
@@ -411,23 +418,13 @@ def tile(
     rng = Rng(seed)
     picked = rng.integers(real.shape[2] * real.shape[3], size * size)
     begin = real.flatten(2)[:, :, picked].view(1, 3, size, size)  # its own colours, in no order
-    x = begin.clone().requires_grad_()
-    optim = _lbfgs(x, steps)
-    done = 0
 
-    def loss() -> Tensor:
-        nonlocal done
-        optim.zero_grad()
+    def measure(x: Tensor) -> tuple[Tensor, dict[str, Tensor]]:
         like = _style_distance(net.maps(x, net.style, wrap=True), wanted).sum()
         around = F.pad(x, (0, 1, 0, 1), "circular")  # steps over the edge count as any other
-        total = 100 * like + 10 * _QUIET * _noise(around, _roughness(real)).sum()
-        total.backward()  # type: ignore[no-untyped-call]
-        done += 1
-        tell(Progress("art", min(done, steps), steps, {"style": like.item()}))
-        return total
+        return 100 * like + 10 * _QUIET * _noise(around, _roughness(real)).sum(), {"style": like}
 
-    optim.step(loss)  # type: ignore[no-untyped-call]
-    return pixels(x)
+    return _moved(begin, measure, steps, tell)
 
 
 def seam(picture: Pixels) -> float:

@@ -68,6 +68,7 @@ class Diffusion(Family):
         "classifier": {"classifier": True},
     }
     bound: Bound = "estimate"
+    reworks = frozenset({"strength", "restore"})
     score_steps = 64  # noise levels (reals) or Monte-Carlo draws (levels) behind one log_prob
 
     def __init__(

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable
-from typing import Any, ClassVar, Literal
+from typing import Any, ClassVar
 
 import torch
 import torch.nn.functional as F
@@ -15,6 +15,7 @@ from bottega.core.measure import Bound
 from bottega.nets.bodies import finish
 from bottega.nets.condition import Condition, check_drop, no_picture
 from bottega.nets.conv import ResBlock, levels
+from bottega.nets.likelihood import LikelihoodName
 from bottega.nets.likelihood import likelihood as likelihood_of
 
 __all__ = ["HVAE"]
@@ -91,7 +92,7 @@ class HVAE(Family):
         latent: int = 0,
         maps: int = 4,
         depth: int = 1,
-        likelihood: Literal["auto", "gaussian", "bernoulli", "logistic"] = "auto",
+        likelihood: LikelihoodName = "auto",
         sigma: float = 0.0,
         beta: float = 1.0,
         warmup: int = 0,

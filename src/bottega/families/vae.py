@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from typing import Any, ClassVar, Literal
+from typing import Any, ClassVar
 
 import torch
 from torch import Tensor
@@ -12,6 +12,7 @@ from bottega.core import Batch, Family, RecipeError, Rng, Spec, Terms
 from bottega.core.measure import Bound
 from bottega.nets.bodies import decoder, encoder, finish
 from bottega.nets.condition import Condition, check_drop, no_picture
+from bottega.nets.likelihood import LikelihoodName
 from bottega.nets.likelihood import likelihood as likelihood_of
 
 __all__ = ["VAE"]
@@ -64,7 +65,7 @@ class VAE(Family):
         size: int = 32,
         latent: int = 0,
         depth: int = 1,
-        likelihood: Literal["auto", "gaussian", "bernoulli", "logistic"] = "auto",
+        likelihood: LikelihoodName = "auto",
         sigma: float = 0.0,
         beta: float = 1.0,
         free_bits: float = 0.0,

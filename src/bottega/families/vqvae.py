@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Any, ClassVar, Literal
+from typing import Any, ClassVar
 
 import torch
 from torch import Tensor, nn
@@ -12,6 +12,7 @@ from bottega.core.measure import Bound
 from bottega.nets.bodies import finish
 from bottega.nets.condition import Condition, check_drop, no_picture
 from bottega.nets.conv import GridDecoder, GridEncoder
+from bottega.nets.likelihood import LikelihoodName
 from bottega.nets.likelihood import likelihood as likelihood_of
 from bottega.nets.vq import Codebook
 
@@ -60,7 +61,7 @@ class VQVAE(Family):
         halvings: int = 0,
         depth: int = 1,
         commit: float = 1.0,
-        likelihood: Literal["auto", "gaussian", "bernoulli", "logistic"] = "auto",
+        likelihood: LikelihoodName = "auto",
         sigma: float = 0.0,
         drop: float = 0.1,
     ) -> None:

@@ -2,16 +2,15 @@
 
 from __future__ import annotations
 
-import hashlib
 from collections.abc import Sequence
 from pathlib import Path
 
 import torch
 import torch.nn.functional as F
-from safetensors import SafetensorError, safe_open
 from torch import Tensor, nn
 
-from bottega.core import CheckpointError, SpecError
+from bottega.core import SpecError
+from bottega.nets.own_weights import read_weights
 
 __all__ = ["FEATURES", "Inception", "load_inception"]
 
@@ -238,47 +237,12 @@ def load_inception(path: str | Path) -> Inception:
     Raises:
         CheckpointError: no such file, a pickle, damaged, or a tensor is missing or has another shape.
     """
-    path = Path(path)
-    try:
-        with path.open("rb") as file:
-            first = file.read(9)
-            file.seek(0)
-            digest = hashlib.file_digest(file, "sha256").hexdigest()
-    except OSError as error:
-        raise CheckpointError(
-            f"cannot read the features {path}: {error.strerror}; give a safetensors file of Inception-v3 weights"
-        ) from error
-    # safetensors: 8 bytes of header length, then "{"; zip archives and pickles begin with these marks
-    if first[8:] != b"{" and (first[:2] == b"PK" or first[:1] == b"\x80"):
-        ours = path.with_suffix(".safetensors").name
-        raise CheckpointError(
-            f'the features {path} are a pickle, which can run code when loaded; convert them once: python -c "import torch, '
-            f"safetensors.torch as s; s.save_file(torch.load('{path.name}', weights_only=True), '{ours}')\""
-        )
     with torch.device("meta"):  # the layers' first weights are never used, and would draw from the global stream
         net = Inception()
-    weights: dict[str, Tensor] = {}
-    try:
-        with safe_open(path, "pt") as file:
-            names = set(file.keys())
-            for name, own in net.state_dict().items():
-                if name.endswith("num_batches_tracked"):
-                    weights[name] = torch.zeros((), dtype=torch.int64)
-                    continue
-                if name not in names:
-                    raise CheckpointError(
-                        f"the features {path} lack the tensor {name}; give Inception-v3 weights named as in torchvision"
-                    )
-                if tuple(file.get_slice(name).get_shape()) != tuple(own.shape):
-                    raise CheckpointError(
-                        f"in the features {path} the tensor {name} has shape {tuple(file.get_slice(name).get_shape())}; "
-                        f"Inception-v3 has {tuple(own.shape)}"
-                    )
-                weights[name] = file.get_tensor(name).float()
-    except SafetensorError as error:
-        raise CheckpointError(
-            f"the features {path} are no safetensors file, or damaged ({error}); fetch or convert them again"
-        ) from error
+    own = {name: tuple(t.shape) for name, t in net.state_dict().items()}
+    counters = {name: torch.zeros((), dtype=torch.int64) for name in own if name.endswith("num_batches_tracked")}
+    weights, digest = read_weights(path, {k: shape for k, shape in own.items() if k not in counters}, "Inception-v3")
+    weights |= counters
     net.load_state_dict(weights, assign=True)
     net.requires_grad_(False)
     net.weights = digest

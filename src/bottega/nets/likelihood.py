@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from typing import Literal
 
 import torch
 import torch.nn.functional as F
@@ -11,7 +12,9 @@ from torch import Tensor, nn
 from bottega.core import RecipeError, Rng, Spec
 from bottega.nets.bodies import choices
 
-__all__ = ["Likelihood", "likelihood", "log_logistic_mass"]
+__all__ = ["Likelihood", "LikelihoodName", "likelihood", "log_logistic_mass"]
+
+LikelihoodName = Literal["auto", "gaussian", "bernoulli", "logistic"]
 
 
 class Likelihood(nn.Module):

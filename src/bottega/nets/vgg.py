@@ -2,16 +2,14 @@
 
 from __future__ import annotations
 
-import hashlib
 from collections.abc import Sequence
 from pathlib import Path
 
 import torch
-from safetensors import SafetensorError, safe_open
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from bottega.core import CheckpointError
+from bottega.nets.own_weights import read_weights
 
 __all__ = ["SMALL", "VGG19", "Vgg", "load_vgg"]
 
@@ -94,48 +92,19 @@ def load_vgg(path: str | Path) -> Vgg:
     Raises:
         CheckpointError: no such file, a pickle, damaged, or a tensor is missing or has another shape.
     """
-    path = Path(path)
-    try:
-        with path.open("rb") as file:
-            first = file.read(9)
-            file.seek(0)
-            digest = hashlib.file_digest(file, "sha256").hexdigest()
-    except OSError as error:
-        raise CheckpointError(
-            f"cannot read the features {path}: {error.strerror}; give VGG-19 as safetensors"
-        ) from error
-    if first[8:] != b"{" and (first[:2] == b"PK" or first[:1] == b"\x80"):
-        raise CheckpointError(
-            f"the features {path} are a pickle, which can run code when loaded; convert them once with "
-            "torch.load(..., weights_only=True) and safetensors.torch.save_file"
-        )
     with torch.random.fork_rng(devices=[]):  # the layers' first weights are not used
         net = Vgg(VGG19)
+    places: dict[str, Tensor] = {}  # the tensor of ours that each of theirs goes to
     place, own = 0, iter(net.convs)
-    try:
-        with safe_open(path, "pt") as file, torch.no_grad():
-            known = set(file.keys())
-            for stage in VGG19:
-                for _ in stage:
-                    conv = next(own)
-                    for part in ("weight", "bias"):
-                        name, mine = f"features.{place}.{part}", getattr(conv, part)
-                        if name not in known:
-                            raise CheckpointError(
-                                f"the features {path} lack the tensor {name}; give VGG-19 weights named as in torchvision"
-                            )
-                        theirs = file.get_tensor(name).float()
-                        if theirs.shape != mine.shape:
-                            raise CheckpointError(
-                                f"in the features {path} the tensor {name} has shape {tuple(theirs.shape)}; VGG-19 has "
-                                f"{tuple(mine.shape)}"
-                            )
-                        mine.copy_(theirs)
-                    place += 2  # a ReLU stands after each convolution
-                place += 1  # and a pool after each stage
-    except SafetensorError as error:
-        raise CheckpointError(
-            f"the features {path} are no safetensors file, or damaged ({error}); fetch or convert them again"
-        ) from error
+    for stage in VGG19:
+        for _ in stage:
+            conv = next(own)
+            places |= {f"features.{place}.weight": conv.weight, f"features.{place}.bias": conv.bias}
+            place += 2  # a ReLU stands after each convolution
+        place += 1  # and a pool after each stage
+    weights, digest = read_weights(path, {name: mine.shape for name, mine in places.items()}, "VGG-19")
+    with torch.no_grad():
+        for name, mine in places.items():
+            mine.copy_(weights[name])
     net.weights = digest
     return net.eval().requires_grad_(False)

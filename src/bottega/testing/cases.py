@@ -156,7 +156,9 @@ class Subject:
             model = self.make(spec or self.spec)
             with torch.no_grad():
                 for p in model.parameters():
-                    if p.requires_grad:  # a kernel sums over its area, so each weight of it moves less
+                    if (
+                        p.requires_grad
+                    ):  # a kernel sums over its area: moved in full, rounding is what a deep flow would show
                         area = p[0, 0].numel() if p.ndim > 2 else 1
                         p.add_(shake / area**0.5 * torch.randn_like(p))
         return model

@@ -292,7 +292,8 @@ class Run:
         Args:
             source: a file, or a piece; for text, the beginning; for a table, one row whose empty cells are made.
             mask: a picture whose white parts are made anew; without one, the codec's own idea (the lower half of a
-                picture, what follows a text, the empty cells of a row), or all of it under ``strength`` or ``restore``.
+                picture, what follows a text, the empty cells of a row), or all of it under a knob that reworks
+                whole pieces (``strength``, ``restore``).
             n: how many versions.
             seeds: one for each; otherwise ``seed, seed + 1, ...``.
             seed: the first.
@@ -314,7 +315,7 @@ class Run:
         batch, keep = self.codec.start_edit(source, mask)
         if self.spec.given_picture and cond is None and batch.cond is None:
             raise RecipeError(f"{self.recipe.name} makes a picture of a picture; say with --cond FILE of which")
-        if mask is None and knobs.keys() & {"strength", "restore"}:  # the whole piece is reworked
+        if mask is None and knobs.keys() & model.reworks:
             keep = torch.zeros_like(keep)
         known = None if self.spec.cond is None else self._conditions(cond, seeds)
         codes = None if known is None or cond is None and batch.cond is not None else self.codec.encode_cond(known)

@@ -1,0 +1,33 @@
+"""What many tests do: fit a small model, and read an error as a user would."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import pytest
+
+from bottega.core import Batch, Family, Rng
+from bottega.data.stream import Encoded, Stream
+from bottega.training.ema import Ema
+from bottega.training.loop import fit
+from bottega.training.optim import make_optims
+
+
+def trained(
+    model: Family, batch: Batch, steps: int, lr: float = 3e-3, *, rows: int = 64, ema: float = 0.98, **settings: Any
+) -> Family:
+    """The model after ``steps`` of ``rows`` examples each, with averaged weights, ready to be used."""
+    average = Ema(model, ema)
+    optims = make_optims(model, steps, {"lr": lr})
+    fit(model, Stream(Encoded(batch), rows), optims, steps=steps, rng=Rng(0), ema=average, **settings)
+    Ema.load(model, average.shadow)
+    return model.eval()
+
+
+def one_line(error: pytest.ExceptionInfo[Any], *words: Any) -> str:
+    """The message of an error, which is one line and has all ``words`` in it."""
+    message = str(error.value)
+    assert "\n" not in message
+    for word in words:
+        assert str(word) in message
+    return message
