@@ -99,6 +99,13 @@ def scored(score: Callable[[Batch, Rng], Tensor], batch: Batch, rows: int = 250)
     return torch.cat([score(part, rng).double() for part in batch.split(math.ceil(len(batch) / rows))])
 
 
+def kept(name: str) -> dict[str, Any]:
+    """The result that ``results/<name>.json`` holds, empty where there is none yet."""
+    path = RESULTS / f"{name}.json"
+    result: dict[str, Any] = json.loads(path.read_text(encoding="utf-8"))["result"] if path.exists() else {}
+    return result
+
+
 def keep(name: str, result: Any, args: argparse.Namespace | None = None) -> None:
     """Print a result and write ``results/<name>.json`` with the options it was measured under."""
     row = {

@@ -9,7 +9,7 @@ import torch
 
 from bottega.core import Batch, Family, Rng, Spec
 from bottega.judge import Case
-from bottega.judge.codes import measure, probe
+from bottega.judge.codes import equal_error_rate, measure, probe
 
 LABEL = Spec((), vocab=3)
 
@@ -101,6 +101,23 @@ def test_discrete_codes_are_judged_by_their_use():
     found = named(measure(case(Numbered)))
     assert found["code_perplexity"].value == pytest.approx(4)
     assert set(found) == {"code_perplexity"}
+
+
+def test_the_equal_error_rate_is_where_both_errors_meet():
+    rng = Rng(0)
+    label = rng.integers(3, 60)
+    centres = 4 * torch.eye(3).double()[label]
+    near, far = centres + 2 * rng.normal(60, 3).double(), centres + 0.01 * rng.normal(60, 3).double()
+    assert equal_error_rate(far, label) == 0
+    assert equal_error_rate(rng.normal(60, 3).double(), label) == pytest.approx(0.5, abs=0.05)
+    z = torch.nn.functional.normalize((near - near.mean(0)) / near.std(0), dim=1)
+    a, b = torch.triu_indices(60, 60, 1)
+    alike, same = (z @ z.T)[a, b], label[a] == label[b]
+    errors = [((alike[~same] >= t).double().mean(), (alike[same] < t).double().mean()) for t in alike]
+    best = min(errors, key=lambda e: abs(e[0] - e[1]))
+    assert equal_error_rate(near, label) == pytest.approx((sum(best) / 2).item(), abs=1e-9)
+    assert 0.05 < equal_error_rate(near, label) < 0.45
+    assert math.isnan(equal_error_rate(near, torch.zeros(60)))
 
 
 def test_the_probe_is_right_where_classes_lie_apart_and_at_chance_in_noise():

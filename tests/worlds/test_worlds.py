@@ -9,6 +9,7 @@ import torch
 
 from bottega.core import DataError
 from bottega.data import worlds
+from bottega.data._faces import Look, Person, draw_face
 from bottega.data.dataset import fingerprint
 
 
@@ -162,6 +163,36 @@ def test_shapes_refuse_what_is_none():
 def test_shapes_of_one_radius_have_one_area():
     cover = worlds.draw_shapes(range(4), np.full(4, 16.0), np.full(4, 16.3), np.full(4, 6.0))
     assert np.allclose(cover.sum((1, 2)), math.pi * 36, rtol=0.02)
+
+
+def test_faces_are_people_seen_in_other_ways():
+    data = worlds.load("faces", n=200, people=10)
+    pixels = np.stack([item.value for item in data.items]).astype(float)
+    apart = ((pixels[:, None, 4:-4, 8:-8] - pixels[None, :, 4:-4, 8:-8]) ** 2).mean((2, 3, 4))
+    who = np.array([item.cond for item in data.items])
+    same = who[:, None] == who
+    np.fill_diagonal(apart, np.inf)
+    nearest = apart.argmin(1)
+    assert (who == who[nearest]).mean() > 0.8
+    assert apart[same & np.isfinite(apart)].min() > 10  # no look comes twice
+    assert data.truth["landmarks"].shape == (200, 5, 2)
+    with pytest.raises(DataError, match="faces with people=30, n=20"):
+        worlds.load("faces", n=20, people=30)
+
+
+@pytest.mark.parametrize("roll", [-1, 0, 1])
+def test_landmarks_of_a_face_follow_its_pose(roll):
+    who = Person(0.3, 0.1, 0.4, *[0.5] * 7, 1.0, 0.2, 0.2, 0.0)
+    look = Look(across=1, down=-1, roll=roll, near=1, light=0, smile=0.8, open=1, ground=0)
+    pixels, marks = draw_face(who, look, side=128)
+    seen = [pixels[round(y), round(x)].astype(int) for x, y in marks]
+    for eye in seen[:2]:
+        assert np.abs(eye - who.colour("eyes")).max() < 25
+    for x, y in marks[3:]:  # the lips, which are red, end there
+        near = pixels[round(y) - 2 : round(y) + 3, round(x) - 2 : round(x) + 3].astype(int)
+        beyond = pixels[round(y), round(x + 10 * np.sign(x - marks[2, 0]))].astype(int)
+        assert (near[..., 0] - near[..., 1]).max() > 100
+        assert beyond[0] - beyond[1] < 60
 
 
 def test_dependence():

@@ -6,6 +6,7 @@ import bisect
 import itertools
 import math
 from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import fields
 from functools import cache
 from typing import Any
 
@@ -14,6 +15,7 @@ import torch
 from torch import Tensor
 
 from bottega.core import DataError, Item, Rng, nearest
+from bottega.data._faces import Look, Person, draw_face
 from bottega.data.dataset import Dataset
 
 __all__ = ["Grammar", "caption_attributes", "draw_shapes", "load", "names", "read_shapes", "world"]
@@ -26,7 +28,7 @@ def names() -> list[str]:
     """The worlds, sorted.
 
     >>> names()
-    ['dependence', 'grammar', 'grid', 'moons', 'ring', 'shapes']
+    ['dependence', 'faces', 'grammar', 'grid', 'moons', 'ring', 'shapes']
     """
     return sorted(_WORLDS)
 
@@ -506,6 +508,29 @@ def _shapes(*, n: int = 4000, seed: int = 0) -> Dataset:
     )
 
 
+# ---- faces ---------------------------------------------------------------------------------------------------------
+
+
+def _faces(*, n: int = 2000, people: int = 0, seed: int = 0) -> Dataset:
+    """Drawn faces of so many people, each seen in other poses, lights and moods; the label is the person.
+
+    Args:
+        n: pictures, 32 x 32 in colour.
+        people: among whom they are shared out evenly; 0 means one for twenty pictures.
+        seed: of people and looks.
+    """
+    people = people or max(1, n // 20)
+    if not 1 <= people <= n:
+        raise DataError(f"faces with people={people}, n={n}: there must be at least one person, and a picture of each")
+    rng = Rng(seed)
+    persons = [Person(*row) for row in rng.uniform(people, len(fields(Person))).double().tolist()]
+    looks = [Look(*row) for row in (2 * rng.uniform(n, len(fields(Look))).double() - 1).tolist()]
+    drawn = [draw_face(persons[i % people], look) for i, look in enumerate(looks)]
+    items = [Item(pixels, f"person {i % people}", f"face {i}") for i, (pixels, _) in enumerate(drawn)]
+    truth = {"people": persons, "looks": looks, "landmarks": np.stack([points for _, points in drawn])}
+    return Dataset("faces", "image", items, LICENCE, SOURCE, f"drawn faces of {people} people, with landmarks", truth)
+
+
 # ---- a table with known dependence ---------------------------------------------------------------------------------
 
 SEASONS = {"winter": 0.3, "spring": 0.2, "summer": 0.3, "autumn": 0.2}
@@ -626,4 +651,5 @@ _WORLDS: dict[str, Callable[..., Dataset]] = {
     "grammar": _grammar,
     "shapes": _shapes,
     "dependence": _dependence,
+    "faces": _faces,
 }

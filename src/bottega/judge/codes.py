@@ -6,23 +6,26 @@ import math
 import warnings
 from typing import Any
 
+import numpy as np
 import torch
 from sklearn.exceptions import ConvergenceWarning
 from sklearn.linear_model import LogisticRegression
+from sklearn.metrics import roc_curve
 from sklearn.pipeline import make_pipeline
 from sklearn.preprocessing import StandardScaler
 from torch import Tensor
+from torch.nn import functional as F
 
 from bottega.core import Batch, Measure, mean_interval
 from bottega.judge._case import Case
 
-__all__ = ["measure", "COLLAPSED", "probe"]
+__all__ = ["measure", "COLLAPSED", "equal_error_rate", "probe"]
 
 needs: tuple[str, ...] = ("encodes",)
 media: tuple[str, ...] = ("image", "points", "table")
 
 COLLAPSED = 0.1  # of the code numbers; fewer in use are a collapse of the posterior
-_CHUNK, _LABELS, _DRAWS, _MOST = 128, 100, 5, 2000
+_CHUNK, _LABELS, _DRAWS, _MOST, _PAIRED = 128, 100, 5, 2000, 1000
 
 
 @torch.no_grad()
@@ -43,6 +46,23 @@ def probe(train: Tensor, labels: Tensor, held: Tensor, answers: Tensor) -> float
     return float((line.predict(held.numpy()) == answers.numpy()).mean())
 
 
+def equal_error_rate(x: Tensor, labels: Tensor) -> float:
+    """Of verification, "are these two of one class?", by cosine of standardised rows ``(N, D)``, over all pairs.
+
+    At the threshold where as many pairs of one class are refused as pairs of two classes are accepted, that share; 0.5 is
+    guessing. NaN where all pairs are of one kind.
+    """
+    x = (x - x.mean(0)) / x.std(0).clamp_min(1e-12)
+    x = F.normalize(x, dim=1)
+    first, second = torch.triu_indices(len(x), len(x), 1)
+    same = (labels[first] == labels[second]).numpy()
+    if same.all() or not same.any():
+        return math.nan
+    accepted, found, _ = roc_curve(same, (x @ x.T)[first, second].numpy())
+    at = int(np.abs(accepted - (1 - found)).argmin())
+    return float((accepted[at] + 1 - found[at]) / 2)
+
+
 def measure(case: Case) -> list[Measure]:
     """Active units, rate and distortion, and a linear probe on 100 labels beside the same on the raw numbers.
 
@@ -51,6 +71,7 @@ def measure(case: Case) -> list[Measure]:
     ``code_perplexity`` of discrete codes is the exponential of the entropy of those in use. ``rate_nats`` and
     ``distortion_nats`` add up to minus the bound. ``probe_accuracy`` is of a logistic regression on the codes of 100
     labelled training examples, read on held-out ones; its ceiling is the same probe on the examples themselves.
+    ``verification_eer`` is the `equal_error_rate` of held-out pairs by their codes, beside that by the examples.
     """
     model: Any = case.model
     n, out = len(case.held), []
@@ -122,5 +143,16 @@ def _probes(case: Case) -> list[Measure]:
     note = f"of a linear probe on {min(_LABELS, len(train))} labels, mean of {len(found)} draws of them; the ceiling is the raw numbers'"
     return [
         Measure("probe_accuracy", value, max(0.0, low), min(1.0, high), n=len(held), seed=case.seed, better="higher",
-                ceiling=pixels.mean().item(), note=note)
+                ceiling=pixels.mean().item(), note=note),
+        *_verified(codes[1], raw[1], answers, case.seed),
     ]  # fmt: skip
+
+
+def _verified(codes: Tensor, raw: Tensor, labels: Tensor, seed: int) -> list[Measure]:
+    """On the first rows; the held-out part has no order."""
+    by_codes, by_numbers = (equal_error_rate(x[:_PAIRED], labels[:_PAIRED]) for x in (codes, raw))
+    if math.isnan(by_codes):
+        return []
+    n = min(_PAIRED, len(labels))
+    note = "share of pairs wrongly called of one class, or of two, by the angle between codes; the ceiling is by the raw numbers"
+    return [Measure("verification_eer", by_codes, n=n, seed=seed, better="lower", ceiling=by_numbers, note=note)]
