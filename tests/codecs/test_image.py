@@ -21,6 +21,7 @@ from PIL import Image
 
 from bottega.codecs.image import ImageCodec, read_mark
 from bottega.core import Codec, DataError, Item, OutputError, RecipeError, Spec, lookup
+from bottega.data.stream import Stream
 from helpers import one_line
 
 SHARED = Path(os.environ.get("BOTTEGA_SHARED", Path(__file__).parents[2] / ".." / "shared" / "data"))
@@ -275,6 +276,24 @@ def test_binarised_by_threshold_or_drawn_row_by_row():
     assert x.float().mean((1, 2, 3)).tolist() == pytest.approx([0, 0.2, 0.5, 0.5, 1], abs=0.03)
     assert torch.equal(drawn.encode(items[1:2]).x, x[1:2])
     assert torch.equal(drawn.source(items, train=True).take(torch.tensor([3, 1])).x, x[[3, 1]])
+
+
+def test_binarised_anew_each_time_in_training_only():
+    items = [Item(np.full((64, 64, 1), v, np.uint8), str(v)) for v in (0, 51, 127, 255)]
+    codec = ImageCodec(size=0, levels=2, binarise="anew").fit(items)
+    still = ImageCodec(size=0, levels=2, binarise="draw").fit(items)
+    assert torch.equal(codec.encode(items).x, still.encode(items).x)
+    assert torch.equal(codec.source(items, train=False).take(torch.arange(4)).x, still.encode(items).x)
+    source = codec.source(items, train=True)
+    first, again = (next(Stream(source, 4, seed=s)) for s in (0, 0))
+    other = next(Stream(source, 4, seed=1))
+    assert torch.equal(first.x, again.x)  # a batch depends on the seed and its number only
+    shares = {str(int(c)): x.float().mean().item() for x, c in zip(other.x, other.cond, strict=True)}
+    for name, share in zip(codec.classes, (0, 0.2, 0.5, 1), strict=True):
+        assert shares[str(codec.classes.index(name))] == pytest.approx(share, abs=0.03)
+    grey = codec.classes.index("127")
+    assert not torch.equal(first.x[first.cond == grey], other.x[other.cond == grey])
+    assert first.x.dtype == torch.int64
 
 
 def test_decode_clips():

@@ -52,9 +52,10 @@ class ImageCodec:
         channels: 1 grey, 3 colour, 4 colour and alpha (premultiplied inside, so that what lies under transparency cannot
             be seen; PNG with alpha outside); 0 takes grey when every picture is stored grey, else colour.
         levels: 0 for real numbers ``v / 127.5 - 1``; k for whole numbers ``0 .. k-1``, the nearest of k even steps.
-        binarise: how ``levels = 2`` is reached: ``"threshold"`` (on from mid-grey up) or ``"draw"`` (on with
+        binarise: how ``levels = 2`` is reached: ``"threshold"`` (on from mid-grey up), ``"draw"`` (on with
             probability v / 255 from a stream seeded by the picture's own pixels: static binarisation after
-            Salakhutdinov & Murray 2008).
+            Salakhutdinov & Murray 2008) or ``"anew"`` (training draws again each time a picture comes by, dynamic
+            binarisation as in Burda et al. 2015, arXiv:1509.00519; all else sees the static draw).
         labels: ``"auto"`` (names of class folders, or what the data says), ``"folder"`` (the same, and an error where a
             picture stands in none), ``"none"``, or a CSV relative to the data with the columns ``file`` and ``label``;
             ``"captions.csv:category"`` names another column.
@@ -83,7 +84,7 @@ class ImageCodec:
         size: int = 32,
         channels: int = 0,
         levels: int = 0,
-        binarise: Literal["threshold", "draw"] = "threshold",
+        binarise: Literal["threshold", "draw", "anew"] = "threshold",
         labels: str = "auto",
         cond: Literal["class", "words", "picture"] = "class",
         degrade: Literal["", "half", "quarter", "grey", "blur", "noise", "edges"] = "",
@@ -100,7 +101,7 @@ class ImageCodec:
         if levels == 1 or not 0 <= levels <= 256:
             raise RecipeError(f"codec.levels is {levels}; use 0 (real numbers) or 2 to 256")
         for name, value, known in (
-            ("binarise", binarise, ("threshold", "draw")),
+            ("binarise", binarise, ("threshold", "draw", "anew")),
             ("cond", cond, ("class", "words", "picture")),
             ("degrade", degrade, ("", *DEGRADATIONS)),
             ("fit", fit, ("crop", "pad", "stretch")),
@@ -208,8 +209,8 @@ class ImageCodec:
             value = resized(value, self.size, self.framing, self.background)
         return value
 
-    def _pixels(self, items: Sequence[Item]) -> Tensor:
-        """uint8 ``(N, C, H, W)``; colour multiplied by alpha where there is alpha."""
+    def _pixels(self, items: Sequence[Item], grey: bool = False) -> Tensor:
+        """uint8 ``(N, C, H, W)``; colour multiplied by alpha where there is alpha, not yet binarised if ``grey``."""
         channels, height, width = self.spec.shape
         out = np.empty((len(items), height, width, channels), np.uint8)
         for i, item in enumerate(items):
@@ -231,8 +232,8 @@ class ImageCodec:
                     "set codec.channels to 1 (all to grey) or 3 (all in colour) before training"
                 )
             out[i] = with_alpha_in(value) if channels == 4 else value  # one channel spreads over three
-        if self.levels == 2:
-            out = _drawn(out) if self.binarise == "draw" else (out >= 128).astype(np.uint8) * 255
+        if self.levels == 2 and not grey:
+            out = (out >= 128).astype(np.uint8) * 255 if self.binarise == "threshold" else _drawn(out)
         return torch.from_numpy(out).permute(0, 3, 1, 2).contiguous()
 
     def _numbers(self, pixels: Tensor) -> Tensor:
@@ -283,7 +284,9 @@ class ImageCodec:
         return Batch(self._numbers(self._pixels(items)), self._conds(items))
 
     def source(self, items: Sequence[Item], *, train: bool) -> _Rows:
-        """All pictures as bytes in memory, made numbers when taken; the same for training and judging."""
+        """All pictures as bytes in memory, made numbers when taken; the same for training and judging, but for ``"anew"``."""
+        if train and self.levels == 2 and self.binarise == "anew" and not self.spec.given_picture:
+            return _Greys(self, self._pixels(items), self._conds(items), self._pixels(items, grey=True))
         if not self.spec.given_picture:
             return _Rows(self, self._pixels(items), self._conds(items))
         return _Rows(self, self._pixels(items), self._given_pixels([self._given(item) for item in items]))
@@ -480,6 +483,19 @@ class _Rows:
         if cond is not None and self.codec.spec.given_picture:
             cond = self.codec._given_numbers(cond)
         return Batch(self.codec._numbers(self.pixels[rows]), cond)
+
+
+@dataclass(frozen=True)
+class _Greys(_Rows):
+    """The same with the greys that pixels are drawn from."""
+
+    greys: Tensor
+
+    def draw(self, rows: Tensor, rng: Rng) -> Batch:
+        """Rows whose pixels are on with the probability of their grey, ``v / 255``."""
+        greys = self.greys[rows]
+        on = rng.uniform(*greys.shape) * 255 < greys
+        return Batch(on.long(), None if self.cond is None else self.cond[rows])
 
 
 def _numbers_first(name: str) -> tuple[bool, int, str]:

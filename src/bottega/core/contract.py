@@ -132,7 +132,10 @@ class Item:
 
 
 class Source(Protocol):
-    """Training rows by number: an encoded batch, or windows cut from a long text when asked for."""
+    """Training rows by number: an encoded batch, or windows cut from a long text when asked for.
+
+    A source whose rows are drawn afresh each time that training sees them also has ``draw(rows, rng) -> Batch``.
+    """
 
     def __len__(self) -> int:
         """How many rows there are."""

@@ -35,7 +35,7 @@ class Stream:
     Args:
         source: rows by number.
         batch_size: rows in each batch of this rank.
-        seed: of the order and of the augmentation.
+        seed: of the order, of draws and of the augmentation.
         rank, world: which slice is ours.
         augment: ``(batch, rng) -> batch`` applied to each, or None.
         device: where batches are delivered.
@@ -70,9 +70,14 @@ class Stream:
 
     def __next__(self) -> Batch:
         first = (self.position * self.world + self.rank) * self.batch_size
-        batch = self.source.take(self._rows(first, first + self.batch_size))
+        rows, rng = (
+            self._rows(first, first + self.batch_size),
+            Rng(self.seed * 1_000_003 + self.position * self.world + self.rank),
+        )
+        draw = getattr(self.source, "draw", None)
+        batch = self.source.take(rows) if draw is None else draw(rows, rng.fork("draw"))
         if self.augment is not None:
-            batch = self.augment(batch, Rng(self.seed * 1_000_003 + self.position * self.world + self.rank))
+            batch = self.augment(batch, rng)
         self.position += 1
         return batch.to(self.device)
 
