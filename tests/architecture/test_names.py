@@ -167,7 +167,10 @@ def test_every_family_and_codec_has_a_file_of_tests(room, name):
 def fits_together(recipe):
     """Every table of a recipe against the constructors that it is for, as training would do it."""
     codec, family = lookup("codecs", recipe.codec["name"]), lookup("families", recipe.family["name"])
-    check_arguments(codec, {k: v for k, v in recipe.codec.items() if k != "name"}, "codec")
+    of_a_run = {"run"} & recipe.codec.keys()  # its codec and model come first
+    check_arguments(
+        codec, {k: v for k, v in recipe.codec.items() if k not in {"name", "run"}}, "codec", 2 * len(of_a_run)
+    )
     check_arguments(family, {k: v for k, v in recipe.family.items() if k != "name"}, "family", skip=1)
     players = {k: v for k, v in recipe.optim.items() if isinstance(v, dict)}
     check_arguments(Optim, {k: v for k, v in recipe.optim.items() if k not in players}, "optim", skip=2)

@@ -511,21 +511,24 @@ def _shapes(*, n: int = 4000, seed: int = 0) -> Dataset:
 # ---- faces ---------------------------------------------------------------------------------------------------------
 
 
-def _faces(*, n: int = 2000, people: int = 0, seed: int = 0) -> Dataset:
+def _faces(*, n: int = 2000, people: int = 0, side: int = 32, seed: int = 0) -> Dataset:
     """Drawn faces of so many people, each seen in other poses, lights and moods; the label is the person.
 
     Args:
-        n: pictures, 32 x 32 in colour.
+        n: pictures, in colour.
         people: among whom they are shared out evenly; 0 means one for twenty pictures.
+        side: of a picture, pixels; at most 128.
         seed: of people and looks.
     """
     people = people or max(1, n // 20)
-    if not 1 <= people <= n:
-        raise DataError(f"faces with people={people}, n={n}: there must be at least one person, and a picture of each")
+    if not 1 <= people <= n or not 8 <= side <= 128:
+        raise DataError(
+            f"faces with people={people}, n={n}, side={side}: at least one person, a picture of each, and 8 to 128 pixels"
+        )
     rng = Rng(seed)
     persons = [Person(*row) for row in rng.uniform(people, len(fields(Person))).double().tolist()]
     looks = [Look(*row) for row in (2 * rng.uniform(n, len(fields(Look))).double() - 1).tolist()]
-    drawn = [draw_face(persons[i % people], look) for i, look in enumerate(looks)]
+    drawn = [draw_face(persons[i % people], look, side) for i, look in enumerate(looks)]
     items = [Item(pixels, f"person {i % people}", f"face {i}") for i, (pixels, _) in enumerate(drawn)]
     truth = {"people": persons, "looks": looks, "landmarks": np.stack([points for _, points in drawn])}
     return Dataset("faces", "image", items, LICENCE, SOURCE, f"drawn faces of {people} people, with landmarks", truth)
