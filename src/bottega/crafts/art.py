@@ -430,15 +430,17 @@ def tile(
 def seam(picture: Pixels) -> float:
     """How much more a picture jumps where it meets itself than it does inside, as a share of the range 0 to 255.
 
-    The mean step from the last column to the first, less the largest between neighbouring columns inside; the same for
-    rows, and the larger of both. 0 when there is no seam.
+    A jump is how far the step between two neighbouring columns is from the mean of the steps before and after it: a slope,
+    however steep, is none. The mean jump from the last column to the first, less the mean inside; the same for rows, and
+    the larger of both. 0 when there is no seam.
     """
     x = picture.astype(np.float64)
     excess = []
     for axis in (0, 1):
-        across = np.abs(np.take(x, 0, axis) - np.take(x, -1, axis)).mean()
-        inside = np.abs(np.diff(x, axis=axis)).mean((1 - axis, 2))
-        excess.append(across - inside.max())
+        step = np.diff(x, axis=axis, append=np.take(x, [0], axis))  # the last one crosses the border
+        around = (np.roll(step, 1, axis) + np.roll(step, -1, axis)) / 2
+        jump = np.abs(step - around).mean((1 - axis, 2))
+        excess.append(jump[-1] - jump[1:-2].mean())
     return float(max(0.0, max(excess)) / 255)
 
 
