@@ -37,7 +37,9 @@ class Stylist(nn.Module):
     """Pictures ``(N, 3, H, W)`` in [-1, 1] to pictures of the same size; any H and W from 8 up.
 
     Two halvings, three residual blocks, two enlargements by the nearest pixel and a convolution (no checkerboards, Odena
-    et al. 2016), at a quarter to a half of the paper's widths, so that a processor repaints a film as it runs.
+    et al. 2016), at a quarter to a half of the paper's widths, so that a processor repaints a film as it runs. What is
+    learned is the change: with fresh weights the picture comes back nearly as it was, so that minutes of learning paint it
+    over instead of finding it first.
 
     Args:
         size: channels at full resolution.
@@ -50,9 +52,11 @@ class Stylist(nn.Module):
         self.middle = nn.Sequential(*(_Residual(3 * size) for _ in range(3)))
         self.up = nn.ModuleList([_Conv(3 * size, 2 * size), _Conv(2 * size, size)])
         self.last = _Conv(size, 3, 7, norm=False)
+        with torch.no_grad():
+            self.last.conv.weight.mul_(0.1)
 
     def forward(self, x: Tensor) -> Tensor:
-        """``(N, 3, H, W) -> (N, 3, H, W)``, both in [-1, 1]."""
+        """``(N, 3, H, W)`` in [-1, 1] to the same, not yet clipped: a saturated colour would not learn its way back."""
         height, width = x.shape[2:]
         h = F.pad(x, (0, -width % 4, 0, -height % 4), "replicate")
         for layer in self.down:
@@ -60,4 +64,4 @@ class Stylist(nn.Module):
         h = self.middle(h)
         for layer in self.up:
             h = F.relu(layer(F.interpolate(h, scale_factor=2, mode="nearest")))
-        return torch.tanh(self.last(h))[:, :, :height, :width]
+        return x + self.last(h)[:, :, :height, :width]
