@@ -69,7 +69,8 @@ def test_a_sharp_edge_is_seen_and_a_flat_generator_too():
     sharp = found(lambda z, c: z.sign())
     angle = math.acos(math.sqrt(1 - SHARE**2)) / math.pi  # the share of signs that change
     want = math.sqrt(angle / 0.5) / math.sqrt(1 - math.sqrt(1 - SHARE**2))
-    assert sharp["noise_gain"].value == pytest.approx(want, rel=0.4)
+    assert 2 < want < 4
+    assert sharp["noise_gain"].low < want < sharp["noise_gain"].high
     assert sharp["noise_gain"].value > 2
     assert found(lambda z, c: z * 0) == {}, "samples that do not depend on noise have no gain"
 
