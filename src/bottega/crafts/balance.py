@@ -146,12 +146,12 @@ def balance(
     assert train.cond is not None
     assert held.cond is not None
     count, tests = (b.cond.bincount(minlength=given.vocab).tolist() for b in (train, held))  # type: ignore[union-attr]
+    every = train.x[:1].expand(given.vocab, *train.x.shape[1:])
+    asked = [item.cond for item in run.codec.decode(every, torch.arange(given.vocab))]
+    names = [str(value) for value in asked]
+    count = [0 if value is None else n for value, n in zip(asked, count, strict=True)]  # a gap in a column is no class
     most = max(count)
     rare = [k for k, n in enumerate(count) if 0 < n < RARE * most]
-    names = [
-        str(item.cond)
-        for item in run.codec.decode(train.x[:1].expand(given.vocab, *train.x.shape[1:]), torch.arange(given.vocab))
-    ]
     if not rare:
         raise DataError(f"no class of {run.path.name} has fewer than half as many pieces as the commonest ({most})")
     if missing := [names[k] for k in rare if not tests[k]]:
@@ -160,7 +160,7 @@ def balance(
     made: list[Pieces] = []
     classes = []
     for k, name in enumerate(names):
-        pieces, copies = _fill(run, name, most - count[k] if count[k] else 0, train, held, seed + 1_000_003 * k)
+        pieces, copies = _fill(run, asked[k], most - count[k] if count[k] else 0, train, held, seed + 1_000_003 * k)
         made += [pieces] if len(pieces) else []
         classes.append(Class(name, count[k], tests[k], len(pieces), *copies))
     files = _write(run, made, folder, [c.name for c in classes if c.made])
@@ -204,7 +204,7 @@ def _known(batch: Batch) -> Batch:
     return batch.take(batch.cond >= 0)
 
 
-def _fill(run: Run, name: str, wanted: int, train: Batch, held: Batch, seed: int) -> tuple[Pieces, tuple[int, int]]:
+def _fill(run: Run, name: Any, wanted: int, train: Batch, held: Batch, seed: int) -> tuple[Pieces, tuple[int, int]]:
     """``wanted`` pieces of a class that are no copies, and how many were copies of training and of test pieces."""
     kept: list[Pieces] = []
     copies, got, tried = [0, 0], 0, 0
