@@ -20,7 +20,7 @@ PATTERN = np.random.default_rng(9).choice([-1.0, 1.0], (8, 8, 1))
 
 def picture(k, rng):
     """Class 0 is a faint pattern in strong noise, class 1 the same pattern reversed."""
-    return (128 + 35 * (1 - 2 * k) * PATTERN + 70 * rng.normal(size=(8, 8, 1))).clip(0, 255).astype(np.uint8)
+    return (128 + 18 * (1 - 2 * k) * PATTERN + 70 * rng.normal(size=(8, 8, 1))).clip(0, 255).astype(np.uint8)
 
 
 def row(k, rng):

@@ -164,7 +164,7 @@ def balance(
         made += [pieces] if len(pieces) else []
         classes.append(Class(name, count[k], tests[k], len(pieces), *copies))
     files = _write(run, made, folder, [c.name for c in classes if c.made])
-    labels = torch.tensor([k for k, c in enumerate(classes) for _ in range(c.made)])
+    labels = torch.tensor([k for k, c in enumerate(classes) for _ in range(c.made)], dtype=torch.long)
     more = Batch(torch.cat([train.x, *(p.x for p in made)]), torch.cat([train.cond, labels]))
     learn = _pictures if run.codec.medium == "image" else _rows
     truth = held.cond.numpy()

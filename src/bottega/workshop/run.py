@@ -403,9 +403,10 @@ class Run:
         out = []
         for source in sources:
             items = self.codec.read(source)
-            x = self.codec.encode([replace(item, cond=None) for item in items]).x.to(self.device)
-            found = torch.cat([model.classify(Batch(part)).cpu() for part in x.split(CHUNK)]).exp().max(1)
-            named = self.codec.decode(x.cpu(), found.indices)
+            batch = Batch(self.codec.encode([replace(item, cond=None) for item in items]).x)
+            parts = batch.to(self.device).split(math.ceil(len(batch) / CHUNK))
+            found = torch.cat([model.classify(part).cpu() for part in parts]).exp().max(1)
+            named = self.codec.decode(batch.x, found.indices)
             for item, name, share in zip(items, named, found.values.tolist(), strict=True):
                 row = {"name": item.name or str(source), "class": name.cond, "probability": share}
                 out.append(row if item.cond is None else row | {"said": str(item.cond)})
