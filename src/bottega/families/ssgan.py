@@ -48,7 +48,7 @@ class SSGAN(Family):
     variants: ClassVar[dict[str, dict[str, Any]]] = {"quiet": {"noise": 0.0, "steer": 1.0}}
 
     def __init__(
-        self, spec: Spec, *, size: int = 32, latent: int = 0, depth: int = 1, noise: float = 0.2, steer: float = 0.1
+        self, spec: Spec, *, size: int = 32, latent: int = 0, depth: int = 1, noise: float = 0.5, steer: float = 0.1
     ) -> None:
         super().__init__(spec)
         if size < 1 or min(latent, depth) < 0:
