@@ -12,7 +12,7 @@ from bottega.codecs.image import ImageCodec
 from bottega.core import Batch, RecipeError, Rng, Spec, SpecError
 from bottega.data import builtin
 from bottega.data.splits import few_labels, split
-from bottega.data.stream import Encoded, Stream
+from bottega.data.stream import Encoded, Stream, lift_labelled
 from bottega.families.ssgan import SSGAN
 from bottega.training.ema import Ema
 from bottega.training.loop import fit
@@ -88,8 +88,15 @@ def test_fifty_labels_and_the_rest_without_beat_fifty_labels():
         rows, held = codec.encode(few), codec.encode(parts.held)
         right = lambda m: (m.classify(held).argmax(1) == held.cond).float().mean().item()  # noqa: E731
         model, alone = (ssgan(codec.spec, seed, size=16) for _ in range(2))
-        ema, optims = Ema(model, 0.99), make_optims(model, 400, {"lr": 1e-3, "beta1": 0.5, "weight_decay": 0.0})
-        fit(model, Stream(Encoded(rows), 64), optims, steps=400, rng=Rng(seed), ema=ema)
+        ema, optims = Ema(model, 0.99), make_optims(model, 400, {"lr": 3e-3, "beta1": 0.5, "weight_decay": 0.0})
+        fit(
+            model,
+            Stream(lift_labelled(Encoded(rows), model.labelled_share), 64),
+            optims,
+            steps=400,
+            rng=Rng(seed),
+            ema=ema,
+        )
         Ema.load(model, ema.shadow)
         known, rng = rows.take(rows.cond >= 0), Rng(seed)
         optim = torch.optim.AdamW(alone.critic.parameters(), 1e-3)
