@@ -45,10 +45,10 @@ class SSGAN(Family):
 
     coupled = "feature matching compares the means of a batch"
     labelled_share = 1 / 3
-    variants: ClassVar[dict[str, dict[str, Any]]] = {"quiet": {"noise": 0.0, "steer": 1.0}}
+    variants: ClassVar[dict[str, dict[str, Any]]] = {"quiet": {"noise": 0.0, "steer": 0.1}}
 
     def __init__(
-        self, spec: Spec, *, size: int = 32, latent: int = 0, depth: int = 1, noise: float = 0.5, steer: float = 0.1
+        self, spec: Spec, *, size: int = 32, latent: int = 0, depth: int = 1, noise: float = 0.5, steer: float = 1.0
     ) -> None:
         super().__init__(spec)
         if size < 1 or min(latent, depth) < 0:
