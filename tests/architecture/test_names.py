@@ -136,7 +136,16 @@ def test_a_registered_file_offers_the_thing_it_is_named_for(room, name):
         assert called == "measure"
         assert isinstance(module.needs, tuple)
         assert isinstance(module.media, tuple)
-        assert set(module.needs) <= {"samples", "model", "scores", "encodes", "features", "labels", "given"}
+        assert set(module.needs) <= {
+            "samples",
+            "model",
+            "scores",
+            "encodes",
+            "classifies",
+            "features",
+            "labels",
+            "given",
+        }
         assert set(module.media) <= {"image", "text", "table", "points"}
 
 

@@ -12,6 +12,7 @@ import torch
 from PIL import Image
 from safetensors.torch import save_file
 
+import bottega
 from bottega.cli import main
 from bottega.core import CheckpointError, DataError, RecipeError
 from bottega.crafts import _features, art
@@ -19,6 +20,7 @@ from bottega.crafts._frames import flow, moved, numbers
 from bottega.nets.stylist import Stylist
 from bottega.nets.vgg import VGG19, Vgg, load_vgg
 from bottega.trust.mark import read as read_mark
+from recipes import write_recipe
 
 
 def scene(seed=0, height=48, width=64):
@@ -369,6 +371,27 @@ def test_art_in_the_style_of_a_folder_is_told_from_other_art_and_from_copies(net
 
 
 # ---- films on disk and the command -------------------------------------------------------------------------------------
+
+
+def test_a_run_is_held_against_what_it_learned_from(call, tmp_path, monkeypatch):
+    """Row C14 in one command; a model that gives out its training pictures is caught, and its held-out ones are not copies."""
+    weaves, scenes = [weave(24, 24, 3 + k / 9) for k in range(40)], [scene(k, 24, 24) for k in range(12)]
+    for kind, pictures in (("weaves", weaves), ("scenes", scenes)):
+        (tmp_path / kind).mkdir()
+        for k, value in enumerate(pictures):
+            Image.fromarray(value).save(tmp_path / kind / f"{k}.png")
+    recipe = write_recipe(tmp_path, "vae", data={"held": 0.2}, codec={"name": "image", "size": 24}, steps=1, batch=8)
+    run = bottega.train(recipe, tmp_path / "weaves", tmp_path / "run", judge=False)
+    told = call("likeness", run.path, "--others", tmp_path / "scenes")
+    assert told["n"] == 64
+    assert told["copies"] == 0
+    assert told["passes"] is (told["own"] < told["other"])
+    real = run.codec.encode(run.codec.read(tmp_path / "weaves")).x
+    monkeypatch.setattr(run.model, "sample", lambda n, rng, cond: real[torch.arange(n) % len(real)])
+    copied = art.run_likeness(run, scenes, art.features())
+    assert copied.own < copied.other
+    assert 0.6 < copied.copies < 1, "what was kept back was never learned"
+    assert not copied.passes
 
 
 def test_films_are_read_and_written(tmp_path):

@@ -149,6 +149,12 @@ class ConditionNormalisedAway(ToyVAE):
         return self.decoder(torch.cat([z, torch.zeros(len(z), self.known.width)], 1))
 
 
+class UnknownIsTheFirstClass(ToyVAE):
+    def loss(self, batch, rng):
+        cond = None if batch.cond is None else batch.cond.clamp_min(0)
+        return super().loss(replace(batch, cond=cond), rng)
+
+
 class WeightOutsideTheState(ToyVAE):
     def __init__(self, spec, *, size=8, latent=2):
         super().__init__(spec, size=size, latent=latent)

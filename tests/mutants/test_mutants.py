@@ -38,6 +38,7 @@ FAMILIES = [
     (faults.ConditionIgnoredInSample, "points_class", "the_condition_matters"),
     (faults.ConditionIgnoredInLoss, "points_class", "the_condition_matters"),
     (faults.ConditionNormalisedAway, "points_class", "the_condition_matters"),
+    (faults.UnknownIsTheFirstClass, "points_class", "a_class_may_be_unknown"),
     (faults.WeightOutsideTheState, "points", "a_saved_model_samples_the_same"),
     (faults.AnnealingOutsideTheState, "points", "a_resumed_run_equals_an_uninterrupted_one"),
     (faults.SwallowsSettings, "points", "its_constructor_is_its_configuration"),

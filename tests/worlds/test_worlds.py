@@ -248,3 +248,16 @@ def test_bad_arguments():
                             ("dependence", {"n": 0}), ("ring", {"n": 0})):  # fmt: skip
         with pytest.raises(DataError, match=f"{name} with"):
             worlds.load(name, **arguments)
+
+
+def test_stripes_are_on_half_of_the_pictures_and_nothing_else_tells_the_halves_apart():
+    data = worlds.load("stripes", n=600)
+    label = np.array([item.cond == "striped" for item in data.items])
+    found = data.truth["striped"]([item.value for item in data.items])
+    assert label.mean() == pytest.approx(0.5, abs=0.07)
+    assert found[label] == pytest.approx(1, abs=0.35)
+    assert found[~label] == pytest.approx(0, abs=0.35)
+    rows = stacked(data).double()[..., 0]
+    blob = rows.unflatten(1, (4, 4)).mean(2)  # over four rows, two bright and two dark, the stripes cancel
+    apart = blob[label].mean(0) - blob[~label].mean(0)
+    assert apart.abs().max() < 5 * blob.std() / 12

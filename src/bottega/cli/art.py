@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from bottega.cli._shared import Json, Out, Quiet, Seed
+from bottega.cli._shared import Json, Out, Quiet, Seed, whole_run
 
 if TYPE_CHECKING:
     from bottega.crafts.art import Painter
@@ -26,6 +26,7 @@ EXAMPLES = """\
   bottega art stylise film.gif --style swirls.safetensors        a film (GIF, or a folder of frames), without flicker
   bottega art tile bricks.jpg --size 256                         a square that repeats without a seam
   bottega art palette photo.jpg --colours '#20304f,#e8dcc0,#b33'
+  bottega art likeness runs/mine --others my/photos              new pieces of a run, beside what it learned from
   bottega art likeness runs/mine/pieces --to my/paintings --others my/photos
 """
 
@@ -42,13 +43,13 @@ class What(StrEnum):
 
 def art(
     what: Annotated[What, typer.Argument(metavar="stylise|learn|tile|palette|likeness", help="What to do.")],
-    file: Annotated[Path, typer.Argument(metavar="FILE", help="A picture; to stylise also a GIF or a folder of frames; for likeness a folder.")],
+    file: Annotated[Path, typer.Argument(metavar="FILE", help="A picture; to stylise also a GIF or a folder of frames; for likeness a folder, or a run.")],
     style: Annotated[Path | None, typer.Option("--style", metavar="FILE", help="A picture, or a network that `learn` wrote.")] = None,
     size: Annotated[int, typer.Option("--size", metavar="PIXELS", help="Longer side of what is painted, or the side of a tile; 0 keeps the picture's.")] = 256,
     strength: Annotated[float, typer.Option("--strength", metavar="X", help="Style against content: 0.1 hints, 10 leaves little of the photo.")] = 1.0,
     steps: Annotated[int | None, typer.Option("--steps", metavar="N", min=1, help="More steps, nearer the style; 150, and 400 to learn.")] = None,
     colours: Annotated[str, typer.Option("--colours", metavar="N|LIST", help="How many colours, or which: '#20304f,white'.")] = "8",
-    to: Annotated[Path | None, typer.Option("--to", metavar="DIR", help="The pictures whose style was to be met.")] = None,
+    to: Annotated[Path | None, typer.Option("--to", metavar="DIR", help="The pictures whose style was to be met; of a run, what it was trained on.")] = None,
     others: Annotated[Path | None, typer.Option("--others", metavar="DIR", help="Pictures of other styles.")] = None,
     data: Annotated[Path | None, typer.Option("--data", metavar="DIR", help="Photographs to practise on; the built-in ones by default.")] = None,
     features: Annotated[Path | None, typer.Option("--features", metavar="FILE", help="Your VGG-19 weights (safetensors) in place of our own network.")] = None,
@@ -203,8 +204,16 @@ def _film(wish: _Wish) -> dict[str, Any]:
 def _likeness(wish: _Wish, to: Path | None, others: Path | None) -> dict[str, Any]:
     from bottega.crafts import art as craft
 
-    if to is None or others is None:
+    run = whole_run(wish.file)
+    own = (run / "model.safetensors").is_file()
+    if others is None or to is None and not own:
         raise typer.BadParameter("name the folder to be like, and one to be unlike", param_hint="--to, --others")
-    made, folder, rest = (craft.read_pictures(where) for where in (wish.file, to, others))
-    found = craft.likeness(made, folder, rest, wish.net(), seed=wish.seed)
+    rest, net = craft.read_pictures(others), wish.net()
+    if own:
+        from bottega.workshop.run import load
+
+        found = craft.run_likeness(load(run), rest, net, data=to, seed=wish.seed)
+    else:
+        assert to is not None
+        found = craft.likeness(craft.read_pictures(wish.file), craft.read_pictures(to), rest, net, seed=wish.seed)
     return {**asdict(found), "passes": found.passes}

@@ -1,4 +1,4 @@
-"""``bottega score``: how likely a model finds files."""
+"""``bottega score``: how likely a model finds files, or which class it says they are of."""
 
 from __future__ import annotations
 
@@ -15,6 +15,7 @@ PANEL, PLACE = "Judge", 20
 EXAMPLES = """\
   bottega score runs/english letter.txt
   bottega score runs/digits-flow digits/*.png --json
+  bottega score runs/digits-ssgan digits/
 """
 
 
@@ -26,15 +27,20 @@ def score(
     as_json: Json = False,
     quiet: Quiet = False,
 ) -> None:
-    """Say how likely a run finds files: nats, and bits for each token or level.
+    """Say how likely a run finds files: nats, and bits for each token or level; or which class each piece is of.
 
-    Each score says whether it is exact, a lower bound or an estimate; scores of different bounds do not compare.
+    Each score says whether it is exact, a lower bound or an estimate; scores of different bounds do not compare. A run
+    that tells classes apart and gives no likelihood (family ssgan) prints the class of each piece and how sure it is,
+    beside the class that the data says, where it says one.
     """
+    from bottega.core import Classifies, Scores, has
     from bottega.workshop.figures import figure
     from bottega.workshop.run import load
 
     say = Out(as_json, quiet)
-    scores = load(run, device=device).score(files, seed=seed)
+    model = load(run, device=device)
+    classes = has(model.model, Classifies) and not has(model.model, Scores)
+    scores = model.classify(files) if classes else model.score(files, seed=seed)
     if not as_json:
         columns = list(dict.fromkeys(key for row in scores for key in row))
         cells = [[_cell(row.get(c), figure) for c in columns] for row in scores]

@@ -11,7 +11,19 @@ from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from bottega.core.batch import Batch
-    from bottega.core.contract import Codec, Edits, Encodes, Family, Item, Scores, Source, Streams, Translates, has
+    from bottega.core.contract import (
+        Classifies,
+        Codec,
+        Edits,
+        Encodes,
+        Family,
+        Item,
+        Scores,
+        Source,
+        Streams,
+        Translates,
+        has,
+    )
     from bottega.core.errors import (
         BottegaError,
         CheckpointError,
@@ -32,7 +44,19 @@ if TYPE_CHECKING:
 
 _HOMES = {
     "batch": ("Batch",),
-    "contract": ("Codec", "Edits", "Encodes", "Family", "Item", "Scores", "Source", "Streams", "Translates", "has"),
+    "contract": (
+        "Classifies",
+        "Codec",
+        "Edits",
+        "Encodes",
+        "Family",
+        "Item",
+        "Scores",
+        "Source",
+        "Streams",
+        "Translates",
+        "has",
+    ),
     "errors": (
         "BottegaError",
         "CheckpointError",
@@ -57,6 +81,7 @@ __all__ = [
     "Block",
     "BottegaError",
     "CheckpointError",
+    "Classifies",
     "Codec",
     "DataError",
     "DivergedError",

@@ -27,10 +27,12 @@ class Family(nn.Module):
     Class attributes:
         coupled: why rows of a batch see each other in the loss (batch norm, InfoNCE); empty when they do not.
         reworks: knobs of ``edit`` that rework a whole piece, so that nothing is kept unless a mask says so.
+        labelled_share: how much of what it sees in training should say its class, where few rows do: they are repeated.
     """
 
     coupled: ClassVar[str] = ""
     reworks: ClassVar[frozenset[str]] = frozenset()
+    labelled_share: ClassVar[float] = 0.0
 
     def __init__(self, spec: Spec) -> None:
         super().__init__()
@@ -106,8 +108,16 @@ class Translates(Protocol):
         """``(B, *spec.shape)`` in the classes ``cond``; rows that ``batch.cond`` says are there already stay as they are."""
 
 
+@runtime_checkable
+class Classifies(Protocol):
+    """Says which class an example is of."""
+
+    def classify(self, batch: Batch) -> Tensor:
+        """``(B, classes)`` log probabilities in nats; ``batch.cond`` is not looked at."""
+
+
 def has(model: object, capability: type) -> bool:
-    """Whether ``model`` has a capability (``Scores``, ``Encodes``, ``Streams``, ``Edits``, ``Translates``): having the methods is it.
+    """Whether ``model`` has a capability (``Scores``, ``Encodes``, ``Edits``, ``Classifies`` ...): having the methods is it.
 
     A family whose class has the method but whose settings take it away says so by ``lacks: set[str]``.
     """

@@ -35,7 +35,8 @@ class Spec:
         vocab: 0 for real numbers in [-1, 1]; k for whole numbers in [0, k).
         ordinal: True when the k tokens are ordered levels (pixels), False when they are names (letters).
         blocks: the columns of a table; empty for everything else.
-        cond: what an example may be conditioned on; None for nothing.
+        cond: what an example may be conditioned on; None for nothing. A class is a whole number, -1 where nobody knows it:
+            families take such a row for one of which nothing is known.
 
     >>> Spec((1, 8, 8)).dims, Spec((16,), vocab=256).is_tokens
     (64, True)

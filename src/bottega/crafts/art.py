@@ -22,7 +22,8 @@ from safetensors.torch import save_file
 from torch import Tensor
 from torch.nn import functional as F
 
-from bottega.core import Batch, CheckpointError, DataError, RecipeError, Rng, Spec
+from bottega.codecs._pixels import to_pil
+from bottega.core import Batch, BottegaError, CheckpointError, DataError, RecipeError, Rng, Spec
 from bottega.crafts._features import features, learn, photographs
 from bottega.crafts._frames import (
     flicker,
@@ -40,7 +41,9 @@ from bottega.judge import Case
 from bottega.judge.memorisation import near_copies
 from bottega.nets.stylist import Stylist
 from bottega.nets.vgg import Vgg
-from bottega.workshop.run import Progress, Tell
+from bottega.workshop.build import find_data
+from bottega.workshop.run import Progress, Run, Tell
+from bottega.workshop.training import divide
 
 __all__ = [
     "Likeness",
@@ -56,6 +59,7 @@ __all__ = [
     "read_frames",
     "read_one",
     "read_pictures",
+    "run_likeness",
     "seam",
     "sized",
     "stylise",
@@ -501,6 +505,8 @@ def palette(picture: Pixels, colours: int | Sequence[str], seed: int = 0) -> tup
 
 # ---- in the style of a folder ------------------------------------------------------------------------------------------
 
+_GRAMS = 300  # pictures of each kind whose style is looked at; copies are looked for among all
+
 
 @dataclass(frozen=True)
 class Likeness:
@@ -534,6 +540,7 @@ def likeness(
     others: Sequence[Pixels],
     net: Vgg,
     *,
+    held: Sequence[Pixels] | None = None,
     side: int = 64,
     seed: int = 0,
 ) -> Likeness:
@@ -546,6 +553,8 @@ def likeness(
         folder: what they are to be like.
         others: what they are not to be like.
         net: the features to see in.
+        held: pictures of the folder's kind that the model never saw; a quarter of the folder where nobody says which, and
+            copies are then looked for among the rest.
         side: all pictures are brought to this size, pixels.
         seed: of what is kept back.
 
@@ -557,14 +566,17 @@ def likeness(
             f"{len(made)} made, {len(folder)} in the folder and {len(others)} other pictures; give at least 1, 4 and 1"
         )
     x = {name: torch.cat([_squared(p, side) for p in some]) for name, some in
-         (("made", made), ("folder", folder), ("others", others))}  # fmt: skip
-    with torch.no_grad():
-        grams = {name: _gram_vectors(net, t) for name, t in x.items()}
+         (("made", made), ("folder", folder), ("others", others), ("held", held or [])) if some}  # fmt: skip
     order = Rng(seed).permutation(len(folder))
-    kept, rest = order[: max(2, len(folder) // 4)], order[max(2, len(folder) // 4) :]
-    case = Case(
-        "image", Spec((3, side, side)), Batch(x["folder"][rest]), Batch(x["folder"][kept]), x["made"], seed=seed
-    )
+    with torch.no_grad():
+        looked = {"made": x["made"], "folder": x["folder"][order[:_GRAMS]], "others": x["others"][:_GRAMS]}
+        grams = {name: _gram_vectors(net, t) for name, t in looked.items()}
+    if "held" in x:
+        known, unknown = x["folder"], x["held"]
+    else:
+        cut = max(2, len(folder) // 4)
+        known, unknown = x["folder"][order[cut:]], x["folder"][order[:cut]]
+    case = Case("image", Spec((3, side, side)), Batch(known), Batch(unknown), x["made"], seed=seed)
     copies = near_copies(case)
     within = torch.cdist(grams["folder"], grams["folder"])
     count = len(within)
@@ -577,6 +589,27 @@ def likeness(
         held_copies=copies.ceiling or 0.0,
         n=len(made),
     )
+
+
+def run_likeness(
+    run: Run, others: Sequence[Pixels], net: Vgg, *, n: int = 64, data: str | Path | None = None, seed: int = 0
+) -> Likeness:
+    """``likeness`` of ``n`` new pieces of a run to what it was trained on; what it kept back is known to be no copy.
+
+    Raises:
+        BottegaError: the run makes no pictures by itself.
+        DataError: its data is gone, or it kept nothing back.
+    """
+    if run.codec.medium != "image" or run.spec.given_picture:
+        raise BottegaError(f"{run.path.name} makes no pictures by itself; name a folder of pictures")
+    parts = divide(run.recipe, find_data(run.recipe, data or run.header["data_argument"] or None, run.codec))
+    if not parts.held:
+        raise DataError(f"{run.path} kept no pieces back (data.held is 0); train with data.held above 0")
+    made, folder, held = (
+        [np.asarray(to_pil(item.value).convert("RGB")) for item in items]
+        for items in (run.sample(n, seed=seed).items, parts.train, parts.held)
+    )
+    return likeness(made, folder, others, net, held=held, side=min(64, max(run.spec.shape[1:])), seed=seed)
 
 
 def _squared(picture: Pixels, side: int) -> Tensor:

@@ -8,7 +8,7 @@ import re
 import zlib
 from collections import defaultdict
 from collections.abc import Iterable, Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
@@ -16,7 +16,7 @@ from numpy.typing import NDArray
 
 from bottega.core import DataError, Item
 
-__all__ = ["Leak", "Split", "leaks", "split"]
+__all__ = ["Leak", "Split", "few_labels", "leaks", "split"]
 
 
 @dataclass(frozen=True)
@@ -96,6 +96,30 @@ def split(items: Sequence[Item], held: float = 0.1, test: float = 0.0, seed: int
             "data.group = false to divide copies too, or data.held = 0"
         )
     return _dealt(items, keys, clusters, held, test, seed, number, copies)
+
+
+def few_labels(items: Sequence[Item], each: int, seed: int = 0) -> list[Item]:
+    """The same pieces, of which only ``each`` of every class, chosen by ``seed``, still say it.
+
+    Raises:
+        DataError: no piece has a class, or ``each`` is below 1.
+
+    >>> some = few_labels([Item(i, "even" if i % 2 == 0 else "odd") for i in range(20)], 3)
+    >>> [i.value for i in some] == list(range(20)), sum(i.cond == "odd" for i in some), sum(i.cond is None for i in some)
+    (True, 3, 14)
+    """
+    if each < 1 or not any(item.cond is not None for item in items):
+        raise DataError(
+            f"data.labelled is {each}; it must be at least 1, and pieces must have classes (not a column of a table): "
+            "leave it out"
+        )
+    left: dict[Any, int] = defaultdict(lambda: each)
+    out = list(items)
+    for i in np.random.default_rng(abs(seed)).permutation(len(items)):
+        left[items[i].cond] -= 1
+        if left[items[i].cond] < 0:
+            out[i] = replace(items[i], cond=None)
+    return out
 
 
 def _dealt(

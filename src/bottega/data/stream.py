@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Self
@@ -24,6 +25,47 @@ class Encoded:
     def take(self, rows: Tensor) -> Batch:
         """The rows of those numbers, int64 ``(B,)``."""
         return self.batch.take(rows)
+
+
+@dataclass(frozen=True)
+class Lifted:
+    """Rows of which some come several times in an epoch.
+
+    Args:
+        source: all rows.
+        rows: which, int64; a row may stand there more than once.
+    """
+
+    source: Source
+    rows: Tensor
+
+    def __len__(self) -> int:
+        return len(self.rows)
+
+    def take(self, rows: Tensor) -> Batch:
+        """The rows of those numbers, int64 ``(B,)``."""
+        return self.source.take(self.rows[rows])
+
+    def draw(self, rows: Tensor, rng: Rng) -> Batch:
+        """The same, drawn afresh where the source does so."""
+        draw = getattr(self.source, "draw", None)
+        return self.take(rows) if draw is None else draw(self.rows[rows], rng)
+
+
+def lift_labelled(source: Source, share: float) -> Source:
+    """``source`` with its rows of a known class repeated until they are at least ``share`` of all, where they are fewer.
+
+    >>> rows = Encoded(Batch(torch.arange(8.0)[:, None], torch.tensor([2] + [-1] * 7)))
+    >>> lift_labelled(rows, 0.5).take(torch.arange(14)).x[:, 0].tolist()[7:]
+    [7.0, 0.0, 0.0, 0.0, 0.0, 0.0, 0.0]
+    """
+    every = torch.arange(len(source))
+    conds = [source.take(part).cond for part in every.split(512)]
+    known = torch.cat([torch.zeros(0, dtype=torch.bool), *(c >= 0 for c in conds if c is not None)]).nonzero()[:, 0]
+    if not len(known) or len(known) >= share * len(every):
+        return source
+    times = math.ceil(share / (1 - share) * (len(every) - len(known)) / len(known))
+    return Lifted(source, torch.cat([every, known.repeat(times - 1)]))
 
 
 class Stream:

@@ -12,6 +12,7 @@ from typing import Any
 
 import numpy as np
 import torch
+import torch.nn.functional as F
 from torch import Tensor
 
 from bottega.core import DataError, Item, Rng, nearest
@@ -28,7 +29,7 @@ def names() -> list[str]:
     """The worlds, sorted.
 
     >>> names()
-    ['dependence', 'faces', 'grammar', 'grid', 'moons', 'ring', 'shapes']
+    ['dependence', 'faces', 'grammar', 'grid', 'moons', 'ring', 'shapes', 'stripes']
     """
     return sorted(_WORLDS)
 
@@ -508,6 +509,33 @@ def _shapes(*, n: int = 4000, seed: int = 0) -> Dataset:
     )
 
 
+def _stripes(*, n: int = 1500, seed: int = 0) -> Dataset:
+    """Soft grey blobs, 16 x 16, of which half carry horizontal stripes two pixels wide: two domains without pairs.
+
+    Args:
+        n: pictures.
+        seed: of the draws.
+    """
+    if n < 1:
+        raise DataError(f"stripes with n={n}: it must be at least 1")
+    rng = Rng(seed)
+    soft = F.interpolate(0.35 * rng.normal(n, 1, 3, 3), (16, 16), mode="bicubic").clamp(-0.5, 0.5)
+    label = rng.integers(2, n)
+    bands = 0.4 * torch.where(torch.arange(16) // 2 % 2 == 0, 1.0, -1.0)[:, None].expand(16, 16)
+    x = soft + bands * label.view(-1, 1, 1, 1)
+    pixels = ((x + 1) * 127.5).round().to(torch.uint8).permute(0, 2, 3, 1).numpy()
+    names = ("plain", "striped")
+    items = [Item(v, names[k], f"stripes {i}") for i, (v, k) in enumerate(zip(pixels, label.tolist(), strict=True))]
+
+    def striped(images: Sequence[np.ndarray]) -> np.ndarray:
+        """How much of the stripes is in each picture ``(16, 16, 1)`` uint8: 1 where they are, 0 where they are not."""
+        grey = torch.from_numpy(np.stack(images)).double()[..., 0] / 127.5 - 1
+        return ((grey * bands).sum((1, 2)) / bands.square().sum()).numpy()
+
+    about = "soft blobs with and without horizontal stripes, unpaired"
+    return Dataset("stripes", "image", items, LICENCE, SOURCE, about, {"striped": striped})
+
+
 # ---- faces ---------------------------------------------------------------------------------------------------------
 
 
@@ -653,6 +681,7 @@ _WORLDS: dict[str, Callable[..., Dataset]] = {
     "moons": _moons,
     "grammar": _grammar,
     "shapes": _shapes,
+    "stripes": _stripes,
     "dependence": _dependence,
     "faces": _faces,
 }

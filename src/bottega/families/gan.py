@@ -10,7 +10,7 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from bottega.core import Batch, Family, RecipeError, Rng, Spec, Terms, Turn
-from bottega.nets.bodies import Critic, choices, decoder, finish
+from bottega.nets.bodies import Critic, decoder, finish, soft
 from bottega.nets.condition import Condition, check_drop, no_picture
 from bottega.nets.spectral import advance_spectrum, unit_spectrum
 
@@ -28,7 +28,6 @@ _REAL: dict[str, Callable[[Tensor], Tensor]] = {  # what the critic minimises on
     "hinge": lambda f: F.relu(1 - f),
     "wasserstein": lambda f: -f,
 }
-_GUMBEL = 0.2  # temperature of soft one-hots in training (Xu et al. 2019, arXiv:1907.00503, section 4.4)
 
 
 class GAN(Family):
@@ -199,12 +198,4 @@ class _Generator(nn.Module):
         z = torch.cat([temperature * rng.normal(n, self.latent), self.known(cond, n, forget)], 1)
         if self.codes is not None:
             z = torch.cat([z, self.codes(rng.integers(self.codes.num_embeddings, n))], 1)
-        x = self.net(z)[:, 0].float()
-        if not self.spec.blocks:
-            return x.tanh() if self.spec.is_image or self.spec.is_tokens else x
-        gumbel = -torch.log(-torch.log(rng.uniform(*x.shape).clamp(1e-20, 1 - 1e-7)))
-        parts, at = [], 0
-        for part in choices(self.spec):
-            parts += [x[:, at : part.start], ((x[:, part] + gumbel[:, part]) / _GUMBEL).softmax(1)]
-            at = part.stop
-        return torch.cat([*parts, x[:, at:]], 1)
+        return soft(self.spec, self.net(z)[:, 0].float(), rng)

@@ -5,7 +5,7 @@ from __future__ import annotations
 import sys
 from collections.abc import Callable, Sequence
 
-from bottega.core import Encodes, Measure, Scores, has, lookup, names
+from bottega.core import Classifies, Encodes, Measure, Scores, has, lookup, names
 from bottega.judge._case import Case
 
 __all__ = ["run_all"]
@@ -21,6 +21,7 @@ def _unmet(need: str, case: Case) -> str:
         "model": (case.model is not None, "needs the model, and only pieces were given"),
         "scores": (has(case.model, Scores), "needs a model that says how likely examples are (log_prob)"),
         "encodes": (has(case.model, Encodes), "needs a model with a code for each example (encode, decode)"),
+        "classifies": (has(case.model, Classifies), "needs a model that says which class an example is of (classify)"),
         "given": (case.pictured, "needs examples of which a picture is known (codec.cond = 'picture', codec.degrade)"),
         "labels": (case.labelled, "needs examples with class labels"),
         "features": (

@@ -78,8 +78,13 @@ def _score(real: np.ndarray, held: np.ndarray) -> tuple[str, Callable[[np.ndarra
     return "accuracy", lambda answers, guesses: float((answers == guesses).mean())
 
 
-def predict(features: Features, learn: Rows, held: Rows, target: str, seed: int, quantity: bool = False) -> np.ndarray:
-    """What ``HistGradientBoosting`` (Ke et al. 2017), trained on ``learn``, says of ``target`` for each held-out row."""
+def predict(
+    features: Features, learn: Rows, held: Rows, target: str, seed: int, quantity: bool = False, balanced: bool = False
+) -> np.ndarray:
+    """What ``HistGradientBoosting`` (Ke et al. 2017), trained on ``learn``, says of ``target`` for each held-out row.
+
+    ``balanced``: each class weighs the same in learning, however few its rows.
+    """
     from sklearn.ensemble import HistGradientBoostingClassifier, HistGradientBoostingRegressor
 
     x, asked = features.matrix(learn, target), features.matrix(held, target)
@@ -91,5 +96,7 @@ def predict(features: Features, learn: Rows, held: Rows, target: str, seed: int,
     if len(names) == 1:  # the generator knows one answer only, and so does who learns from it
         return np.array([names[0]] * len(held), dtype=object)
     codes = np.array([names.index(v) for v in known.tolist()])
+    if balanced:
+        settings["class_weight"] = "balanced"
     guesses = HistGradientBoostingClassifier(**settings).fit(x, codes).predict(asked)
     return np.array([names[i] for i in guesses], dtype=object)

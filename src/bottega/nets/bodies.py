@@ -8,12 +8,12 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from bottega.core import Spec
+from bottega.core import Rng, Spec
 from bottega.nets.condition import Condition
 from bottega.nets.conv import ImageDecoder, ImageEncoder
 from bottega.nets.mlp import MLP
 
-__all__ = ["Critic", "choices", "decoder", "encoder", "finish"]
+__all__ = ["Critic", "choices", "decoder", "encoder", "finish", "soft"]
 
 
 def _perceptron(inputs: int, outputs: int, hidden: tuple[int, ...], leaky: bool) -> MLP:
@@ -39,10 +39,19 @@ class VectorEncoder(nn.Module):
         super().__init__()
         self.net = _perceptron(dims + context, outputs, hidden, leaky)
 
+    @property
+    def last(self) -> nn.Linear:
+        """The layer that reads ``features``."""
+        return self.net.last
+
+    def features(self, x: Tensor, h: Tensor | None = None) -> Tensor:
+        """What the last layer reads, ``(B, *shape), (B, context) -> (B, features)``."""
+        x = x.flatten(1)
+        return self.net.layers(x if h is None else torch.cat([x, h], 1))
+
     def forward(self, x: Tensor, h: Tensor | None = None) -> Tensor:
         """``(B, *shape), (B, context) -> (B, outputs)``."""
-        x = x.flatten(1)
-        return self.net(x if h is None else torch.cat([x, h], 1))
+        return self.last(self.features(x, h))
 
 
 class VectorDecoder(nn.Module):
@@ -132,11 +141,16 @@ class Critic(nn.Module):
 
     def forward(self, x: Tensor, cond: Tensor | None = None, drop: Tensor | None = None) -> Tensor:
         """``(B, *spec.shape)`` real, ``(B, *spec.cond.shape)``, which rows forget it ``(B,)`` -> ``(B,)`` float32."""
-        phi = F.silu(self.body(x))
+        return self.look(x, cond, drop)[0]
+
+    def look(self, x: Tensor, cond: Tensor | None = None, drop: Tensor | None = None) -> tuple[Tensor, Tensor]:
+        """The number, and the features of ``x`` in float32 from which it is read, ``(B, features)``."""
+        seen = self.body.features(x)
+        phi = F.silu(self.body.last(seen))
         out = self.score(phi).float()[:, 0]
-        if self.known.spec is None:
-            return out
-        return out + (self.known(cond, len(x), drop) * phi).float().sum(1) * self.scale
+        if self.known.spec is not None:
+            out = out + (self.known(cond, len(x), drop) * phi).float().sum(1) * self.scale
+        return out, seen.float()
 
 
 def choices(spec: Spec) -> Iterator[slice]:
@@ -149,6 +163,25 @@ def choices(spec: Spec) -> Iterator[slice]:
     for block in spec.blocks:
         if block.kind != "scalar":
             yield slice(block.start + (block.kind == "mixture"), block.start + block.width)
+
+
+_GUMBEL = 0.2  # temperature of soft one-hots in training (Xu et al. 2019, arXiv:1907.00503, section 4.4)
+
+
+def soft(spec: Spec, x: Tensor, rng: Rng) -> Tensor:
+    """Numbers of a network, ``(B, *spec.shape)``, as examples that a critic's gradient passes through.
+
+    Pictures and levels in [-1, 1]; one-hot blocks as Gumbel-softmax, probabilities close to one and zero. ``finish`` makes
+    them whole.
+    """
+    if not spec.blocks:
+        return x.tanh() if spec.is_image or spec.is_tokens else x
+    gumbel = -torch.log(-torch.log(rng.uniform(*x.shape).clamp(1e-20, 1 - 1e-7)))
+    parts, at = [], 0
+    for part in choices(spec):
+        parts += [x[:, at : part.start], ((x[:, part] + gumbel[:, part]) / _GUMBEL).softmax(1)]
+        at = part.stop
+    return torch.cat([*parts, x[:, at:]], 1)
 
 
 def finish(spec: Spec, x: Tensor) -> Tensor:

@@ -87,15 +87,19 @@ class ImageEncoder(nn.Module):
         self.last = nn.Linear(widths[-1] * sizes[-1][0] * sizes[-1][1], outputs)
         self.last.readout = True  # type: ignore[assignment]
 
-    def forward(self, x: Tensor, h: Tensor | None = None) -> Tensor:
-        """``(B, C, H, W), (B, context) -> (B, outputs)``."""
+    def features(self, x: Tensor, h: Tensor | None = None) -> Tensor:
+        """What the last layer reads, ``(B, C, H, W), (B, context) -> (B, features)``: the smallest maps, place by place."""
         x = self.stem(x)
         for i, stage in enumerate(self.stages):
             for block in stage:
                 x = block(x, h)
             if i < len(self.down):
                 x = self.down[i](x)
-        return self.last(F.silu(self.norm(x)).flatten(1))
+        return F.silu(self.norm(x)).flatten(1)
+
+    def forward(self, x: Tensor, h: Tensor | None = None) -> Tensor:
+        """``(B, C, H, W), (B, context) -> (B, outputs)``."""
+        return self.last(self.features(x, h))
 
 
 class ImageDecoder(nn.Module):

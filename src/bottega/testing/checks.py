@@ -335,6 +335,23 @@ def the_condition_matters(subject: Subject) -> None:
     assert seen, "samples do not respond to cond"
 
 
+def _no_class(subject: Subject) -> str:
+    cond = subject.spec.cond
+    return "" if cond is not None and cond.is_tokens and not cond.shape else "no classes"
+
+
+@_check(_no_class)
+def a_class_may_be_unknown(subject: Subject) -> None:
+    """Rows whose class is -1 have the loss of rows of which nothing is known, and can be asked for."""
+    model, batch = subject.model(), subject.batch(4)
+    nobody = torch.full((4,), -1)
+    for turn in model.turns():
+        losses = [turn.loss(replace(batch, cond=cond), _rows(4)).total for cond in (nobody, None)]
+        assert _same(*losses), f"the turn of {turn.player!r} takes -1 for a class"
+    some = model.sample(3, _rows(3), torch.tensor([-1, 0, 1]), **subject.knobs(model.sample))
+    _fits(some, subject.spec, 3, "a sample with and without a class")
+
+
 # --- samples ---------------------------------------------------------------------------------------------------------
 
 

@@ -67,7 +67,7 @@ class Monitor:
 
     def begin(self) -> None:
         """Look at the untrained model, and keep it as the first state to go back to."""
-        look = self._look()
+        look = self.look()
         self.first = look.distance
         self._keep(0, look)
 
@@ -77,7 +77,7 @@ class Monitor:
             self._rescue(step, *trouble)
         if (step + 1) % self.every:
             return {}
-        look = self._look()
+        look = self.look()
         if trouble := self._judge(step, look):
             self._rescue(step, *trouble)
         told = {"monitor/distance": look.distance, "monitor/spread": look.spread}
@@ -96,7 +96,7 @@ class Monitor:
         """Say which modes the finished model lacks."""
         if step < 10 * self.every:
             return  # too short to have learnt them
-        look = self._look()
+        look = self.look()
         if len(look.missing) >= max(2, self.modes.count // 4):
             self.say(
                 f"step {step}: mode collapse: the samples lack {self._named(look)}; try family.r1 or family.penalty above 0, "
@@ -153,7 +153,8 @@ class Monitor:
             self._keep(step + 1, look)
         return None
 
-    def _look(self) -> Look:
+    def look(self) -> Look:
+        """Samples of the model as it is now, beside real examples."""
         n, real = _SAMPLES, self.modes.real
         device = next(self.model.parameters()).device
         rng, training = Rng(0, device=device), self.model.training

@@ -14,7 +14,7 @@ from bottega.data import builtin, worlds
 from bottega.data.dataset import Dataset
 from bottega.workshop.recipe import Recipe, check_arguments
 
-DATA_KEYS = {"name", "held", "test", "limit", "group", "licence", "consent"}
+DATA_KEYS = {"name", "held", "test", "limit", "group", "labelled", "licence", "consent"}
 
 
 def make_codec(table: Mapping[str, Any]) -> Codec:

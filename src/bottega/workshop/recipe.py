@@ -18,7 +18,9 @@ from bottega.core.errors import RecipeError, nearest
 
 TABLES = ("data", "codec", "family", "optim", "train", "judge")
 # what `[data]` may say of any data, and as what kind; anything else goes to a made world, which checks it
-_DATA = {"name": str, "held": float, "test": float, "limit": int, "group": bool, "licence": str, "consent": str}
+_DATA = {
+    "name": str, "held": float, "test": float, "limit": int, "group": bool, "labelled": int, "licence": str, "consent": str,
+}  # fmt: skip
 _SEEDS = 2**31  # seeds are multiplied and added to, and a generator takes 64 bits
 _SHIPPED = Path(__file__).resolve().parent.parent / "recipes"
 
@@ -116,7 +118,8 @@ class Recipe:
         name: of the recipe, and of its run unless ``--out`` says otherwise.
         about: one sentence.
         data: ``name`` (built in, a made world, ``hub:owner/name`` or a path), ``held`` (share kept back), ``limit``
-            (rows at most); anything else goes to the world.
+            (rows at most), ``labelled`` (so many training pieces of each class keep it, the others' is hidden); anything
+            else goes to the world.
         codec, family, optim: ``name`` and constructor arguments; ``optim`` may hold a table for each player.
         train, judge: see ``Train`` and ``Judging``.
         header: the comment at the head of the file: device, minutes, memory, expected result.

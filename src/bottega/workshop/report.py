@@ -141,7 +141,7 @@ def bar(measure: MeasurePart) -> Bar | None:
     return Bar(place(low), place(high), place(measure.value), ceiling, (figure(first), figure(last)))
 
 
-_FIRST = ("restored_gain", "recognised", "good_share", "utility_", "bits_per_byte", "bits_per_dim", "iwae_nats", "nll_nats", "marginal_distance",
+_FIRST = ("class_accuracy", "restored_gain", "recognised", "good_share", "utility_", "bits_per_byte", "bits_per_dim", "iwae_nats", "nll_nats", "marginal_distance",
           "frechet_distance", "recall", "memorised_share", "modes_covered", "diversity", "precision", "perplexity")  # fmt: skip
 
 

@@ -14,7 +14,7 @@ import math
 import time
 from collections import Counter
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -26,6 +26,7 @@ from bottega.core import (
     Batch,
     BottegaError,
     CheckpointError,
+    Classifies,
     Codec,
     Edits,
     Family,
@@ -388,6 +389,28 @@ class Run:
                 row["bits_per_dim"] = row["nats_per_dim"] / math.log(2)
             row["bound"] = self.model.bound
             out.append(row)
+        return out
+
+    def classify(self, sources: Sequence[Path | str]) -> list[dict[str, Any]]:
+        """Which class each piece of files is of: ``name``, ``class``, ``probability``, and ``said`` where the data says one.
+
+        Raises:
+            BottegaError: the family tells no classes apart.
+        """
+        model: Any = self.model
+        if not has(model, Classifies):
+            raise BottegaError(f"a {self.recipe.family['name']} tells no classes apart; use {_with('classify')}")
+        self.model.eval()
+        out = []
+        for source in sources:
+            items = self.codec.read(source)
+            batch = Batch(self.codec.encode([replace(item, cond=None) for item in items]).x)
+            parts = batch.to(self.device).split(math.ceil(len(batch) / CHUNK))
+            found = torch.cat([model.classify(part).cpu() for part in parts]).exp().max(1)
+            named = self.codec.decode(batch.x, found.indices)
+            for item, name, share in zip(items, named, found.values.tolist(), strict=True):
+                row = {"name": item.name or str(source), "class": name.cond, "probability": share}
+                out.append(row if item.cond is None else row | {"said": str(item.cond)})
         return out
 
     def _log_prob(self, batch: Batch, seed: int) -> Tensor:

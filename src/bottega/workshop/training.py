@@ -9,6 +9,7 @@ import threading
 import time
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager, nullcontext, suppress
+from dataclasses import replace
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
@@ -33,8 +34,8 @@ from bottega.core import (
 from bottega.data.augment import make as make_augment
 from bottega.data.dataset import Dataset, fingerprint
 from bottega.data.lineage import of_files
-from bottega.data.splits import Split, split
-from bottega.data.stream import Stream
+from bottega.data.splits import Split, few_labels, split
+from bottega.data.stream import Stream, lift_labelled
 from bottega.training import checkpoint, cluster
 from bottega.training.ema import Ema
 from bottega.training.loop import fit
@@ -71,7 +72,7 @@ class Training:
                 self.tell(Progress("train", before[1]["step"], self.plan.train.steps, note="already trained"))
                 return revive(self.out, *before, self.device)
         self.tell(Progress("data", note="reading the data"))
-        self._prepare()
+        self.prepare()
         if before is not None:
             self._go_on(*before)
         elif self.rank == 0:
@@ -98,14 +99,20 @@ class Training:
                 "use another --out"
             )
 
-    def _prepare(self) -> None:
+    def prepare(self) -> None:
+        """Data, codec, model, stream and optimisers, at the beginning of a run."""
         plan = self.plan
         codec = make_codec(plan.codec)
         self.dataset = find_data(plan, self.data, codec)
         self.parts = divide(plan, self.dataset)
+        if "labelled" in plan.data:
+            few = few_labels(self.parts.train, plan.data["labelled"], plan.train.seed)
+            self.parts = replace(self.parts, train=few)
         self.codec = codec.fit(self.parts.train)
         source = self.codec.source(self.parts.train, train=True)
         self.model = make_family(plan.family, self.codec.spec, plan.train.seed).to(self.device)
+        if self.model.labelled_share and self.codec.spec.cond is not None:
+            source = lift_labelled(source, self.model.labelled_share)
         augment = make_augment(plan.train.augment, self.codec.spec) if plan.train.augment else None
         self.stream = Stream(
             source, plan.train.batch, seed=plan.train.seed, rank=self.rank, world=self.world,
