@@ -150,17 +150,17 @@ class Synthesis(nn.Module):
             Modulated(w, channels * p**2, 1, context, demodulate=False) for w, p in zip(widths, patches, strict=True)
         )
         self.base = nn.Parameter(torch.zeros(channels, 1, 1))
-        self.layers = 2 * len(sizes) - 1
+        self.layers = 2 * len(sizes)
 
     def forward(self, styles: Tensor, rng: Rng) -> Tensor:
         """``(n, layers, context) -> (n, C, H, W)``, about in [-1, 1]; the noise of each layer is drawn from ``rng``."""
         w = styles.unbind(1)
         x = self.constant.expand(len(styles), -1, -1, -1).contiguous(memory_format=torch.channels_last)
         x = self.first(x, w[0], rng)
-        out = self.colours[0](x, w[0])
+        out = self.colours[0](x, w[-1])
         for i, (enlarge, refine) in enumerate(self.larger):
             x = refine(enlarge(x, w[2 * i + 1], rng), w[2 * i + 2], rng)
-            colours = self.colours[i + 1](x, w[2 * i + 2])
+            colours = self.colours[i + 1](x, w[-1])
             if i + 1 == len(self.larger):
                 colours = F.pixel_shuffle(colours, self.patch)
             out = F.interpolate(out, colours.shape[2:], mode="bilinear") + colours
