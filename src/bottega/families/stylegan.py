@@ -22,8 +22,7 @@ _CENTRE, _FOLLOWS = 64, 0.99  # draws for the mean style at each step, and how m
 class StyleGAN(Family):
     """A mapping network turns noise into a style, which scales the channels of every convolution.
 
-    Karras et al. 2018, arXiv:1812.04948, with the networks of Karras et al. 2020, arXiv:1912.04958. The first layers, at 4 x 4, decide what stands where; the last decide its colours and texture, so two pieces can be
-    mixed. The critic minimises ``s(-f(x)) + s(f(G(z)))`` with ``s`` the softplus and R1, the generator ``s(-f(G(z)))``.
+    Karras et al. 2018, arXiv:1812.04948, with the networks of Karras et al. 2020, arXiv:1912.04958. The first layers, at 4 x 4, decide what stands where; the last style decides its colours, so two pieces can be mixed. The critic minimises ``s(-f(x)) + s(f(G(z)))`` with ``s`` the softplus and R1, the generator ``s(-f(G(z)))``.
     ``f`` is the residual projection critic of ``GAN``, without normalisation and without batch statistics, so rows never see
     each other. Minibatch deviation, path length and blurred resampling are left out.
 
@@ -46,7 +45,7 @@ class StyleGAN(Family):
         RecipeError: a number is out of range.
 
     Attributes:
-        layers: styles of one piece, coarse first.
+        layers: styles of one piece, coarse first, that of colours last.
     """
 
     variants: ClassVar[dict[str, dict[str, Any]]] = {"ada": {"ada": True, "mixing": 1.0}, "freeze": {"freeze": 1}}
@@ -161,7 +160,7 @@ class StyleGAN(Family):
     def mix(
         self, coarse: Tensor, fine: Tensor, at: int, rng: Rng, cond: Tensor | None = None, *, truncation: float = 1.0
     ) -> Tensor:
-        """What stands where from one latent, colours and texture from another: ``(n, latent)`` twice -> ``(n, *spec.shape)``.
+        """What stands where from one latent, colours and details from another: ``(n, latent)`` twice -> ``(n, *spec.shape)``.
 
         Args:
             coarse: standard normal numbers.

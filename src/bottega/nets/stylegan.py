@@ -84,10 +84,10 @@ class Mapping(nn.Module):
         cond: the Spec of what is known, or None.
         width: of latent and style.
         depth: layers.
-        pace: of learning, against the synthesis network.
+        pace: of learning, against the synthesis network; the papers' 0.01 is for runs a hundred times as long.
     """
 
-    def __init__(self, cond: Spec | None, width: int, depth: int, pace: float = 0.01) -> None:
+    def __init__(self, cond: Spec | None, width: int, depth: int, pace: float = 0.1) -> None:
         super().__init__()
         self.known = Condition(cond, width)
         self.layers = nn.ModuleList(Dense(width, width, pace=pace) for _ in range(depth))
@@ -121,7 +121,8 @@ class Synthesis(nn.Module):
     """Styles to a picture: ``(n, layers, context) -> (n, C, H, W)``.
 
     A learned constant at the smallest size; at every size one or two convolutions, and colours that are added to the
-    enlarged colours of the size before ("skip" generator, Karras et al. 2020, section 4.1). Sizes are those of
+    enlarged colours of the size before ("skip" generator, Karras et al. 2020, section 4.1). Colours of all sizes take the
+    last style, so that it alone can change them; in the paper each size has its own. Sizes are those of
     ``nets.conv.levels``; the largest may make a 2 x 2 patch from each place.
 
     Args:
@@ -130,7 +131,7 @@ class Synthesis(nn.Module):
         context: width of a style.
 
     Attributes:
-        layers: how many styles it takes, coarse first.
+        layers: how many styles it takes: one for each convolution, coarse first, and one for colours.
     """
 
     def __init__(self, shape: tuple[int, int, int], width: int, context: int) -> None:
@@ -147,7 +148,8 @@ class Synthesis(nn.Module):
         )
         patches = [1] * (len(sizes) - 1) + [self.patch]
         self.colours = nn.ModuleList(
-            Modulated(w, channels * p**2, 1, context, demodulate=False) for w, p in zip(widths, patches, strict=True)
+            Modulated(w, channels * p**2, 2 * p - 1, context, demodulate=False)
+            for w, p in zip(widths, patches, strict=True)
         )
         self.base = nn.Parameter(torch.zeros(channels, 1, 1))
         self.layers = 2 * len(sizes)
