@@ -22,9 +22,11 @@ _CENTRE, _FOLLOWS = 64, 0.99  # draws for the mean style at each step, and how m
 class StyleGAN(Family):
     """A mapping network turns noise into a style, which scales the channels of every convolution.
 
-    Karras et al. 2018, arXiv:1812.04948, with the networks of Karras et al. 2020, arXiv:1912.04958. The first layers, at 4 x 4, decide what stands where; the last style decides its colours, so two pieces can be mixed. The critic minimises ``s(-f(x)) + s(f(G(z)))`` with ``s`` the softplus and R1, the generator ``s(-f(G(z)))``.
-    ``f`` is the residual projection critic of ``GAN``, without normalisation and without batch statistics, so rows never see
-    each other. Minibatch deviation, path length and blurred resampling are left out.
+    Karras et al. 2018, arXiv:1812.04948, with the networks of Karras et al. 2020, arXiv:1912.04958. The first layers, at
+    4 x 4, decide what stands where; the last style decides its colours, so two pieces can be mixed. The critic minimises
+    ``s(-f(x)) + s(f(G(z)))`` with ``s`` the softplus, and R1; the generator ``s(-f(G(z)))``. ``f`` is the residual projection
+    critic of ``GAN``, without normalisation and batch statistics, so rows never see each other. Minibatch deviation, path
+    length and blurred resampling are left out.
 
     Args:
         spec: pictures, real or in ordered levels.
