@@ -180,8 +180,7 @@ class StyleGAN(Family):
         style = [self._truncated(self._style(z, cond), cond, truncation) for z in (coarse, fine)]
         late = torch.arange(self.layers, device=coarse.device) >= (at or (self.layers + 1) // 2)
         w = torch.where(late[:, None], style[1][:, None], style[0][:, None])
-        x = self.generator["synthesis"](w, rng).clamp(-1, 1)
-        return finish(self.spec, x.contiguous())
+        return finish(self.spec, self.generator["synthesis"](w, rng).contiguous())
 
     def _style(self, z: Tensor, cond: Tensor | None, forget: Tensor | None = None) -> Tensor:
         return self.generator["mapping"](z, cond, forget)

@@ -155,7 +155,7 @@ class Synthesis(nn.Module):
         self.layers = 2 * len(sizes)
 
     def forward(self, styles: Tensor, rng: Rng) -> Tensor:
-        """``(n, layers, context) -> (n, C, H, W)``, about in [-1, 1]; the noise of each layer is drawn from ``rng``."""
+        """``(n, layers, context) -> (n, C, H, W)`` in [-1, 1]; the noise of each layer is drawn from ``rng``."""
         w = styles.unbind(1)
         x = self.constant.expand(len(styles), -1, -1, -1).contiguous(memory_format=torch.channels_last)
         x = self.first(x, w[0], rng)
@@ -166,5 +166,5 @@ class Synthesis(nn.Module):
             if i + 1 == len(self.larger):
                 colours = F.pixel_shuffle(colours, self.patch)
             out = F.interpolate(out, colours.shape[2:], mode="bilinear") + colours
-        out = out.float() + self.base
+        out = (out.float() + self.base).tanh()  # a flat ground, or none, stays free of noise
         return out[:, :, : self.sides[0], : self.sides[1]]
