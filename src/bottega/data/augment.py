@@ -14,6 +14,7 @@ from torch import Tensor
 from torch.nn import functional
 
 from bottega.core import Batch, RecipeError, Rng, Spec, nearest
+from bottega.nets.ada import mirrored
 
 __all__ = ["Augment", "known", "make"]
 
@@ -90,7 +91,7 @@ def _shift(batch: Batch, rng: Rng, spec: Spec) -> Batch:
 def _crop(batch: Batch, rng: Rng, spec: Spec) -> Batch:
     """Mirror-padded by an eighth of each side and cropped anywhere; keeps labels (He et al. 2016, arXiv:1512.03385, 4.2)."""
     rows, columns = _offsets(batch, rng, spec)
-    return _moved(batch, spec, _mirrored(rows, spec.shape[1]), _mirrored(columns, spec.shape[2]))
+    return _moved(batch, spec, mirrored(rows, spec.shape[1]), mirrored(columns, spec.shape[2]))
 
 
 def _rotate(batch: Batch, rng: Rng, spec: Spec) -> Batch:
@@ -126,11 +127,6 @@ def _offsets(batch: Batch, rng: Rng, spec: Spec) -> tuple[Tensor, Tensor]:
         by = rng.integers(2 * reach + 1, len(batch)) - reach
         out.append(torch.arange(side, device=batch.x.device) + by[:, None])
     return out[0], out[1]
-
-
-def _mirrored(place: Tensor, side: int) -> Tensor:
-    place = place.abs()
-    return torch.where(place > side - 1, 2 * (side - 1) - place, place)
 
 
 def _moved(batch: Batch, spec: Spec, rows: Tensor, columns: Tensor) -> Batch:

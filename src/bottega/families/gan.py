@@ -137,13 +137,13 @@ class GAN(Family):
         }
         if self.penalty:
             share = rng.uniform(len(x), *[1] * len(self.spec.shape))
-            slope = self._slope(x + share * (made - x), batch.cond, forget)
+            slope = self.critic.slope(x + share * (made - x), batch.cond, forget)
             parts["penalty"] = self.penalty * (slope.clamp_min(1e-12).sqrt() - 1).square()
         return Terms(parts)
 
     def r1_loss(self, batch: Batch, rng: Rng) -> Terms:
         """``r1``, times ``r1_every`` because it is played so seldom."""
-        slope = self._slope(self.spec.as_real(batch.x), batch.cond, self._forget(len(batch), rng))
+        slope = self.critic.slope(self.spec.as_real(batch.x), batch.cond, self._forget(len(batch), rng))
         return Terms({"r1": 0.5 * self.r1 * self.r1_every * slope})
 
     def generator_loss(self, batch: Batch, rng: Rng) -> Terms:
@@ -165,13 +165,6 @@ class GAN(Family):
 
     def _forget(self, n: int, rng: Rng) -> Tensor | None:
         return rng.uniform(n) < self.drop if self.spec.cond and self.drop else None
-
-    def _slope(self, x: Tensor, cond: Tensor | None, forget: Tensor | None) -> Tensor:
-        """``|grad_x f|^2`` of each example, ``(B,)``, in float32: a norm of bfloat16 gradients is too coarse."""
-        with torch.autocast(x.device.type, enabled=False):
-            x = x.detach().float().requires_grad_()
-            (grad,) = torch.autograd.grad(self.critic(x, cond, forget).sum(), x, create_graph=True)
-        return grad.square().flatten(1).sum(1)
 
     @torch.no_grad()
     def _clip_critic(self) -> None:

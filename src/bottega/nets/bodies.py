@@ -152,6 +152,13 @@ class Critic(nn.Module):
             out = out + (self.known(cond, len(x), drop) * phi).float().sum(1) * self.scale
         return out, seen.float()
 
+    def slope(self, x: Tensor, cond: Tensor | None = None, drop: Tensor | None = None) -> Tensor:
+        """``|grad_x f|^2`` of each example, ``(B,)``, in float32: a norm of bfloat16 gradients is too coarse."""
+        with torch.autocast(x.device.type, enabled=False):
+            x = x.detach().float().requires_grad_()
+            (grad,) = torch.autograd.grad(self(x, cond, drop).sum(), x, create_graph=True)
+        return grad.square().flatten(1).sum(1)
+
 
 def choices(spec: Spec) -> Iterator[slice]:
     """The coordinates of each one-hot vector in a table's row: choices, and the modes of mixtures.

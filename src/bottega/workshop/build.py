@@ -12,6 +12,7 @@ import torch
 from bottega.core import Codec, DataError, Family, RecipeError, Rng, Spec, lookup, nearest
 from bottega.data import builtin, worlds
 from bottega.data.dataset import Dataset
+from bottega.nets.condition import Condition
 from bottega.workshop.recipe import Recipe, check_arguments
 
 DATA_KEYS = {"name", "held", "test", "limit", "group", "labelled", "licence", "consent"}
@@ -67,6 +68,45 @@ def make_family(table: Mapping[str, Any], spec: Spec, seed: int, *, teach: bool 
 
         family.learn_from(load(arguments["teacher"], device="cpu").model)  # type: ignore[operator]
     return family
+
+
+def begin_with(model: Family, start: Family, name: str) -> str:
+    """Copy the weights of ``start`` into ``model``, in place; returns a sentence that says what was taken.
+
+    What a model knows of conditions begins anew where these are others (``nets.condition.Condition``), and so do buffers
+    that one of the two has not; everything else must agree.
+
+    Args:
+        model: of new weights.
+        start: a trained model.
+        name: of the run that it is from, for messages.
+
+    Raises:
+        RecipeError: another family, other examples, or a network of another size.
+    """
+    if type(start) is not type(model):
+        raise RecipeError(
+            f"train.start is {name}, of family {type(start).__name__} and not {type(model).__name__}; use its recipe"
+        )
+    if replace(start.spec, cond=None) != replace(model.spec, cond=None):
+        raise RecipeError(
+            f"train.start is {name}, whose examples are {start.spec}; here they are {model.spec}; set [codec] as there"
+        )
+    mine, theirs = model.state_dict(), start.state_dict()
+    fits = {k for k, v in theirs.items() if k in mine and mine[k].shape == v.shape}
+    sizes = [{k: tuple(p.shape) for k, p in m.named_parameters() if not _of_condition(m, k)} for m in (model, start)]
+    for key in sorted(sizes[0].keys() | sizes[1].keys()):
+        here, there = (s.get(key, "absent") for s in sizes)
+        if here != there:
+            raise RecipeError(f"train.start is {name}, where {key} is {there} and here {here}; set [family] as there")
+    model.load_state_dict({**mine, **{k: theirs[k] for k in fits}})
+    anew = len(mine.keys() - fits)
+    return f"began with the weights of {name}" + (f"; {anew} of {len(mine)} tensors begin anew" if anew else "")
+
+
+def _of_condition(model: Family, parameter: str) -> bool:
+    path = parameter.split(".")[:-1]
+    return any(isinstance(model.get_submodule(".".join(path[:i])), Condition) for i in range(1, len(path) + 1))
 
 
 def find_data(recipe: Recipe, data: str | Path | None, codec: Codec) -> Dataset:

@@ -44,6 +44,7 @@ class Train:
         save_seconds: time between checkpoints.
         sample_every: steps between pictures of samples under ``samples/``; 0 only at the end.
         tensorboard: also write TensorBoard events (extra ``track``).
+        start: a trained run of the same family and settings whose weights this training begins with; empty for new ones.
     """
 
     steps: int = 2000
@@ -60,6 +61,7 @@ class Train:
     save_seconds: float = 60.0
     sample_every: int = 0
     tensorboard: bool = False
+    start: str = ""
 
     def __post_init__(self) -> None:
         for name, least in {"steps": 1, "batch": 1, "accum": 1, "checks": 0, "patience": 0}.items():

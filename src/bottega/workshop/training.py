@@ -44,9 +44,9 @@ from bottega.training.monitor import Monitor
 from bottega.training.optim import Optim, make_optims
 from bottega.training.precision import use_bf16
 from bottega.workshop import evidence as ev
-from bottega.workshop.build import find_data, make_codec, make_family
+from bottega.workshop.build import begin_with, find_data, make_codec, make_family
 from bottega.workshop.recipe import Recipe, check_arguments
-from bottega.workshop.run import EVIDENCE, LOG, RECIPE, WEIGHTS, Progress, Run, Tell, revive
+from bottega.workshop.run import EVIDENCE, LOG, RECIPE, WEIGHTS, Progress, Run, Tell, load, revive
 
 __all__ = ["Training", "divide"]
 
@@ -58,7 +58,7 @@ class Training:
         self.plan, self.data, self.out, self.device, self.tell = plan, data, out, device, tell
         self.rank, self.world = cluster.join()
         self.notes: list[str] = []
-        self.best, self.waited, self.seconds = math.inf, 0, 0.0
+        self.best, self.waited, self.seconds, self.done = math.inf, 0, 0.0, 0
         self.first_losses: dict[str, float] = {}
         self.last_losses: dict[str, float] = {}
 
@@ -72,7 +72,8 @@ class Training:
                 self.tell(Progress("train", before[1]["step"], self.plan.train.steps, note="already trained"))
                 return revive(self.out, *before, self.device)
         self.tell(Progress("data", note="reading the data"))
-        self.prepare()
+        start = load(self.plan.train.start, device="cpu") if self.plan.train.start and before is None else None
+        self.prepare(start, None if before is None else before[1])
         if before is not None:
             self._go_on(*before)
         elif self.rank == 0:
@@ -81,6 +82,8 @@ class Training:
             ev.write_atomically(self.out / RECIPE, self.plan.to_toml())
             (self.out / EVIDENCE).unlink(missing_ok=True)
             (self.out / LOG).unlink(missing_ok=True)
+            if self.begun:
+                self._note(self.begun)
         cluster.share(self.model)
         self._fit()
         cluster.most(0.0)  # until rank 0 has written it
@@ -99,8 +102,8 @@ class Training:
                 "use another --out"
             )
 
-    def prepare(self) -> None:
-        """Data, codec, model, stream and optimisers, at the beginning of a run."""
+    def prepare(self, start: Run | None = None, header: dict[str, Any] | None = None) -> None:
+        """Data, codec, model, stream and optimisers; from the weights of ``start``, ``header`` of the file that it goes on from."""
         plan = self.plan
         codec = make_codec(plan.codec)
         self.dataset = find_data(plan, self.data, codec)
@@ -108,9 +111,11 @@ class Training:
         if "labelled" in plan.data:
             few = few_labels(self.parts.train, plan.data["labelled"], plan.train.seed)
             self.parts = replace(self.parts, train=few)
-        self.codec = codec.fit(self.parts.train)
+        self.codec = self._fitted(codec, start.header if start is not None else header)
         source = self.codec.source(self.parts.train, train=True)
-        self.model = make_family(plan.family, self.codec.spec, plan.train.seed).to(self.device)
+        self.model = make_family(plan.family, self.codec.spec, plan.train.seed)
+        self.begun = "" if start is None else begin_with(self.model, start.model, plan.train.start)
+        self.model.to(self.device)
         if self.model.labelled_share and self.codec.spec.cond is not None:
             source = lift_labelled(source, self.model.labelled_share)
         augment = make_augment(plan.train.augment, self.codec.spec) if plan.train.augment else None
@@ -130,6 +135,16 @@ class Training:
         self.files = of_files(own) if own.exists() else {"bytes": 0, "count": 0, "files": []}
         self.parameters = sum(p.numel() for p in self.model.parameters())
         self.conditions = _conditions(self.codec, self.parts.train) if self.codec.spec.cond is not None else []
+
+    def _fitted(self, codec: Codec, earlier: dict[str, Any] | None) -> Codec:
+        """Fitted on the training part; with ``train.start`` a codec of numbers keeps what they meant to the model there."""
+        if not self.plan.train.start or earlier is None or self.plan.codec["name"] == "image":
+            return codec.fit(self.parts.train)
+        if earlier["recipe"]["codec"] != self.plan.codec:
+            raise RecipeError(
+                f"train.start is {self.plan.train.start}, whose [codec] is {earlier['recipe']['codec']}; set it as there"
+            )
+        return codec.load_state(earlier["codec"])
 
     def _make_monitor(self) -> Monitor | None:
         rows = _held_rows(self.codec, self.parts.train, 1024)
