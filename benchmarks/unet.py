@@ -7,6 +7,7 @@ and the better of the two stands for it. Weights are fresh: what is timed does n
 
 from __future__ import annotations
 
+import time
 from collections.abc import Callable, Sequence
 from contextlib import nullcontext
 from typing import Any
@@ -106,6 +107,9 @@ def denoising_diffusion_pytorch(train: int, made: int, steps: int, bf16: bool) -
     return _plain(net, lambda: whole(x).float(), bf16), sample, _parameters(net)
 
 
+PEERS = {"diffusers": diffusers, "denoising_diffusion_pytorch": denoising_diffusion_pytorch}
+
+
 def main(argv: Sequence[str] = ()) -> None:
     """Measure and keep."""
     parser = options("unet", __doc__, "", "--rounds 3 --steps 5")
@@ -113,28 +117,32 @@ def main(argv: Sequence[str] = ()) -> None:
     parser.add_argument("--made", type=int, default=8, help="pictures sampled at once")
     parser.add_argument("--steps", type=int, default=50, help="of sampling")
     parser.add_argument("--rounds", type=int, default=7, help="measured pairs")
+    parser.add_argument("--peers", nargs="+", default=list(PEERS), choices=list(PEERS))
+    parser.add_argument("--their-precision", nargs="+", default=["bf16", "fp32"], choices=["bf16", "fp32"])
+    parser.add_argument("--cpu-time", action="store_true", help="count processor time, for machines with other work")
     args = parser.parse_args(argv)
     size = (args.batch, args.made, args.steps)
     result: dict[str, Any] = {"wanted": {"training": 1.5, "sampling": 1.3}, "ours": "bf16", "peers": {}, "absent": []}
     train, sample, result["parameters"] = ours(*size, True)
-    for peer in (diffusers, denoising_diffusion_pytorch):
-        for bf16 in (True, False):
+    clock = time.process_time if args.cpu_time else time.perf_counter
+    for peer in args.peers:
+        for precision in args.their_precision:
             try:
-                their_step, their_sample, count = peer(*size, bf16)
+                their_step, their_sample, count = PEERS[peer](*size, precision == "bf16")
             except ImportError:
-                result["absent"].append(peer.__name__)
+                result["absent"].append(peer)
                 break
             found: dict[str, Any] = {"parameters": count}
             for what, a, b, many, warm in (
                 ("training", their_step, train, args.batch, 2),
                 ("sampling", their_sample, sample, args.made, 1),
             ):
-                pair = pairs(a, b, args.rounds, warm)
+                pair = pairs(a, b, args.rounds, warm, clock)
                 found[what] = {
                     "faster": pair["ratio"], "low": pair["ratio_low"], "high": pair["ratio_high"],
                     "their_pictures_per_second": many / pair["a_seconds"], "ours_per_second": many / pair["b_seconds"],
                 }  # fmt: skip
-            name = f"{peer.__name__} {'bf16' if bf16 else 'fp32'}"
+            name = f"{peer} {precision}"
             result["peers"][name] = found
             print(name, {k: round(found[k]["faster"], 2) for k in ("training", "sampling")}, flush=True)
     for what in ("training", "sampling"):

@@ -291,18 +291,21 @@ def test_learns_what_each_label_means():
 
 
 def test_learns_pictures_of_levels():
-    """Two rows equal, two the opposite: 4 of 16 bits are free, and a bound lies between 4 log 2 and 16 log 2 nats."""
+    """Two rows equal, two the opposite: 4 of 16 bits are free, and a bound lies between 4 log 2 and 16 log 2 nats.
+
+    The opposite rows agree the least: over three seeds 0.61 to 0.66 of the samples after 150 steps, 0.72 to 0.76 after 400.
+    """
     top = Rng(0).integers(2, 2000, 1, 1, 4)
     x = torch.cat([top, top, 1 - top, 1 - top], 2)
     spec = Spec((1, 4, 4), vocab=2, ordinal=True)
-    model = trained(spec, Batch(x), "glow", 250, size=8, layers=3, lr=1e-2, rows=32)
+    model = trained(spec, Batch(x), "glow", 400, size=8, layers=3, lr=1e-2, rows=32)
     with torch.no_grad():
         nll = -model.log_prob(Batch(x[:500]), Rng(0)).mean().item()
         made = model.sample(300, Rng(0))
     assert nll < 16 * math.log(2) - 2
     assert nll > 4 * math.log(2), "a bound below the entropy is no bound"
-    assert (made[:, :, 0] == made[:, :, 1]).float().mean() > 0.6
-    assert (made[:, :, 0] != made[:, :, 2]).float().mean() > 0.6  # chance is 0.5, its error 0.015
+    assert (made[:, :, 0] == made[:, :, 1]).float().mean() > 0.65
+    assert (made[:, :, 0] != made[:, :, 2]).float().mean() > 0.65
 
 
 @pytest.mark.slow
