@@ -11,6 +11,7 @@ from torch import nn
 from bottega.core import Batch, Block, RecipeError, Rng, Spec, SpecError
 from bottega.data.stream import Encoded, Stream
 from bottega.families.gan import GAN
+from bottega.nets.bodies import Critic
 from bottega.training.ema import Ema
 from bottega.training.loop import fit, play
 from bottega.training.optim import make_optims
@@ -45,6 +46,8 @@ class Planted(nn.Module):
 
     def forward(self, x, cond=None, drop=None):
         return x.flatten(1) @ self.weight + self.bias
+
+    slope = Critic.slope
 
 
 S = F.softplus

@@ -113,7 +113,7 @@ def measure(case: Case) -> list[Measure]:
     out.append(
         Measure(
             "noise_gain_worst", torch.quantile(each, WORST).item(), n=n, seed=case.seed, features=about,
-            note=f"noise_gain of the sample that only 5 % exceed; {about}",
+            note=f"noise_gain of the sample that only 5 % exceed, no interval; {about}",
         )
     )  # fmt: skip
     if cond is not None and case.spec.cond is not None:
