@@ -152,7 +152,7 @@ def test_ctrl_c_keeps_a_checkpoint_and_the_same_command_goes_on_under_a_bar(reci
         except OSError:  # the other end is closed
             break
     assert again.wait(timeout=60) == 0
-    assert "2000 steps" in again.stdout.read()
+    assert "2,000 steps" in again.stdout.read()
     assert f"going on from step {header['step']}".encode() in seen
     assert b"steps/s" in seen
     assert b"\x1b[" in seen, "a bar that is drawn over itself"
