@@ -8,6 +8,7 @@ import torch.nn.functional as F
 
 from bottega.core import Batch, RecipeError, Rng, Spec, SpecError
 from bottega.families.stylegan import StyleGAN
+from bottega.nets.bodies import Critic
 from bottega.nets.stylegan import Dense, Modulated
 from pictures import discs, made, trained
 
@@ -177,3 +178,18 @@ def test_what_it_refuses():
     for wrong in ({"size": 0}, {"latent": -1}, {"mixing": 1.5}, {"r1": -1.0}, {"depth": 0}, {"drop": 1.0}):
         with pytest.raises(RecipeError, match=rf"family.*{next(iter(wrong))}"):
             made(StyleGAN, GREY, **wrong)
+
+
+def test_the_critic_sees_how_far_the_rows_of_a_group_lie_apart():
+    critic = Critic(Spec((1, 4, 4)), 4, group=3)
+    seen = Rng(0).normal(8, 5)
+    spread = critic._spread(seen)
+    for rows in (slice(0, 4), slice(4, 8)):  # two groups: the rows that are left over join them
+        want = seen[rows].double().std(0, correction=0).mean()
+        torch.testing.assert_close(spread[rows], want.float().expand(4, 1), rtol=1e-5, atol=1e-5)
+    x = Rng(1).normal(6, 1, 4, 4)
+    alike, apart = x[:1].expand(6, -1, -1, -1), torch.cat([x[:1], 3 * x[1:]])
+    assert not torch.allclose(critic(alike)[0], critic(apart)[0])
+    torch.testing.assert_close(critic(alike), critic(alike)[:1].expand(6))
+    alone = Critic(Spec((1, 4, 4)), 4)
+    torch.testing.assert_close(alone(alike)[0], alone(apart)[0])

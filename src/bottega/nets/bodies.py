@@ -128,11 +128,15 @@ class Critic(nn.Module):
         spec: of the examples, and of what is known of them.
         width: base width of the body; ``phi`` has ``4 * width`` numbers.
         depth: as in ``encoder``.
+        group: rows in a row whose features' mean standard deviation each of them also sees (Karras et al. 2018,
+            arXiv:1710.10196, section 3), so that pieces which are all alike give themselves away; 0 leaves rows alone.
     """
 
-    def __init__(self, spec: Spec, width: int, *, depth: int = 1) -> None:
+    def __init__(self, spec: Spec, width: int, *, depth: int = 1, group: int = 0) -> None:
         super().__init__()
         features = 4 * width
+        self.group = group
+        self.crowd = nn.Linear(1, features, bias=False) if group else None
         self.body = encoder(spec, width, features, depth=depth, norm=False, leaky=True)
         self.score = nn.Linear(features, 1, bias=False)  # no difference of two scores would reach it
         self.score.readout = True  # type: ignore[assignment]
@@ -146,11 +150,18 @@ class Critic(nn.Module):
     def look(self, x: Tensor, cond: Tensor | None = None, drop: Tensor | None = None) -> tuple[Tensor, Tensor]:
         """The number, and the features of ``x`` in float32 from which it is read, ``(B, features)``."""
         seen = self.body.features(x)
-        phi = F.silu(self.body.last(seen))
+        said = self.body.last(seen)
+        phi = F.silu(said if self.crowd is None else said + self.crowd(self._spread(seen)).to(said.dtype))
         out = self.score(phi).float()[:, 0]
         if self.known.spec is not None:
             out = out + (self.known(cond, len(x), drop) * phi).float().sum(1) * self.scale
         return out, seen.float()
+
+    def _spread(self, seen: Tensor) -> Tensor:
+        """How far features ``(B, ...)`` of each group lie apart, ``(B, 1)`` float32; a last group that is not full joins another."""
+        groups = seen.float().flatten(1).tensor_split(max(1, len(seen) // self.group))
+        each = [(g.var(0, unbiased=False) + 1e-8).sqrt().mean().expand(len(g), 1) for g in groups]
+        return torch.cat(each)
 
     def slope(self, x: Tensor, cond: Tensor | None = None, drop: Tensor | None = None) -> Tensor:
         """``|grad_x f|^2`` of each example, ``(B,)``, in float32: a norm of bfloat16 gradients is too coarse."""
