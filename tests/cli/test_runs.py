@@ -129,7 +129,10 @@ def test_ctrl_c_keeps_a_checkpoint_and_the_same_command_goes_on_under_a_bar(reci
     path = recipe(tmp_path, "vae")
     path.write_text(path.read_text().replace("steps = 30", "steps = 2000"))
     command = [*BOTTEGA, "train", path.name, "--no-judge"]
-    ours = subprocess.Popen(command, cwd=tmp_path, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
+    ours = subprocess.Popen(
+        command, cwd=tmp_path, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True,
+        preexec_fn=lambda: signal.signal(signal.SIGINT, signal.SIG_DFL),  # a shell's background jobs are deaf to Ctrl-C
+    )  # fmt: skip
     for line in ours.stderr:
         if line.startswith("train ") and not line.startswith("train 0/"):
             ours.send_signal(signal.SIGINT)
