@@ -10,7 +10,7 @@ from torch import Tensor, nn
 
 from bottega.core import Batch, Family, RecipeError, Rng, Spec, Terms, Turn
 from bottega.nets.bodies import finish
-from bottega.nets.condition import Condition, check_drop, no_picture
+from bottega.nets.condition import Condition, check_drop, why_not_pictures
 from bottega.nets.dcgan import BatchNorm, ConvCritic, ConvGenerator
 
 __all__ = ["DCGAN"]
@@ -74,9 +74,7 @@ class DCGAN(Family):
     @classmethod
     def accepts(cls, spec: Spec) -> str:
         """Pictures."""
-        if not spec.is_image or spec.is_tokens and not spec.ordinal:
-            return "it makes pictures (channels, height, width) only; use family gan for points and tables"
-        return no_picture(spec)
+        return why_not_pictures(spec)
 
     def turns(self) -> tuple[Turn, ...]:
         """The critic, then the generator."""

@@ -11,7 +11,7 @@ from torch import Tensor, nn
 
 from bottega.core import Batch, Family, RecipeError, Rng, Spec, Terms, Turn
 from bottega.nets.bodies import Critic, decoder, finish, soft
-from bottega.nets.condition import Condition, check_drop, no_picture
+from bottega.nets.condition import Condition, check_drop, why_not_played
 from bottega.nets.spectral import advance_spectrum, unit_spectrum
 
 __all__ = ["GAN"]
@@ -116,9 +116,7 @@ class GAN(Family):
     @classmethod
     def accepts(cls, spec: Spec) -> str:
         """Anything real or ordered."""
-        if spec.is_tokens and not spec.ordinal:
-            return "its tokens have no order, and a critic's gradient cannot pass through them; use family gpt"
-        return no_picture(spec)
+        return why_not_played(spec)
 
     def turns(self) -> tuple[Turn, ...]:
         """The critic ``n_critic`` times, its regulariser now and then, the generator once."""

@@ -10,7 +10,7 @@ from torch import Tensor, nn
 
 from bottega.core import Batch, Family, RecipeError, Rng, Spec, Terms, Turn
 from bottega.nets.bodies import decoder, encoder, finish, soft
-from bottega.nets.condition import no_picture
+from bottega.nets.condition import why_not_played
 
 __all__ = ["SSGAN"]
 
@@ -75,9 +75,7 @@ class SSGAN(Family):
     @classmethod
     def accepts(cls, spec: Spec) -> str:
         """Anything real or ordered that has classes."""
-        if spec.is_tokens and not spec.ordinal:
-            return "its tokens have no order, and a critic's gradient cannot pass through them; use family gpt"
-        if why := no_picture(spec):
+        if why := why_not_played(spec):
             return why
         if spec.cond is None or not spec.cond.is_tokens or spec.cond.shape or spec.cond.vocab < 2:
             return (

@@ -11,7 +11,7 @@ from torch import Tensor, nn
 from bottega.core import Batch, Family, RecipeError, Rng, Spec, Terms, Turn
 from bottega.nets.ada import Adaptive
 from bottega.nets.bodies import Critic, finish
-from bottega.nets.condition import check_drop, no_picture
+from bottega.nets.condition import check_drop, why_not_pictures
 from bottega.nets.stylegan import Mapping, Synthesis
 
 __all__ = ["StyleGAN"]
@@ -97,9 +97,7 @@ class StyleGAN(Family):
     @classmethod
     def accepts(cls, spec: Spec) -> str:
         """Pictures."""
-        if not spec.is_image or spec.is_tokens and not spec.ordinal:
-            return "it makes pictures (channels, height, width) only; use family gan for points and tables"
-        return no_picture(spec)
+        return why_not_pictures(spec)
 
     def _freeze(self, sizes: int) -> None:
         body: Any = self.critic.body

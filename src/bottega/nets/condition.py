@@ -7,7 +7,7 @@ from torch import Tensor, nn
 
 from bottega.core import RecipeError, Spec, SpecError
 
-__all__ = ["Condition", "check_drop", "no_picture"]
+__all__ = ["Condition", "check_drop", "no_picture", "why_not_played", "why_not_pictures"]
 
 
 def no_picture(spec: Spec) -> str:
@@ -22,6 +22,20 @@ def no_picture(spec: Spec) -> str:
         "it reads no picture as a condition; use a family that does, such as diffusion, or leave codec.degrade and "
         "codec.cond = 'picture' out"
     )
+
+
+def why_not_played(spec: Spec) -> str:
+    """Empty where a critic's gradient passes through examples, and no picture is known of them; otherwise the mend."""
+    if spec.is_tokens and not spec.ordinal:
+        return "its tokens have no order, and a critic's gradient cannot pass through them; use family gpt"
+    return no_picture(spec)
+
+
+def why_not_pictures(spec: Spec) -> str:
+    """Empty for pictures, real or in ordered levels, of which no picture is known; otherwise the mend of an adversarial family."""
+    if not spec.is_image or spec.is_tokens and not spec.ordinal:
+        return "it makes pictures (channels, height, width) only; use family gan for points and tables"
+    return no_picture(spec)
 
 
 class Condition(nn.Module):
