@@ -483,3 +483,12 @@ def test_the_command_tells_mistakes_in_one_line(call, tmp_path):
         said = call(*args, status=2)
         assert words in said
         assert said.strip().count("\n") == 0
+
+
+def test_a_style_that_an_earlier_version_learned_is_refused(tmp_path):
+    from safetensors.torch import save_file
+
+    path = tmp_path / "old.safetensors"
+    save_file(art.Stylist(4).state_dict(), path, {"bottega": '{"craft": "art", "size": 4, "losses": {}}'})
+    with pytest.raises(CheckpointError, match="an earlier version learned; learn it again"):
+        art.load_painter(path)

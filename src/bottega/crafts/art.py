@@ -68,6 +68,7 @@ __all__ = [
 ]
 
 Pixels = NDArray[np.uint8]
+_VERSION = 2  # of learned styles: since 2 the network says the change to a picture
 LEAST = 32  # pixels of a side of a style or texture: fewer have no statistics
 _QUIET = 5.0  # weight of being rougher than the pictures it is made of, and of colours beyond black and white
 
@@ -286,7 +287,9 @@ class Painter:
         """Write the weights as safetensors; returns the path with its ending."""
         path = path if path.suffix == ".safetensors" else path.with_name(path.name + ".safetensors")
         path.parent.mkdir(parents=True, exist_ok=True)
-        header = {"bottega": json.dumps({"craft": "art", "size": self.net.size, "losses": self.losses})}
+        header = {
+            "bottega": json.dumps({"craft": "art", "version": _VERSION, "size": self.net.size, "losses": self.losses})
+        }
         save_file({k: v.contiguous() for k, v in self.net.state_dict().items()}, path, header)
         return path
 
@@ -314,6 +317,10 @@ def load_painter(path: str | Path) -> Painter:
         raise CheckpointError(f"{path} is no safetensors file, or damaged ({error}); learn the style again") from error
     if told.get("craft") != "art" or "size" not in told:
         raise CheckpointError(f"{path} is no learned style; give a file that bottega art learn wrote")
+    if told.get("version") != _VERSION:
+        raise CheckpointError(
+            f"{path} is a style that an earlier version learned; learn it again with bottega art learn"
+        )
     with torch.random.fork_rng(devices=[]):
         net = Stylist(told["size"])
     try:
