@@ -56,12 +56,17 @@ def sampled(run: Run, n: int, **knobs: Any) -> Tensor:
 def main(argv: Sequence[str] = ()) -> None:
     """Measure and keep."""
     parser = options(
-        "cifar10", __doc__, "--runs runs/cifar10", "--only dcgan plain --runs runs/cifar10", "--steps 5 --n 200"
+        "cifar10",
+        __doc__,
+        "--runs runs/cifar10",
+        "--only dcgan plain --runs runs/cifar10",
+        "--dcgan-steps 5 --diffusion-steps 5 --n 200",
     )
     parser.add_argument(
         "--only", nargs="+", choices=("dcgan", "plain", "diffusion"), default=["dcgan", "plain", "diffusion"]
     )
-    parser.add_argument("--steps", type=int, help="instead of those that take forty minutes, to try the benchmark")
+    parser.add_argument("--dcgan-steps", type=int, default=640, help="as many as one core makes in forty minutes")
+    parser.add_argument("--diffusion-steps", type=int, default=4400, help="as many as one core makes in forty minutes")
     parser.add_argument("--n", type=int, default=2000, help="samples and held-out pictures")
     parser.add_argument(
         "--data", type=Path, help="a folder or archive of pictures; by default the one beside the project"
@@ -72,7 +77,7 @@ def main(argv: Sequence[str] = ()) -> None:
     result = kept("cifar10")  # what was measured at another time
     with tempfile.TemporaryDirectory() as folder:
         here = args.runs or Path(folder)
-        book = bottega.train("ch22-dcgan", args.data, here / "dcgan", steps=args.steps or 2000, judge=False)
+        book = bottega.train("ch22-dcgan", args.data, here / "dcgan", steps=args.dcgan_steps, judge=False)
         eyes = Eyes(book, args.n, here)
         if "dcgan" in args.only:
             result["dcgan"] = {**told(book), **eyes.judge(sampled(book, args.n))}
@@ -85,7 +90,7 @@ def main(argv: Sequence[str] = ()) -> None:
         if "diffusion" in args.only:
             changes = {"codec.labels": "none"}
             run = bottega.train(
-                "pictures", args.data, here / "diffusion", steps=args.steps or 8000, set=changes, judge=False
+                "pictures", args.data, here / "diffusion", steps=args.diffusion_steps, set=changes, judge=False
             )
             for name, (sampler, steps) in SAMPLERS.items():
                 began = time.perf_counter()

@@ -294,7 +294,7 @@ def test_a_tile_has_no_seam_and_is_like_its_texture(net):
     wanted = _grams(net, texture, "texture")
     noise = np.random.default_rng(0).permutation(texture.reshape(-1, 3))[: 48 * 48].reshape(48, 48, 3)
     like, before = (_style_distance(net.maps(numbers(p), net.style, wrap=True), wanted).item() for p in (made, noise))
-    assert like < 0.1 * before
+    assert like < 0.2 * before  # below 0.1 where it was made; it is cut elsewhere, so that halvings fall differently
     assert not np.array_equal(made, art.tile(texture, net, size=48, steps=5, seed=1))
 
 

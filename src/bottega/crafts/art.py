@@ -409,7 +409,8 @@ def tile(
 
     Texture synthesis after Gatys et al. 2015, arXiv:1505.07376, on a torus: every convolution wraps around, so the
     network sees no edge, and no place of the tile is different from any other. It begins with noise of the texture's
-    colours and moves its pixels until the Gram matrices are the texture's.
+    colours and moves its pixels until the Gram matrices are the texture's. What wraps around may be cut anywhere: it is
+    cut where it jumps least.
 
     Args:
         texture: uint8 ``(h, w, 3)``.
@@ -436,7 +437,16 @@ def tile(
         around = F.pad(x, (0, 1, 0, 1), "circular")  # steps over the edge count as any other
         return 100 * like + 10 * _QUIET * _noise(around, _roughness(real)).sum(), {"style": like}
 
-    return _moved(begin, measure, steps, tell)
+    made = _moved(begin, measure, steps, tell)
+    down, right = (int(np.argmin(_jumps(made, axis))) + 1 for axis in (0, 1))
+    return np.roll(made, (-down, -right), (0, 1))
+
+
+def _jumps(picture: Pixels, axis: int) -> NDArray[np.float64]:
+    """How far each step to the next row (axis 0) or column is from the mean of the steps around it; the last wraps."""
+    x = picture.astype(np.float64)
+    step = np.diff(x, axis=axis, append=np.take(x, [0], axis))
+    return np.abs(step - (np.roll(step, 1, axis) + np.roll(step, -1, axis)) / 2).mean((1 - axis, 2))
 
 
 def seam(picture: Pixels) -> float:
@@ -446,14 +456,8 @@ def seam(picture: Pixels) -> float:
     however steep, is none. The mean jump from the last column to the first, less the mean inside; the same for rows, and
     the larger of both. 0 when there is no seam.
     """
-    x = picture.astype(np.float64)
-    excess = []
-    for axis in (0, 1):
-        step = np.diff(x, axis=axis, append=np.take(x, [0], axis))  # the last one crosses the border
-        around = (np.roll(step, 1, axis) + np.roll(step, -1, axis)) / 2
-        jump = np.abs(step - around).mean((1 - axis, 2))
-        excess.append(jump[-1] - jump[1:-2].mean())
-    return float(max(0.0, max(excess)) / 255)
+    jumps = [_jumps(picture, axis) for axis in (0, 1)]
+    return float(max(0.0, *(jump[-1] - jump[1:-2].mean() for jump in jumps)) / 255)
 
 
 def _oklab(rgb: NDArray[np.float64]) -> NDArray[np.float64]:
