@@ -79,9 +79,10 @@ def test_three_clusters_with_one_label_each_are_named_and_made():
 
 @pytest.mark.slow
 def test_fifty_labels_and_the_rest_without_beat_fifty_labels():
-    """Row C7: 5 labels a class on digits, 3 seeds, against the same critic in the same noise on the labelled alone.
+    """Row C7: 5 labels a class on digits, against the same critic in the same noise on the labelled alone.
 
-    The row asks for 5 points. Seen with other choices of the 50: 6.4, 6.4 and 2.5.
+    The latter at the best of three settings, chosen by what it is measured on. Seen with three choices of the 50: 3.6, 8.9
+    and 4.8 points.
     """
     parts = split(builtin.load("digits").items, 0.2)
     gains = []
@@ -89,27 +90,24 @@ def test_fifty_labels_and_the_rest_without_beat_fifty_labels():
         few = few_labels(parts.train, 5, seed)
         codec = ImageCodec(size=0).fit(few)
         rows, held = codec.encode(few), codec.encode(parts.held)
-        right = lambda m: (m.classify(held).argmax(1) == held.cond).float().mean().item()  # noqa: E731
-        model, alone = (ssgan(codec.spec, seed, size=16) for _ in range(2))
-        ema, optims = Ema(model, 0.99), make_optims(model, 400, {"lr": 3e-3, "beta1": 0.5, "weight_decay": 0.0})
-        fit(
-            model,
-            Stream(lift_labelled(Encoded(rows), model.labelled_share), 64),
-            optims,
-            steps=400,
-            rng=Rng(seed),
-            ema=ema,
-        )
-        Ema.load(model, ema.shadow)
-        known, rng = rows.take(rows.cond >= 0), Rng(seed)
-        optim = torch.optim.AdamW(alone.critic.parameters(), 1e-3)
+        known = rows.take(rows.cond >= 0)
         assert len(known) == 50
-        for _ in range(200):
-            optim.zero_grad()
-            F.cross_entropy(alone._see(known.x, rng)[1], known.cond).backward()
-            optim.step()
-        gains.append(right(model) - right(alone))
-    assert statistics.mean(gains) >= 0.03, gains
+        right = lambda m: (m.classify(held).argmax(1) == held.cond).float().mean().item()  # noqa: E731
+        model, alone = ssgan(codec.spec, seed, size=16), []
+        ema, optims = Ema(model, 0.99), make_optims(model, 1200, {"lr": 3e-3, "beta1": 0.5, "weight_decay": 0.0})
+        stream = Stream(lift_labelled(Encoded(rows), model.labelled_share), 64)
+        fit(model, stream, optims, steps=1200, rng=Rng(seed), ema=ema)
+        Ema.load(model, ema.shadow)
+        for lr, steps in ((1e-3, 200), (3e-3, 200), (1e-3, 600)):
+            plain, rng = ssgan(codec.spec, seed, size=16), Rng(seed)
+            optim = torch.optim.AdamW(plain.critic.parameters(), lr)
+            for _ in range(steps):
+                optim.zero_grad()
+                F.cross_entropy(plain._see(known.x, rng)[1], known.cond).backward()
+                optim.step()
+            alone.append(right(plain))
+        gains.append(right(model) - max(alone))
+    assert statistics.mean(gains) >= 0.05, gains
 
 
 def test_what_it_refuses():
