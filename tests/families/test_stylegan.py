@@ -9,7 +9,7 @@ import torch.nn.functional as F
 from bottega.core import Batch, RecipeError, Rng, Spec, SpecError
 from bottega.families.stylegan import StyleGAN
 from bottega.nets.bodies import Critic
-from bottega.nets.stylegan import Dense, Modulated
+from bottega.nets.stylegan import Dense, Modulated, Planes
 from pictures import discs, made, trained
 
 GREY, BYCLASS = Spec((1, 8, 8)), Spec((1, 8, 8), cond=Spec((), vocab=3))
@@ -68,8 +68,9 @@ def test_pictures_of_any_size_with_alpha_or_in_levels(spec):
 # --- styles ----------------------------------------------------------------------------------------------------------
 
 
-def test_a_style_reaches_its_own_layers_and_no_others():
-    model = stirred()
+@pytest.mark.parametrize("planes", [0, 2])
+def test_a_style_reaches_its_own_layers_and_no_others(planes):
+    model = stirred(planes=planes)
     synthesis = model.generator["synthesis"]
     styles = Rng(0).normal(2, model.layers, model.latent).requires_grad_()
     for at in range(1, model.layers):
@@ -80,6 +81,21 @@ def test_a_style_reaches_its_own_layers_and_no_others():
         torch.testing.assert_close(model.mix(coarse, fine, at, Rng(3)), want)
     reached = torch.autograd.grad(synthesis(styles, Rng(4)).square().sum(), styles)[0]
     assert reached.flatten(0, 1).abs().sum(1).gt(0).all(), "a layer has no style"
+
+
+@pytest.mark.parametrize("patch", [1, 2])
+def test_how_strong_features_are_does_not_reach_the_colours_of_planes(patch):
+    torch.manual_seed(0)
+    layer = Planes(5, 3, 2, patch, 6)
+    x, w = Rng(0).normal(4, 5, 7, 6), Rng(1).normal(4, 6)
+    y = layer(x, w)
+    assert y.shape == (4, 3, 7 * patch, 6 * patch)
+    strong = 10 ** Rng(2).uniform(4, 1, 1, 1)
+    torch.testing.assert_close(layer(100 * strong * x, w), layer(100 * x, w), rtol=1e-3, atol=1e-3)
+    colours = layer.style(w).view(4, 3, 2)  # planes of unit power and their colours are all there is
+    power = torch.linalg.lstsq(colours, y.flatten(2)).solution.square().mean(2)
+    torch.testing.assert_close(power, torch.full((4, 2), 2.0**-1), rtol=0.05, atol=0)
+    torch.testing.assert_close(layer(torch.zeros_like(x), w), torch.zeros_like(y))
 
 
 def test_mix_takes_the_fine_styles_of_another_piece():

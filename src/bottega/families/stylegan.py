@@ -40,6 +40,9 @@ class StyleGAN(Family):
             leaves rows alone, and suits differential privacy.
         ada: adaptive discriminator augmentation, for a few thousand pictures or fewer (Karras et al. 2020,
             arXiv:2006.06676).
+        planes: with 0 colours are made from all channels, as in the paper, and on pictures this small earlier styles then
+            change them too. Otherwise shapes are so many grey planes of unit power, 3 is enough for colours, and the last
+            style alone says the colours of each, so that mixing swaps shape and colours cleanly.
         freeze: so many sizes of the critic, the largest first, keep their weights: for a training that begins with a
             trained run (``train.start``) and has few pictures (Mo et al. 2020, arXiv:2002.10964).
         drop: how often ``cond`` is hidden from both players, so that ``sample`` without ``cond`` works too.
@@ -56,6 +59,7 @@ class StyleGAN(Family):
         "ada": {"ada": True, "mixing": 1.0},
         "freeze": {"freeze": 1},
         "group": {"group": 4},
+        "planes": {"planes": 3},
     }
 
     def __init__(
@@ -69,20 +73,21 @@ class StyleGAN(Family):
         r1: float = 0.1,
         r1_every: int = 4,
         group: int = 0,
+        planes: int = 0,
         ada: bool = False,
         freeze: int = 0,
         drop: float = 0.1,
     ) -> None:
         super().__init__(spec)
-        if size < 1 or min(latent, r1, group) < 0 or min(depth, r1_every) < 1 or not 0 <= mixing <= 1:
+        if size < 1 or min(latent, r1, group, planes) < 0 or min(depth, r1_every) < 1 or not 0 <= mixing <= 1:
             raise RecipeError(
-                f"family.size, depth, r1_every are {size}, {depth}, {r1_every}, each at least 1; latent {latent}, r1 {r1} "
-                f"and group {group} at least 0; mixing {mixing}, in [0, 1]"
+                f"family.size, depth, r1_every are {size}, {depth}, {r1_every}, each at least 1; latent {latent}, r1 {r1}, "
+                f"group {group} and planes {planes} at least 0; mixing {mixing}, in [0, 1]"
             )
         check_drop(drop)
         self.latent, self.mixing, self.drop = latent or 2 * size, mixing, drop
         self.r1, self.r1_every = r1, r1_every
-        synthesis = Synthesis(spec.shape, size, self.latent)  # type: ignore[arg-type]
+        synthesis = Synthesis(spec.shape, size, self.latent, planes)  # type: ignore[arg-type]
         self.layers = synthesis.layers
         self.generator = nn.ModuleDict({"mapping": Mapping(spec.cond, self.latent, depth), "synthesis": synthesis})
         self.critic = Critic(spec, size, group=group)

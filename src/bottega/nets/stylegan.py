@@ -10,9 +10,10 @@ from bottega.core import Rng, Spec
 from bottega.nets.condition import Condition
 from bottega.nets.conv import levels
 
-__all__ = ["Dense", "Mapping", "Modulated", "Synthesis"]
+__all__ = ["Dense", "Mapping", "Modulated", "Planes", "Synthesis"]
 
 _SLOPE, _GAIN = 0.2, 2**0.5  # of the leaky ReLU, and what keeps the variance through it
+_EMPTY = 1e-2  # power below which a plane counts as empty, and is not raised to one
 
 
 class Dense(nn.Linear):
@@ -75,6 +76,41 @@ class Modulated(nn.Module):
         return y * (power + 1e-8).rsqrt().to(y.dtype)[:, :, None, None]
 
 
+class Planes(nn.Module):
+    """Grey planes of unit power, whose colours a style alone decides: ``(B, inputs, H, W), (B, context) -> (B, C, pH, pW)``.
+
+    Each plane is a convolution without a style, divided by its root mean square over the picture, so that what earlier
+    styles do to the size of features does not reach the colours; each pixel is the sum over planes of their colours.
+
+    Args:
+        inputs: channels.
+        outputs: C.
+        planes: how many.
+        patch: p, the side of the patch made from each place.
+        context: width of the style.
+
+    >>> layer = Planes(3, 4, 2, 2, 5)
+    >>> x, w = torch.randn(2, 3, 6, 7), torch.randn(2, 5)
+    >>> layer(x, w).shape, bool((layer(70 * x, w) - layer(7 * x, w)).abs().max() < 1e-2)
+    (torch.Size([2, 4, 12, 14]), True)
+    """
+
+    def __init__(self, inputs: int, outputs: int, planes: int, patch: int, context: int) -> None:
+        super().__init__()
+        kernel = 2 * patch - 1
+        self.weight = nn.Parameter(torch.randn(planes * patch**2, inputs, kernel, kernel))
+        self.style = Dense(context, outputs * planes)
+        self.gain, self.planes, self.patch = (inputs * kernel**2) ** -0.5, planes, patch
+
+    def forward(self, x: Tensor, w: Tensor) -> Tensor:
+        """``(B, inputs, H, W), (B, context) -> (B, outputs, patch * H, patch * W)``."""
+        y = F.conv2d(x, self.weight * self.gain, padding=self.weight.shape[-1] // 2)
+        y = F.pixel_shuffle(y, self.patch).float()
+        y = y * (y.square().mean((2, 3), keepdim=True) + _EMPTY).rsqrt()
+        colours = self.style(w).float().unflatten(1, (-1, self.planes)) * self.planes**-0.5
+        return torch.einsum("bcp,bphw->bchw", colours, y)
+
+
 class Mapping(nn.Module):
     """Latent numbers, and what is known, to a style: ``(n, width) -> (n, width)``.
 
@@ -129,16 +165,17 @@ class Synthesis(nn.Module):
         shape: ``(C, H, W)``.
         width: channels at the largest size; twice as many at all smaller ones.
         context: width of a style.
+        planes: colours of each size come from so many ``Planes``; 0 makes them from all channels, as in the paper.
 
     Attributes:
         layers: how many styles it takes: one for each convolution, coarse first, and one for colours.
     """
 
-    def __init__(self, shape: tuple[int, int, int], width: int, context: int) -> None:
+    def __init__(self, shape: tuple[int, int, int], width: int, context: int, planes: int = 0) -> None:
         super().__init__()
         channels, *self.sides = shape
         sizes = levels(*self.sides)[::-1]
-        self.patch = 1 if sizes[-1] == tuple(self.sides) else 2
+        self.channels, patch = channels, 1 if sizes[-1] == tuple(self.sides) else 2
         widths = [2 * width] * (len(sizes) - 1) + [width]
         self.constant = nn.Parameter(torch.randn(1, widths[0], *sizes[0]))
         self.first = _Layer(widths[0], widths[0], context, sizes[0])
@@ -146,9 +183,11 @@ class Synthesis(nn.Module):
             nn.ModuleList([_Layer(a, b, context, size), _Layer(b, b, context, size)])
             for a, b, size in zip(widths, widths[1:], sizes[1:], strict=False)
         )
-        patches = [1] * (len(sizes) - 1) + [self.patch]
+        patches = [1] * (len(sizes) - 1) + [patch]
         self.colours = nn.ModuleList(
-            Modulated(w, channels * p**2, 2 * p - 1, context, demodulate=False)
+            Planes(w, channels, planes, p, context)
+            if planes
+            else Modulated(w, channels * p**2, 2 * p - 1, context, demodulate=False)
             for w, p in zip(widths, patches, strict=True)
         )
         self.base = nn.Parameter(torch.zeros(channels, 1, 1))
@@ -163,8 +202,8 @@ class Synthesis(nn.Module):
         for i, (enlarge, refine) in enumerate(self.larger):
             x = refine(enlarge(x, w[2 * i + 1], rng), w[2 * i + 2], rng)
             colours = self.colours[i + 1](x, w[-1])
-            if i + 1 == len(self.larger):
-                colours = F.pixel_shuffle(colours, self.patch)
+            if colours.shape[1] != self.channels:
+                colours = F.pixel_shuffle(colours, 2)
             out = F.interpolate(out, colours.shape[2:], mode="bilinear") + colours
         out = (out.float() + self.base).tanh()  # a flat ground, or none, stays free of noise
         return out[:, :, : self.sides[0], : self.sides[1]]
