@@ -446,7 +446,11 @@ class ImageCodec:
         return _save(draw_sheet(items), path, None)
 
     def show_beside(self, made: Sequence[Item], real: Sequence[Item], path: Path) -> Path:
-        """A sheet of what was given, what was made of it, and the real picture; ``made`` knows what it was given."""
+        """A sheet of what was given, what was made of it, and the real picture at the same size and in the same channels.
+
+        ``made`` knows what it was given.
+        """
+        real = self.decode(self.encode(list(real)).x)
         path = path if path.suffix.lower() == ".png" else path.with_name(path.name + ".png")
         rows = [{"given": m.cond, "made": m.value, "real": r.value} for m, r in zip(made, real, strict=True)]
         return _save(draw_beside(rows), path, None)
