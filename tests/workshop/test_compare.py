@@ -210,6 +210,20 @@ def test_figures_of_other_features_are_left_out_at_a_glance_and_told(pair: list[
     assert any("--anew" in note for note in found.notes)
 
 
+def test_figures_on_other_numbers_of_samples_have_no_best(pair: list[Run]):
+    for run, n, value in zip(pair, (60, 900), (85.0, 7.0), strict=True):
+        evidence = run.evidence
+        told = {"judge": "quality", "features": "these", "better": "lower", "n": n}
+        evidence.measures = [
+            MeasurePart(name="frechet_distance", value=value, low=value - 1, high=value + 1, **told),
+            MeasurePart(name="wobble", value=value, low=value - 1, high=value + 1, **told | {"features": ""}),
+        ]
+        evidence.write(run.path / "evidence.json")
+    found = compare(pair)
+    assert [(row.name, row.best) for row in found.rows] == [("frechet_distance", None), ("wobble", 1)]
+    assert any("different numbers of samples" in note for note in found.notes)
+
+
 def test_bits_of_an_importance_weighted_bound():
     measures = {
         name: MeasurePart(judge="likelihood", name=name, value=value, n=9, bound="upper")

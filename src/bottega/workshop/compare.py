@@ -201,7 +201,7 @@ def _split(evidence: Evidence) -> tuple[Any, ...]:
 def _rows(evidences: Sequence[Evidence], notes: list[str]) -> list[Row]:
     """The measures that all have by the same features, in the order of the first; a note names those that differ."""
     found = [{(m.judge, m.name): m for m in e.measures} for e in evidences]
-    rows, apart, spaces = [], [], []
+    rows, apart, spaces, sizes = [], [], [], []
     for key, m in found[0].items():
         if all(key in other for other in found):
             cells = [other[key] for other in found]
@@ -209,10 +209,18 @@ def _rows(evidences: Sequence[Evidence], notes: list[str]) -> list[Row]:
                 apart.append(title(key[1]))
                 spaces += [cell.features or "features not named" for cell in cells]
                 continue
-            rows.append(Row(key[0], key[1], m.better, cells, _best(cells)))
+            unequal = bool(m.features) and len({cell.n for cell in cells}) > 1
+            if unequal:
+                sizes.append(title(key[1]))
+            rows.append(Row(key[0], key[1], m.better, cells, None if unequal else _best(cells)))
     if apart:
         notes.append(
             f"{', '.join(apart)}: measured in different features, so not compared ({'; '.join(dict.fromkeys(spaces))})."
+        )
+    if sizes:
+        notes.append(
+            f"{', '.join(sizes)}: measured on different numbers of samples, on which they depend, so none is called best; "
+            "judge all with the same judge.n, or use --anew N."
         )
     return rows
 
