@@ -176,6 +176,8 @@ class Diffusion(Family):
         ``D_u + guidance * (D_c - D_u)``; 1 is conditional, 0 unconditional. With one (Dhariwal & Nichol 2021,
         arXiv:2105.05233, section 4): ``D + classifier_scale * sigma^2 * grad log p(cond | x)``.
         """
+        if guidance != 1 and self.spec.cond is None:
+            raise RecipeError(f"guidance is {guidance}, but this model knows no classes to be guided to; leave it out")
         if classifier_scale and self.classifier is None:
             raise RecipeError("classifier_scale needs a classifier; train with family.classifier = true")
         guided = cond is not None and guidance not in (0, 1)
@@ -276,6 +278,8 @@ class Diffusion(Family):
         """
         if sampler not in SAMPLERS:
             raise RecipeError(f"unknown sampler {sampler!r}{nearest(sampler, SAMPLERS)}")
+        if not 0 <= eta <= 1:
+            raise RecipeError(f"eta is {eta}; it must lie in [0, 1]")
         if eta and sampler not in CHURNED:
             raise RecipeError(
                 f"eta is {eta} but sampler is {sampler!r}; only {' and '.join(map(repr, CHURNED))} have it"
@@ -313,8 +317,12 @@ class Diffusion(Family):
             raise RecipeError(f"tries is {tries}; every step is made at least once")
         if not 0 <= strength <= 1:
             raise RecipeError(f"strength is {strength}; it must lie in [0, 1]: 0 changes nothing, 1 makes all anew")
-        if restore and (restore not in WAYS or not self.spec.is_image):
-            raise RecipeError(f"restore is {restore!r}{nearest(restore, WAYS)}; it is for pictures")
+        if restore and not self.spec.is_image:
+            raise RecipeError(f"restore is {restore!r}, which is for pictures; leave it out")
+        if restore and restore not in WAYS:
+            raise RecipeError(f"restore is {restore!r}{nearest(restore, WAYS)}")
+        if restore and strength != 1:
+            raise RecipeError(f"restore is {restore!r} and strength {strength}; leave one of them out")
         posterior = self._within(self.posterior(len(batch), batch.cond, guidance, classifier_scale))
         x, sigmas = self._start(len(batch), rng, steps)
         known = self.spec.as_real(batch.x)

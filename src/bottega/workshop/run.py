@@ -331,8 +331,14 @@ class Run:
         x = model.edit(many, keep, Rng.for_rows(seeds, self.device), **knobs).cpu()
         items = self.codec.decode(x, None if codes is None else codes.cpu())
         restore, given = getattr(self.codec, "restore", None), getattr(self.codec, "given", None)
-        shown = [] if given is None else [given(batch, keep[:1].cpu())]
-        return Pieces(self, items if restore is None else restore(items, source), seeds, x, shown)
+        keep_bytes = getattr(self.codec, "keep_bytes", None)
+        if restore is not None:
+            items = restore(items, source)
+        if keep_bytes is not None:
+            items = keep_bytes(items, source, keep[0].cpu())
+        drafted = torch.full_like(keep[:1].cpu(), bool(knobs.keys() & model.reworks))  # then all of it is used
+        shown = [] if given is None else [given(batch, keep[:1].cpu() | drafted)]
+        return Pieces(self, items, seeds, x, shown)
 
     def translate(
         self, source: Path | str | Item, to: Any, *, n: int = 1, seeds: Sequence[int] | None = None, seed: int = 0,
