@@ -11,7 +11,7 @@ from PIL import Image
 
 import bottega
 from bottega.cli import main
-from bottega.core import Item
+from bottega.core import Item, RecipeError
 from recipes import write_recipe
 
 TINY = ["--no-judge", "--quiet", "--steps", "3", "--set", "train.batch=8", "--set", "train.ema=0"]
@@ -84,6 +84,8 @@ def test_what_is_kept_of_a_transparent_picture_stays_to_the_bit(tmp_path: Path):
     (made,) = run.edit(tmp_path / "3.png", steps=2).items
     assert np.array_equal(made.value[:4], values[3][:4])
     assert not np.array_equal(made.value[4:], values[3][4:])
+    with pytest.raises(RecipeError, match="trained without conditions"):
+        run.edit(tmp_path / "3.png", steps=2, guidance=2)
     (made,) = run.edit(Item(values[5]), steps=2).items
     assert np.array_equal(made.value[:4], values[5][:4])
 

@@ -176,8 +176,6 @@ class Diffusion(Family):
         ``D_u + guidance * (D_c - D_u)``; 1 is conditional, 0 unconditional. With one (Dhariwal & Nichol 2021,
         arXiv:2105.05233, section 4): ``D + classifier_scale * sigma^2 * grad log p(cond | x)``.
         """
-        if guidance != 1 and self.spec.cond is None:
-            raise RecipeError(f"guidance is {guidance}, but this model knows no classes to be guided to; leave it out")
         if classifier_scale and self.classifier is None:
             raise RecipeError("classifier_scale needs a classifier; train with family.classifier = true")
         guided = cond is not None and guidance not in (0, 1)

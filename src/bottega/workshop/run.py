@@ -245,6 +245,7 @@ class Run:
         if not seeds:
             raise RecipeError("asked for no pieces; n must be at least 1")
         check_knobs(self.model.sample, knobs, skip=3)
+        self._check_guidance(knobs)
         known = self._conditions(cond, seeds)
         codes = None if known is None else self.codec.encode_cond(known).to(self.device)
         self.model.eval()
@@ -259,6 +260,12 @@ class Run:
         x = torch.cat(parts)
         items = self.codec.decode(x, None if codes is None else codes.cpu())
         return Pieces(self, items, seeds, x)
+
+    def _check_guidance(self, knobs: Mapping[str, Any]) -> None:
+        if self.spec.cond is None and knobs.get("guidance", 1) != 1:
+            raise RecipeError(
+                f"guidance is {knobs['guidance']}, but {self.recipe.name} was trained without conditions; leave it out"
+            )
 
     def _conditions(self, cond: Any, seeds: Sequence[int]) -> list[Any] | None:
         if self.spec.cond is None:
@@ -313,6 +320,7 @@ class Run:
             raise BottegaError(f"a {self.recipe.family['name']} cannot edit; use {_with('edit')}")
         seeds = list(range(seed, seed + n)) if seeds is None else [int(s) for s in seeds]
         check_knobs(model.edit, knobs, skip=3)
+        self._check_guidance(knobs)
         batch, keep = self.codec.start_edit(source, mask)
         if self.spec.given_picture and cond is None and batch.cond is None:
             raise RecipeError(f"{self.recipe.name} makes a picture of a picture; say with --cond FILE of which")

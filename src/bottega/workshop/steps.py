@@ -5,6 +5,7 @@ from __future__ import annotations
 import time
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
+from typing import Any
 
 import torch
 
@@ -60,7 +61,9 @@ def steps_table(
     known = knobs_of(run.model.sample, skip=3)
     if "steps" not in known:
         raise BottegaError(f"a {run.recipe.family['name']} makes its pieces at once; there are no steps to choose")
-    ways = [{"sampler": name} for name in samplers or (known["sampler"],)] if "sampler" in known else [{}]
+    ways: list[dict[str, Any]] = (
+        [{"sampler": name} for name in samplers or (known["sampler"],)] if "sampler" in known else [{}]
+    )
     if samplers and "sampler" not in known:
         raise BottegaError(f"a {run.recipe.family['name']} has one way to make its pieces; leave the samplers out")
     tell(Progress("steps", note="trying all samplers and steps on a piece each"))
