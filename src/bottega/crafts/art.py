@@ -469,8 +469,8 @@ def seam(picture: Pixels) -> float:
     that 95 % of the others stay below (but for its two neighbours, which share in it); the same for rows, and the larger
     of both. About 0 when nothing stands out; a single line that the picture has inside counts, too.
 
-    >>> halves = np.repeat(np.repeat([[[0], [200]]], 16, 1), 32, 0).repeat(3, 2).astype(np.uint8)
-    >>> seam(halves) == seam(np.roll(halves, 5, 1)) > 0.7
+    >>> slope = np.arange(0, 256, 8, np.uint8)[None, :, None].repeat(32, 0).repeat(3, 2)
+    >>> seam(slope) == seam(np.roll(slope, 5, 1)) > 0.9
     True
     """
     return max(0.0, *(_stands_out(_jumps(picture, axis)) for axis in (0, 1))) / 255
