@@ -11,6 +11,8 @@ from PIL import Image
 
 import bottega
 from bottega.cli import main
+from bottega.core import Item, RecipeError
+from recipes import write_recipe
 
 TINY = ["--no-judge", "--quiet", "--steps", "3", "--set", "train.batch=8", "--set", "train.ema=0"]
 TEXT = "The cat sat on the mat, and the dog lay in the sun.\n"
@@ -65,6 +67,27 @@ def test_the_sheet_of_a_completed_picture_begins_with_what_was_given(made):
     assert (given.value[4:] == 128).all(), "the lower is made"
     assert given.cond == "given"
     assert not run.sample(1, steps=2).given
+    for knobs in ({"strength": 0.5}, {"restore": "half"}):  # these use all of it
+        (given,) = run.edit(file, steps=2, **knobs).given
+        assert (given.value == before).all()
+
+
+def test_what_is_kept_of_a_transparent_picture_stays_to_the_bit(tmp_path: Path):
+    """Also faint colours, which are lost where they are multiplied by alpha and divided again, and those under alpha 0."""
+    values = np.random.default_rng(0).integers(0, 256, (12, 8, 8, 4), np.uint8)
+    values[:, 0, :, 3] = 0
+    values[:, 1, :, 3] = 3
+    for k, value in enumerate(values):
+        Image.fromarray(value).save(tmp_path / f"{k}.png")
+    recipe = write_recipe(tmp_path, "diffusion", codec={"name": "image", "size": 8, "channels": 4}, steps=1, batch=4)
+    run = bottega.train(recipe, tmp_path, tmp_path / "run", judge=False)
+    (made,) = run.edit(tmp_path / "3.png", steps=2).items
+    assert np.array_equal(made.value[:4], values[3][:4])
+    assert not np.array_equal(made.value[4:], values[3][4:])
+    with pytest.raises(RecipeError, match="trained without conditions"):
+        run.edit(tmp_path / "3.png", steps=2, guidance=2)
+    (made,) = run.edit(Item(values[5]), steps=2).items
+    assert np.array_equal(made.value[:4], values[5][:4])
 
 
 def test_a_text_is_continued_from_a_file_and_from_words(made, call, tmp_path: Path):

@@ -364,6 +364,9 @@ def test_start_edit_keeps_the_upper_half_or_what_the_mask_leaves(tmp_path):
     mask[2:4, 1:3] = 255
     (tmp_path / "m.png").write_bytes(png(mask))
     (tmp_path / "x.png").write_bytes(png(items[0].value))
+    (tmp_path / "large.png").write_bytes(png(picture(0, 9, 9)))
+    with pytest.raises(DataError, match=r"large\.png is 9x9"):
+        codec.start_edit(tmp_path / "large.png")
     batch, keep = codec.start_edit(tmp_path / "x.png", tmp_path / "m.png")
     assert batch.cond.tolist() == [-1]
     assert torch.equal(~keep[0, 0], torch.from_numpy(mask[..., 0] > 0))

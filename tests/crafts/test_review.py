@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import re
 import shutil
+from dataclasses import replace
 
 import numpy as np
 import pytest
@@ -50,6 +51,57 @@ def pieces(run, parts, tmp_path):
     put(run, folder, "copy", copy)
     put(run, folder, "bare", copy[::-1].copy(), marked=False)
     return folder
+
+
+def put_real(run, parts, folder, count):
+    """Real pictures that were not trained on, as if made."""
+    for k, item in enumerate(parts.held[:count]):
+        (value,) = (i.value for i in run.codec.decode(run.codec.encode([item]).x))
+        put(run, folder, f"good-{k:02}", value + (value < 250).astype(np.uint8) * 2)
+    return folder
+
+
+def test_a_mark_of_another_run_is_none_of_this_one(run, pieces):
+    value = run.codec.read(pieces / "good-00.png")[0].value
+    run.codec.write(Item(value), pieces / "other", {**run.mark(0), "weights": "ab" * 32})
+    verdicts = {piece.file: piece for piece in review.check(run, pieces).pieces}
+    assert verdicts["other.png"].verdict == "refused"
+    assert "other weights" in verdicts["other.png"].why
+    assert verdicts["good-00.png"].verdict != "refused"
+
+
+@pytest.mark.parametrize("seed", range(6))
+def test_the_audit_draws_at_least_one(run, parts, tmp_path, seed):
+    """Of eight pieces, one in twenty draws nobody two times in three."""
+    folder = put_real(run, parts, tmp_path / "pieces", 8)
+    assert any("at random" in piece.why for piece in review.check(run, folder, seed=seed).pieces)
+
+
+def test_few_held_out_pictures_can_call_nothing_odd_so_a_person_sees_all(run, pieces, parts, monkeypatch):
+    """With 19 the rarest rank is 1 in 20, which is never below 5 %: noise passed."""
+    few = replace(parts, held=parts.held[100:119])
+    monkeypatch.setattr(review, "divide", lambda *_: few)
+    found = review.check(run, pieces)
+    assert found.counts()["pass"] == 0
+    assert any("only 19 pictures were held out" in piece.why for piece in found.queue)
+    monkeypatch.setattr(review, "divide", lambda *_: replace(parts, held=[]))
+    with pytest.raises(DataError) as error:
+        review.check(run, pieces)
+    assert "kept no pieces back" in str(error.value)
+
+
+def test_pieces_that_are_all_a_little_worse_are_seen_by_a_person(run, parts, tmp_path):
+    """None alone is among the worst twentieth, but together they are plainly not real."""
+    natural = review.Naturalness(run.spec.as_real(run.codec.encode(parts.train).x))
+    held = run.codec.encode(parts.held).x
+    worse = natural.distance(run.spec.as_real(held)).argsort(descending=True)[10:40].tolist()
+    for k in worse:
+        (value,) = (i.value for i in run.codec.decode(held[k : k + 1]))
+        put(run, tmp_path, f"dull-{k:03}", value)
+    found = review.check(run, tmp_path)
+    assert found.margin > 0.75
+    assert found.counts()["pass"] == 0
+    assert any("as a whole" in piece.why for piece in found.queue)
 
 
 def test_what_is_planted_is_found(run, pieces):

@@ -281,10 +281,19 @@ def test_edits_that_cannot_be_are_refused():
     keep = torch.zeros(1, dtype=torch.bool)
     with pytest.raises(RecipeError, match="strength is 1.5"):
         model.edit(batch, keep, Rng(0), strength=1.5)
-    with pytest.raises(RecipeError, match="did you mean 'blur'"):
+    with pytest.raises(RecipeError, match="restore is 'blurr'; did you mean 'blur'[?]$"):
         model.edit(batch, keep, Rng(0), restore="blurr")
     with pytest.raises(RecipeError, match="for pictures"):
         small().edit(some(POINTS, 1), keep, Rng(0), restore="noise")
+    with pytest.raises(RecipeError, match="leave one of them out"):
+        model.edit(batch, keep, Rng(0), restore="half", strength=0.5)
+
+
+def test_an_eta_that_means_nothing_is_refused():
+    model = small(KINDS["picture"])
+    for eta in (-0.1, 1.5, float("nan")):
+        with pytest.raises(RecipeError, match="eta is"):
+            model.sample(1, Rng(0), sampler="ddim", eta=eta)
 
 
 def test_a_bound_is_the_same_in_slices(monkeypatch):

@@ -218,6 +218,10 @@ def test_what_it_does_not_model():
     for spec, mend in {Spec((1, 4, 4)): "energy", Spec((9,), vocab=4): "gpt"}.items():
         with pytest.raises(SpecError, match=mend):
             RBM(spec)
+    for steps in (0, -3):
+        x = torch.zeros(2, *TINY.shape, dtype=torch.long)
+        with pytest.raises(RecipeError, match="at least 1"):
+            rbm().edit(Batch(x), x < 0, Rng(0), steps=steps)
     for wrong in ({"size": 0}, {"walk": 0}, {"objective": "nce"}, {"drop": 1.0}):
         with pytest.raises(RecipeError, match=f"family.*{next(iter(wrong))}"):
             RBM(TINY, **wrong)

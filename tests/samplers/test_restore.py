@@ -69,6 +69,16 @@ def test_grey_and_blur_are_what_pillow_does():
     torch.testing.assert_close(seen.of(x)[0], want, atol=0.06, rtol=0)
 
 
+def test_grey_leaves_alpha_as_it_was_measured():
+    x = smooth(2, channels=4)
+    seen, y = measurement("grey", (4, SIDE, SIDE), x)
+    assert y.shape == (2, 2, SIDE, SIDE)
+    torch.testing.assert_close(y[:, 1], x[:, 3])
+    torch.testing.assert_close(seen.back(y)[:, 3], x[:, 3])
+    brightness = (x[:, :3] * torch.tensor([0.299, 0.587, 0.114]).view(3, 1, 1)).sum(1)
+    torch.testing.assert_close(y[:, 0], brightness)
+
+
 @pytest.mark.parametrize("way", [way for way in WAYS if way != "noise"])
 def test_what_is_restored_measures_as_what_was_given(way):
     """Whatever the denoiser thinks."""

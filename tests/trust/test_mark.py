@@ -12,6 +12,7 @@ from PIL import Image, PngImagePlugin
 from bottega.codecs.image import ImageCodec
 from bottega.codecs.table import TableCodec
 from bottega.core import DataError, Item
+from bottega.crafts._frames import write_frames
 from bottega.trust.mark import MADE_BY_A_MODEL, mark, read
 
 WEIGHTS = "ab" * 32
@@ -56,6 +57,14 @@ def test_reads_the_file_beside_a_piece(tmp_path: Path):
     piece.write_text("Once.")
     (tmp_path / "story.txt.meta.json").write_text(json.dumps(MARK))
     assert read(piece) == MARK
+
+
+def test_reads_the_comment_of_a_film_and_leaves_those_of_others(tmp_path: Path):
+    frames = [np.full((8, 8, 3), k, np.uint8) for k in (0, 200)]
+    assert read(write_frames(frames, tmp_path / "film.gif", 10, MARK)) == MARK
+    for name, comment in (("a", b"Created with GIMP"), ("b", b"[1]"), ("c", b"\xff\xfe\x00"), ("d", b'{"by": "hand"}')):
+        Image.new("P", (3, 3)).save(tmp_path / f"{name}.gif", comment=comment)
+        assert read(tmp_path / f"{name}.gif") == {}
 
 
 def test_finds_nothing_where_nothing_is_said(tmp_path: Path):

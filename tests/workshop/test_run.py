@@ -88,6 +88,15 @@ def test_wrong_knobs_and_conditions_name_the_mend(trained):
         trained.edit("x")
 
 
+def test_guidance_is_refused_where_there_is_nothing_to_be_guided_to(tmp_path):
+    recipe = write_recipe(tmp_path, "diffusion", ema=0.0)
+    run = bottega.train(recipe, out=tmp_path / "run", judge=False)
+    assert run.spec.cond is None
+    with pytest.raises(RecipeError, match="guidance is 3, but .* was trained without conditions"):
+        run.sample(1, guidance=3)
+    assert len(run.sample(1, guidance=1, steps=2)) == 1
+
+
 def test_a_finished_run_is_left_as_it_is(trained):
     before = (trained.path / "model.safetensors").stat().st_mtime_ns
     again = bottega.train(trained.path.parent / "vae.toml", out=trained.path)

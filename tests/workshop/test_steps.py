@@ -40,8 +40,18 @@ def test_what_has_no_steps_or_samplers_says_so(trained: Path, tmp_path: Path):
     at_once = bottega.train(write_recipe(tmp_path, "vae", ema=0.0), out=tmp_path / "vae", judge=False)
     with pytest.raises(BottegaError, match="at once"):
         steps_table(at_once)
-    with pytest.raises(RecipeError, match="unknown sampler"):
-        steps_table(bottega.load(trained / "teacher"), [2], ["unipcc"], n=8)
+    told = []
+    for counts, samplers, words in (([2], ["ddim", "unipcc"], "unknown sampler"), ([2, 0], ["ddim"], "steps is 0")):
+        with pytest.raises(RecipeError, match=words):
+            steps_table(bottega.load(trained / "teacher"), counts, samplers, n=8, progress=told.append)
+    assert not any("steps" in at.note.split() and at.steps for at in told), "before the first row"
+
+
+def test_counts_that_are_none_are_named_as_counts(trained: Path, capsys: pytest.CaptureFixture[str]):
+    assert main(["steps", str(trained / "teacher"), "--counts", "abc"]) == 2
+    said = capsys.readouterr().err
+    assert "--counts: 'abc' is no number of steps" in said
+    assert "--seeds" not in said
 
 
 def _student(here: Path, teacher: Path, size: int = 8) -> Path:

@@ -190,8 +190,8 @@ def settings(pairs: Sequence[str]) -> dict[str, str]:
     return out
 
 
-def numbers(text: str) -> list[int]:
-    """Seeds as people write them.
+def numbers(text: str, option: str = "--seeds", what: str = "seed") -> list[int]:
+    """Seeds as people write them, or other whole numbers.
 
     >>> numbers("0-3,8"), numbers("7")
     ([0, 1, 2, 3, 8], [7])
@@ -200,7 +200,7 @@ def numbers(text: str) -> list[int]:
     for part in text.split(","):
         first, dash, last = part.strip().partition("-")
         if not first.isdecimal() or (dash and not last.isdecimal()) or (dash and int(last) < int(first)):
-            raise typer.BadParameter(f"{part.strip()!r} is no seed; write 0-15, or 1,5,9", param_hint="--seeds")
+            raise typer.BadParameter(f"{part.strip()!r} is no {what}; write 0-15, or 1,5,9", param_hint=option)
         out += range(int(first), int(last) + 1) if dash else [int(first)]
     return out
 

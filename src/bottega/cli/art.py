@@ -41,11 +41,21 @@ class What(StrEnum):
     likeness = "likeness"
 
 
+_USES = {
+    What.stylise: {"style", "size", "strength", "steps", "features", "out"},
+    What.learn: {"size", "strength", "steps", "data", "features", "out"},
+    What.tile: {"size", "steps", "features", "out"},
+    What.palette: {"colours", "out"},
+    What.likeness: {"to", "others", "features"},
+}
+
+
 def art(
+    ctx: typer.Context,
     what: Annotated[What, typer.Argument(metavar="stylise|learn|tile|palette|likeness", help="What to do.")],
     file: Annotated[Path, typer.Argument(metavar="FILE", help="A picture; to stylise also a GIF or a folder of frames; for likeness a folder, or a run.")],
     style: Annotated[Path | None, typer.Option("--style", metavar="FILE", help="A picture, or a network that `learn` wrote.")] = None,
-    size: Annotated[int, typer.Option("--size", metavar="PIXELS", help="Longer side of what is painted, or the side of a tile; 0 keeps the picture's.")] = 256,
+    size: Annotated[int, typer.Option("--size", metavar="PIXELS", help="Longer side of what is painted, 0 keeps the picture's; or the side of a tile, a multiple of 16. At most 2048.")] = 256,
     strength: Annotated[float, typer.Option("--strength", metavar="X", help="Style against content: 0.1 hints, 10 leaves little of the photo.")] = 1.0,
     steps: Annotated[int | None, typer.Option("--steps", metavar="N", min=1, help="More steps, nearer the style; 150, and 400 to learn.")] = None,
     colours: Annotated[str, typer.Option("--colours", metavar="N|LIST", help="How many colours, or which: '#20304f,white'.")] = "8",
@@ -63,6 +73,7 @@ def art(
     Style is seen by a small network that is trained here once from the built-in photographs (minutes; kept in
     ~/.cache/bottega), or by your own VGG-19 weights. Nothing is downloaded.
     """
+    _refuse_unused(ctx, what, file, style)
     say = Out(as_json, quiet)
     with say.progress() as watch:
         wish = _Wish(file, style, size, strength, steps, data, features, out, seed, watch or (lambda _: None))
@@ -77,6 +88,22 @@ def art(
 
         say.pairs([(k.replace("_", " "), figure(v) if isinstance(v, float) else str(v)) for k, v in done.items()])
     say.result({"what": what.value, **done})
+
+
+def _refuse_unused(ctx: typer.Context, what: What, file: Path, style: Path | None) -> None:
+    """A usage error for an option that was given and would do nothing."""
+    from bottega.crafts import art as craft
+
+    uses, doing = _USES[what], f"bottega art {what.value}"
+    if what is What.stylise and style is not None:
+        if style.suffix == ".safetensors":
+            uses, doing = {"style", "size", "out"}, f"{doing} with a learned network"
+        elif craft.is_film(file):
+            uses = uses | {"data"}
+    for name in ("style", "size", "strength", "steps", "colours", "to", "others", "data", "features", "out"):
+        source = ctx.get_parameter_source(name)
+        if name not in uses and source is not None and source.name == "COMMANDLINE":
+            raise typer.BadParameter(f"{doing} does not use it; leave it out", param_hint=f"--{name}")
 
 
 @dataclass(frozen=True)
@@ -123,12 +150,12 @@ class _Wish:
 
         return mark(weights, self.seed, recipe="art")
 
-    def write(self, value: Any, ending: str, weights: str) -> Path:
-        """A marked picture."""
+    def write(self, value: Any, ending: str, mark: dict[str, str] | None) -> Path:
+        """A picture, marked where ``mark`` says how."""
         from bottega.codecs.image import ImageCodec
         from bottega.core import Item
 
-        return ImageCodec(size=0).write(Item(value), self.path(ending), self.mark(weights))
+        return ImageCodec(size=0).write(Item(value), self.path(ending), mark)
 
 
 def _read(file: Path, size: int) -> Any:
@@ -140,10 +167,13 @@ def _read(file: Path, size: int) -> Any:
 
 def _palette(wish: _Wish, colours: str) -> dict[str, Any]:
     from bottega.crafts import art as craft
+    from bottega.trust.mark import read as read_mark
 
     wanted = int(colours) if colours.strip().isdecimal() else [c.strip() for c in colours.split(",") if c.strip()]
-    picture, used = craft.palette(craft.read_one(wish.file), wanted, wish.seed)
-    return {"file": wish.write(picture, "palette.png", ""), "colours": used}
+    source = craft.read_one(wish.file, alpha=True)
+    picture, used = craft.palette(source if source[..., 3].min() < 255 else source[..., :3], wanted, wish.seed)
+    said = read_mark(wish.file)  # no model made this picture, unless one made what it was made of
+    return {"file": wish.write(picture, "palette.png", said or None), "colours": used}
 
 
 def _tile(wish: _Wish) -> dict[str, Any]:
@@ -151,7 +181,7 @@ def _tile(wish: _Wish) -> dict[str, Any]:
 
     texture, net = craft.read_one(wish.file), wish.net()
     made = craft.tile(texture, net, size=wish.size, steps=wish.steps or 150, seed=wish.seed, tell=wish.tell)
-    path = wish.write(made, "tile.png", net.weights)
+    path = wish.write(made, "tile.png", wish.mark(net.weights))
     return {"file": path, "seam_percent": 100 * craft.seam(made), "seam_percent_before": 100 * craft.seam(texture)}
 
 
@@ -170,11 +200,11 @@ def _stylise(wish: _Wish) -> dict[str, Any]:
     photo = _read(wish.file, wish.size)
     if wish.style.suffix == ".safetensors":
         painter = wish.painter()
-        return {"file": wish.write(painter(photo), "stylised.png", painter.weights)}
+        return {"file": wish.write(painter(photo), "stylised.png", wish.mark(painter.weights))}
     picture, net = _read(wish.style, wish.size), wish.net()
     found = craft.stylise(photo, picture, net, steps=wish.steps or 150, strength=wish.strength, tell=wish.tell)
     return {
-        "file": wish.write(found.picture, "stylised.png", net.weights), "style_fell_percent": 100 * found.fell,
+        "file": wish.write(found.picture, "stylised.png", wish.mark(net.weights)), "style_fell_percent": 100 * found.fell,
         "content_distance": found.content_distance, "content_distance_of_the_style_picture": found.content_apart,
     }  # fmt: skip
 
@@ -184,6 +214,8 @@ def _film(wish: _Wish) -> dict[str, Any]:
 
     from bottega.crafts import art as craft
 
+    path = wish.path("stylised.gif" if wish.file.suffix.lower() == ".gif" else "stylised")
+    craft.check_film_path(path)
     frames, rate = craft.read_frames(wish.file)
     if wish.size and max(frames[0].shape[:2]) > wish.size:
         frames = [craft.sized(f, wish.size) for f in frames]
@@ -193,7 +225,6 @@ def _film(wish: _Wish) -> dict[str, Any]:
     seconds = time.perf_counter() - began
     some = frames[:PROBED]
     alone = painter.film(some, hold=0.0, tell=wish.tell)
-    path = wish.path("stylised.gif" if wish.file.suffix.lower() == ".gif" else "stylised")
     return {
         "file": craft.write_frames(made, path, rate, wish.mark(painter.weights)), "frames": len(made),
         "frames_per_second": len(made) / seconds, "flicker": craft.flicker(made[:PROBED], some),

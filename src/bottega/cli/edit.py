@@ -45,7 +45,8 @@ def edit(
     """Make the missing part of a piece: inpainting, completion, continuation.
 
     White parts of the mask are made anew (the lower half without one), a text is continued, empty cells of a row are
-    filled; the rest stays exactly as it is. For models that can (`bottega show RUN` says whether).
+    filled; the rest stays exactly as it is. A photo is first brought to the size of the model's pictures, which the result
+    has. For models that can (`bottega show RUN` says whether).
     """
     chosen = numbers(seeds) if seeds is not None else None
     if chosen is not None and n is not None and n != len(chosen):

@@ -32,9 +32,11 @@ def review(
 ) -> None:  # fmt: skip
     """Look at pictures before they go out: quality without a reference, near copies, marks; then a person, then a gate.
 
-    A machine looks at every piece: what carries no mark or copies a training picture is refused, and what looks less
-    natural than all but 5 % of real pictures waits for a person, with one in twenty of the others. review.html shows
-    those, and saves what was decided. With --release the gate opens when nothing waits and not too much was bad.
+    A machine looks at every piece: what carries no mark of this run or copies a training picture is refused, and what
+    looks less natural than all but 5 % of real pictures waits for a person, with one in twenty of the others, at least
+    one; all wait where the run held out fewer than 20 pictures, or its pieces plainly look less natural than real ones.
+    review.html shows those, and saves what was decided. With --release the gate opens when nothing waits and not too
+    much was bad.
     """
     from bottega.crafts import review as craft
 

@@ -40,7 +40,14 @@ def steps(
     say = Out(as_json, quiet)
     names = [name.strip() for name in samplers.split(",")] if samplers else ()
     with say.progress() as watch:
-        rows = steps_table(load(run, device=device), numbers(counts), names, n=n, seed=seed, progress=watch)
+        rows = steps_table(
+            load(run, device=device),
+            numbers(counts, "--counts", "number of steps"),
+            names,
+            n=n,
+            seed=seed,
+            progress=watch,
+        )
     measured = list(dict.fromkeys(m.name for row in rows for m in row.measures))
     if not as_json:
         lines = []

@@ -386,7 +386,9 @@ class ImageCodec:
             batch = Batch(self._numbers(self._pixels([item])))
         else:
             known = (
-                item if self.spec.cond is None or self.spec.given_picture else Item(item.value, self._known(item.cond))
+                item
+                if self.spec.cond is None or self.spec.given_picture
+                else Item(item.value, self._known(item.cond), item.name)
             )
             batch = self.encode([known])
         channels, height, width = self.spec.shape
@@ -409,6 +411,17 @@ class ImageCodec:
             also = "" if size is None or size == (height, width) else f" or {size[1]}x{size[0]} as the picture"
             raise DataError(f"the mask {mask} is {w}x{h}; draw it {width}x{height}{also}")
         return resized(grey, height, self.framing, (0, 0, 0))[..., 0] >= 128
+
+    def keep_bytes(self, items: Sequence[Item], source: str | Path | Item, keep: Tensor) -> list[Item]:
+        """Edited pictures with the bytes of ``source`` where all of ``keep`` ``(C, H, W)`` is True.
+
+        They differ only where there is alpha: colours are rounded when they are multiplied by it.
+        """
+        if self.spec.shape[0] != 4 or self.spec.is_tokens:
+            return list(items)
+        value = with_alpha(self._prepared((source if isinstance(source, Item) else self.read(source)[0]).value))
+        kept = keep.all(0)[..., None].numpy()
+        return [Item(np.where(kept, value, item.value), item.cond, item.name) for item in items]
 
     def given(self, batch: Batch, keep: Tensor) -> Item:
         """What an edit starts from, to look at: the first picture, grey where it is made anew."""

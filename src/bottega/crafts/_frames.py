@@ -14,10 +14,12 @@ from PIL import Image, ImageSequence
 from torch import Tensor
 from torch.nn import functional as F
 
+from bottega.codecs._pixels import UNREADABLE
 from bottega.codecs.image import ImageCodec
 from bottega.core import DataError, Item, OutputError
 
 __all__ = [
+    "check_film_path",
     "flicker",
     "flow",
     "is_film",
@@ -34,8 +36,10 @@ Pixels = NDArray[np.uint8]
 _MOST = 1 << 29  # bytes of all frames together
 
 
-def read_one(path: Path) -> Pixels:
-    """One picture in colour, ``(H, W, 3)``, upright, laid on white; raises DataError."""
+def read_one(path: Path, *, alpha: bool = False) -> Pixels:
+    """One picture in colour, ``(H, W, 3)``, upright, laid on white; with ``alpha`` ``(H, W, 4)``. Raises DataError."""
+    if alpha:
+        return ImageCodec(size=0, channels=4, labels="none").read(path)[0].value
     return read_pictures(path)[0]
 
 
@@ -46,13 +50,20 @@ def read_pictures(path: Path) -> list[Pixels]:
 
 
 def is_film(path: Path) -> bool:
-    """Whether it is a folder, an array file, or a GIF with several frames."""
+    """Whether it is a folder, an array file, or a GIF with several frames; raises DataError when that is damaged."""
     if path.is_dir() or path.suffix in {".npz", ".npy"}:
         return True
     if path.suffix.lower() != ".gif" or not path.is_file():
         return False
-    with Image.open(path, formats=("GIF",)) as film:
-        return bool(getattr(film, "n_frames", 1) > 1)
+    try:
+        with Image.open(path, formats=("GIF",)) as film:
+            return bool(getattr(film, "n_frames", 1) > 1)
+    except UNREADABLE as error:
+        raise _unreadable(path, error) from error
+
+
+def _unreadable(path: Path, error: BaseException) -> DataError:
+    return DataError(f"cannot read the film {path}: {error}; give a whole GIF, or a folder of frames")
 
 
 def read_frames(path: Path) -> tuple[list[Pixels], float]:
@@ -70,8 +81,8 @@ def read_frames(path: Path) -> tuple[list[Pixels], float]:
                 _check_size(path, film.width * film.height * 3 * getattr(film, "n_frames", 1))
                 rate = 1000 / (film.info.get("duration", 0) or 40)
                 frames = [np.asarray(frame.convert("RGB")) for frame in ImageSequence.Iterator(film)]
-        except (OSError, EOFError, ValueError) as error:
-            raise DataError(f"cannot read the film {path}: {error}; give a whole GIF, or a folder of frames") from error
+        except UNREADABLE as error:
+            raise _unreadable(path, error) from error
     else:
         frames = read_pictures(path)
     first = frames[0].shape
@@ -89,12 +100,19 @@ def _check_size(path: Path, size: int) -> None:
         raise DataError(f"{path} has {size / 1e9:.1f} GB of frames; cut it into pieces of at most {_MOST / 1e9:.1f} GB")
 
 
+def check_film_path(path: Path) -> None:
+    """Raise OutputError for a name that ends neither in .gif nor, being a folder, in nothing."""
+    if path.suffix.lower() not in {"", ".gif"}:
+        raise OutputError(f"a film cannot be written to {path}; let its name end in .gif, or name a folder of frames")
+
+
 def write_frames(frames: Sequence[Pixels], path: Path, rate: float, mark: dict[str, str]) -> Path:
     """A GIF where the name ends so, else a folder of PNG files; ``mark`` goes into each, or into the GIF's comment.
 
     Raises:
-        OutputError: the place cannot be written.
+        OutputError: the place cannot be written, or its name ends in something else.
     """
+    check_film_path(path)
     if path.suffix.lower() != ".gif":
         codec = ImageCodec(size=0)
         for k, frame in enumerate(frames):

@@ -9,8 +9,9 @@ from __future__ import annotations
 
 import hashlib
 import json
+import math
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 
 import numpy as np
@@ -26,6 +27,7 @@ from bottega.codecs._pixels import to_pil
 from bottega.core import Batch, BottegaError, CheckpointError, DataError, RecipeError, Rng, Spec
 from bottega.crafts._features import features, learn, photographs
 from bottega.crafts._frames import (
+    check_film_path,
     flicker,
     flow,
     is_film,
@@ -49,6 +51,7 @@ __all__ = [
     "Likeness",
     "Painter",
     "Stylised",
+    "check_film_path",
     "features",
     "flicker",
     "is_film",
@@ -70,6 +73,7 @@ __all__ = [
 Pixels = NDArray[np.uint8]
 _VERSION = 2  # of learned styles: since 2 the network says the change to a picture
 LEAST = 32  # pixels of a side of a style or texture: fewer have no statistics
+MOST = 2048  # and no more: all feature maps of a picture, and forty copies of it, are in memory at once
 _QUIET = 5.0  # weight of being rougher than the pictures it is made of, and of colours beyond black and white
 
 
@@ -110,8 +114,15 @@ def _grams(net: Vgg, picture: Pixels, what: str) -> dict[str, Tensor]:
     height, width = picture.shape[:2]
     if min(height, width) < LEAST:
         raise DataError(f"the {what} is {width}x{height}; give one of at least {LEAST} pixels a side")
+    if max(height, width) > MOST:
+        raise DataError(f"the {what} is {width}x{height}; give one of at most {MOST} pixels a side")
     with torch.no_grad():
         return {k: _gram(m) for k, m in net.maps(numbers(picture), net.style).items()}
+
+
+def _check_effort(steps: int, strength: float) -> None:
+    if steps < 1 or not 0 < strength < math.inf:
+        raise RecipeError(f"steps={steps}, strength={strength}; both must be above 0, and numbers")
 
 
 def _moved(
@@ -142,10 +153,10 @@ def sized(value: Pixels, size: int, name: str = "the picture") -> Pixels:
 
     Raises:
         DataError: it has a side below 32 pixels, of which nothing larger can be made.
-        RecipeError: ``size`` is below 32.
+        RecipeError: ``size`` is below 32, or above 2048.
     """
-    if size < LEAST:
-        raise RecipeError(f"size is {size}; give at least {LEAST} pixels")
+    if not LEAST <= size <= MOST:
+        raise RecipeError(f"size is {size}; give {LEAST} to {MOST} pixels")
     height, width = value.shape[:2]
     if min(height, width) < LEAST:
         raise DataError(f"{name} is {width}x{height}; give one of at least {LEAST} pixels a side")
@@ -203,11 +214,10 @@ def stylise(
         tell: told at every step.
 
     Raises:
-        DataError: a side is below 32 pixels.
+        DataError: a side is below 32 pixels, or above 2048.
         RecipeError: ``steps`` or ``strength`` make no sense.
     """
-    if steps < 1 or not strength > 0:
-        raise RecipeError(f"steps={steps}, strength={strength}; both must be above 0")
+    _check_effort(steps, strength)
     wanted = _grams(net, style, "style picture")
     _grams(net, content, "photo")  # tells when it is too small
     photo = numbers(content)
@@ -361,8 +371,10 @@ def learn_style(
         tell: told at every step.
 
     Raises:
-        DataError: the style is below 32 pixels a side, or every photo smaller than a crop.
+        DataError: the style is below 32 or above 2048 pixels a side, or every photo smaller than a crop.
+        RecipeError: ``steps`` or ``strength`` make no sense.
     """
+    _check_effort(steps, strength)
     wanted = _grams(net, style, "style picture")
     pool = photographs() if photos is None else [numbers(p)[0] for p in photos]
     pool = [p for p in pool if min(p.shape[1:]) >= side]
@@ -410,7 +422,7 @@ def tile(
     Texture synthesis after Gatys et al. 2015, arXiv:1505.07376, on a torus: every convolution wraps around, so the
     network sees no edge, and no place of the tile is different from any other. It begins with noise of the texture's
     colours and moves its pixels until the Gram matrices are the texture's. What wraps around may be cut anywhere: it is
-    cut where it jumps least.
+    cut where it jumps least, which hides no seam from ``seam``.
 
     Args:
         texture: uint8 ``(h, w, 3)``.
@@ -422,10 +434,10 @@ def tile(
 
     Raises:
         DataError: the texture is below 32 pixels a side.
-        RecipeError: ``size`` is no multiple of 16.
+        RecipeError: ``size`` is no multiple of 16, below 32 or above 2048.
     """
-    if size < LEAST or size % 16:
-        raise RecipeError(f"size is {size}; a tile has a multiple of 16 pixels, and at least {LEAST}")
+    if not LEAST <= size <= MOST or size % 16:
+        raise RecipeError(f"size is {size}; a tile has a multiple of 16 pixels, from {LEAST} to {MOST}")
     wanted = _grams(net, texture, "texture")
     real = numbers(texture)
     rng = Rng(seed)
@@ -450,14 +462,24 @@ def _jumps(picture: Pixels, axis: int) -> NDArray[np.float64]:
 
 
 def seam(picture: Pixels) -> float:
-    """How much more a picture jumps where it meets itself than it does inside, as a share of the range 0 to 255.
+    """How far one line of a picture that repeats stands out as a seam, wherever it was cut: a share of the range 0 to 255.
 
     A jump is how far the step between two neighbouring columns is from the mean of the steps before and after it: a slope,
-    however steep, is none. The mean jump from the last column to the first, less the mean inside; the same for rows, and
-    the larger of both. 0 when there is no seam.
+    however steep, is none. The largest mean jump between two columns, the last and the first among them, less the jump
+    that 95 % of the others stay below (but for its two neighbours, which share in it); the same for rows, and the larger
+    of both. About 0 when nothing stands out; a single line that the picture has inside counts, too.
+
+    >>> slope = np.arange(0, 256, 8, np.uint8)[None, :, None].repeat(32, 0).repeat(3, 2)
+    >>> seam(slope) == seam(np.roll(slope, 5, 1)) > 0.9
+    True
     """
-    jumps = [_jumps(picture, axis) for axis in (0, 1)]
-    return float(max(0.0, *(jump[-1] - jump[1:-2].mean() for jump in jumps)) / 255)
+    return max(0.0, *(_stands_out(_jumps(picture, axis)) for axis in (0, 1))) / 255
+
+
+def _stands_out(jumps: NDArray[np.float64]) -> float:
+    most = int(jumps.argmax())
+    rest = np.delete(jumps, [(most + k) % len(jumps) for k in (-1, 0, 1)])
+    return float(jumps[most] - np.quantile(rest, 0.95))
 
 
 def _oklab(rgb: NDArray[np.float64]) -> NDArray[np.float64]:
@@ -474,7 +496,7 @@ def palette(picture: Pixels, colours: int | Sequence[str], seed: int = 0) -> tup
     """The picture in a few exact colours, and which: ``#rrggbb``.
 
     Args:
-        picture: uint8 ``(H, W, 3)``.
+        picture: uint8 ``(H, W, 3)``, or ``(H, W, 4)``: alpha stays as it is, and nothing is found where nothing is seen.
         colours: how many (found by k-means in Oklab), or which, by name or ``#rrggbb``; every pixel takes the nearest.
         seed: of k-means.
 
@@ -482,12 +504,13 @@ def palette(picture: Pixels, colours: int | Sequence[str], seed: int = 0) -> tup
         RecipeError: fewer than one colour, more than 256, or something that is no colour.
     """
     flat = picture[..., :3].reshape(-1, 3)
+    shown = flat[picture[..., 3].reshape(-1) > 0] if picture.shape[-1] == 4 else flat
     if isinstance(colours, int):
         if not 1 <= colours <= 256:
             raise RecipeError(f"a palette of {colours} colours; give 1 to 256")
         from sklearn.cluster import KMeans
 
-        seen, count = np.unique(flat, axis=0, return_counts=True)
+        seen, count = np.unique(shown if len(shown) else flat, axis=0, return_counts=True)
         known = seen
         if len(seen) > colours:
             some = np.random.default_rng(seed).permutation(len(seen))[:20_000]
@@ -511,6 +534,7 @@ def palette(picture: Pixels, colours: int | Sequence[str], seed: int = 0) -> tup
         ]
     )
     out = known[nearest][back.reshape(-1)].reshape(*picture.shape[:2], 3)
+    out = np.concatenate([out, picture[..., 3:]], -1)
     return out, [f"#{r:02x}{g:02x}{b:02x}" for r, g, b in known.tolist()]
 
 
@@ -564,8 +588,8 @@ def likeness(
         folder: what they are to be like.
         others: what they are not to be like.
         net: the features to see in.
-        held: pictures of the folder's kind that the model never saw; a quarter of the folder where nobody says which, and
-            copies are then looked for among the rest.
+        held: pictures of the folder's kind that the model never saw; where nobody says which, a quarter of the folder
+            beside the rest says how many copies there are by chance. Copies are looked for in the whole folder.
         side: all pictures are brought to this size, pixels.
         seed: of what is kept back.
 
@@ -587,8 +611,8 @@ def likeness(
     else:
         cut = max(2, len(folder) // 4)
         known, unknown = x["folder"][order[cut:]], x["folder"][order[:cut]]
-    case = Case("image", Spec((3, side, side)), Batch(known), Batch(unknown), x["made"], seed=seed)
-    copies = near_copies(case)
+    case = Case("image", Spec((3, side, side)), Batch(x["folder"]), Batch(unknown), x["made"], seed=seed)
+    copies, by_chance = near_copies(case), near_copies(replace(case, train=Batch(known), cache={}))
     within = torch.cdist(grams["folder"], grams["folder"])
     count = len(within)
     return Likeness(
@@ -597,7 +621,7 @@ def likeness(
         within=within.sum().item() / (count * (count - 1)),
         copies=copies.value,
         copies_high=copies.high if copies.high is not None else 1.0,
-        held_copies=copies.ceiling or 0.0,
+        held_copies=by_chance.ceiling or 0.0,
         n=len(made),
     )
 

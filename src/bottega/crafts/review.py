@@ -12,7 +12,7 @@ import json
 import shutil
 from collections import Counter
 from collections.abc import Mapping
-from dataclasses import asdict, dataclass, field
+from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
 from typing import Literal
 
@@ -34,6 +34,7 @@ __all__ = ["Checked", "Released", "Review", "check", "decisions", "read_review",
 
 DOUBT = 0.05  # pieces that look less natural than all but this share of real pictures are seen by a person
 AUDIT = 0.05  # and so is this share of the others
+PLAIN = 0.7  # where the low end of the real/fake margin lies above this, a person sees all
 MOST_BAD = 0.2  # refused and rejected, of all; above it the model is not fit for release
 _HELD = 2000
 
@@ -96,9 +97,11 @@ class Review:
 def check(run: Run | Path | str, pieces: Path | None = None, *, data: str | None = None, seed: int = 0) -> Review:
     """Look at every piece of a folder.
 
-    Refused: what carries no mark of its making, and near-exact copies of training pictures (as ``judge.memorisation``
-    finds them). For a person: what looks less natural than all but 5 % of held-out real pictures (``judge.quality``), and
-    one in twenty of the rest, by ``seed``, to see what the machine misses.
+    Refused: what carries no mark of this run's weights, and near-exact copies of training pictures (as
+    ``judge.memorisation`` finds them). For a person: what looks less natural than all but 5 % of held-out real pictures
+    (``judge.quality``), and one in twenty of the rest, at least one, by ``seed``, to see what the machine misses. A person
+    sees all that is not refused where fewer than 20 pictures were held out, since no rank among them is below 5 %, and
+    where pieces as a whole look less natural than real pictures (``real_fake_margin``, its low end above 0.7).
 
     Args:
         run: that made them.
@@ -108,7 +111,7 @@ def check(run: Run | Path | str, pieces: Path | None = None, *, data: str | None
 
     Raises:
         BottegaError: the run makes no pictures of at least 16 pixels a side.
-        DataError: no pieces there, or the data is not what the run was trained on.
+        DataError: no pieces there, nothing held out, or the data is not what the run was trained on.
     """
     run = run if isinstance(run, Run) else load(run)
     folder = Path(pieces) if pieces is not None else run.path / "pieces"
@@ -121,6 +124,8 @@ def check(run: Run | Path | str, pieces: Path | None = None, *, data: str | None
         raise DataError(f"there are no pieces in {folder}; make some with bottega sample {run.path}")
     dataset = find_data(run.recipe, data or run.header["data_argument"] or None, run.codec)
     parts = divide(run.recipe, dataset)
+    if not parts.held:
+        raise DataError(f"{run.path} kept no pieces back (data.held is 0); train with data.held above 0")
     train = rows_of(run.codec, parts.train, MOST_TRAIN, seed)
     held = rows_of(run.codec, parts.held, _HELD, seed)
     made = (
@@ -136,23 +141,37 @@ def check(run: Run | Path | str, pieces: Path | None = None, *, data: str | None
     real, seen = (natural.distance(run.spec.as_real(t)) for t in (held.x, x))
     share = (1 + (real[None] >= seen[:, None]).sum(1)).double() / (1 + len(real))
     copies = copied(case, "samples")
-    audited = Rng(seed).uniform(len(files)) < AUDIT
+    margin = next(m for m in measure(case) if m.name == "real_fake_margin")
+    all_of_them = ""
+    if 1 / (1 + len(real)) >= DOUBT:
+        all_of_them = f"only {len(real)} pictures were held out, too few to see what is odd"
+    elif margin.low is not None and margin.low > PLAIN:
+        all_of_them = "the pieces as a whole look less natural than real pictures"
+    drawn = Rng(seed).uniform(len(files))
     found = []
     for i in seen.argsort(descending=True, stable=True).tolist():
-        path, s, copy, pick = files[i], share[i].item(), bool(copies[i]), bool(audited[i])
+        path, s, said = files[i], share[i].item(), read_mark(files[i])
         verdict: Verdict = "pass"
         why = "looks as natural as real pictures do"
-        if "machine_made" not in read_mark(path):
+        if "machine_made" not in said:
             verdict, why = "refused", "carries no mark of its making"
-        elif copy:
+        elif said.get("weights") != run.weights_hash:
+            verdict, why = "refused", "carries the mark of other weights than this run's"
+        elif copies[i]:
             verdict, why = "refused", "is a near-exact copy of a training picture"
         elif s < DOUBT:
             verdict, why = "review", f"looks less natural than {100 * (1 - s):.0f} % of real pictures"
-        elif pick:
-            verdict, why = "review", "drawn at random, to see what the machine misses"
-        found.append(Checked(path.name, _sha256(path), s, verdict, why))
-    margin = next((m.value for m in measure(case) if m.name == "real_fake_margin"), 0.5)
-    return Review(run.path.name, run.weights_hash, margin, found)
+        elif all_of_them:
+            verdict, why = "review", all_of_them
+        found.append((drawn[i].item(), Checked(path.name, _sha256(path), s, verdict, why)))
+    least = min((draw for draw, piece in found if piece.verdict == "pass"), default=0.0)
+    pieces_seen = [
+        replace(piece, verdict="review", why="drawn at random, to see what the machine misses")
+        if piece.verdict == "pass" and (draw < AUDIT or draw == least)
+        else piece
+        for draw, piece in found
+    ]
+    return Review(run.path.name, run.weights_hash, margin.value, pieces_seen)
 
 
 def _sha256(path: Path) -> str:

@@ -276,6 +276,8 @@ class Diffusion(Family):
         """
         if sampler not in SAMPLERS:
             raise RecipeError(f"unknown sampler {sampler!r}{nearest(sampler, SAMPLERS)}")
+        if not 0 <= eta <= 1:
+            raise RecipeError(f"eta is {eta}; it must lie in [0, 1]")
         if eta and sampler not in CHURNED:
             raise RecipeError(
                 f"eta is {eta} but sampler is {sampler!r}; only {' and '.join(map(repr, CHURNED))} have it"
@@ -313,8 +315,12 @@ class Diffusion(Family):
             raise RecipeError(f"tries is {tries}; every step is made at least once")
         if not 0 <= strength <= 1:
             raise RecipeError(f"strength is {strength}; it must lie in [0, 1]: 0 changes nothing, 1 makes all anew")
-        if restore and (restore not in WAYS or not self.spec.is_image):
-            raise RecipeError(f"restore is {restore!r}{nearest(restore, WAYS)}; it is for pictures")
+        if restore and not self.spec.is_image:
+            raise RecipeError(f"restore is {restore!r}, which is for pictures; leave it out")
+        if restore and restore not in WAYS:
+            raise RecipeError(f"restore is {restore!r}{nearest(restore, WAYS)}")
+        if restore and strength != 1:
+            raise RecipeError(f"restore is {restore!r} and strength {strength}; leave one of them out")
         posterior = self._within(self.posterior(len(batch), batch.cond, guidance, classifier_scale))
         x, sigmas = self._start(len(batch), rng, steps)
         known = self.spec.as_real(batch.x)

@@ -194,7 +194,9 @@ class RBM(Replay, Family):
 
     @torch.no_grad()
     def edit(self, batch: Batch, keep: Tensor, rng: Rng, *, steps: int = 200) -> Tensor:
-        """Complete examples: Gibbs steps with the kept numbers held, from what the others were."""
+        """Complete examples: Gibbs steps (at least one) with the kept numbers held, from what the others were."""
+        if steps < 1:
+            raise RecipeError(f"steps is {steps}; it must be at least 1, or nothing is made")
         x, (b, c) = batch.x, self._biases(batch.cond, len(batch))
         for _ in range(steps):
             x = torch.where(keep, batch.x, self._gibbs(x, b, c, rng))

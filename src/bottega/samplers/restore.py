@@ -112,7 +112,7 @@ def measurement(way: str, shape: tuple[int, int, int], given: Tensor) -> tuple[M
 
     Args:
         way: ``"half"`` and ``"quarter"``: made smaller (bicubic, antialiased) and brought to its size again (Lanczos);
-            ``"grey"``: brightness only; ``"blur"``: a Gaussian of a twentieth of the shorter side.
+            ``"grey"``: brightness only, and alpha where there is any; ``"blur"``: a Gaussian of a twentieth of the shorter side.
         shape: ``(C, H, W)`` of a picture.
         given: spoilt pictures of that shape, ``(B, C, H, W)``.
     """
@@ -121,7 +121,7 @@ def measurement(way: str, shape: tuple[int, int, int], given: Tensor) -> tuple[M
     colours = torch.eye(channels, device=given.device)
     if way == "grey":
         weights = [0.299, 0.587, 0.114] if channels >= 3 else [1.0] * channels  # of brightness (ITU-R BT.601)
-        rows = torch.tensor([[*weights, *[0.0] * (channels - len(weights))]], device=given.device)
+        rows = torch.block_diag(torch.tensor([weights]), torch.eye(channels - len(weights))).to(given.device)
         seen = Measurement(rows, *lines)
         return seen, seen.of(given)
     if way == "blur":

@@ -1,7 +1,7 @@
 """The mark of a piece: that a machine made it, which weights, which seed; and reading it back from a file.
 
 Codecs write the mark in the format's own metadata: PNG in an iTXt chunk ``bottega`` (and in XMP, for other people's
-readers), a table in the CSVW description ``<file>-metadata.json``, anything else in ``<file>.meta.json``. This is a
+readers), a GIF in its comment, a table in the CSVW description ``<file>-metadata.json``, anything else in ``<file>.meta.json``. This is a
 label, not a proof: anyone may strip or forge it. A signed manifest has its place under the key ``manifest``.
 """
 
@@ -69,11 +69,17 @@ def _picture(path: Path) -> dict[str, Any]:
         with Image.open(path) as picture:
             picture.load()  # chunks after the pixels count too
             text = getattr(picture, "text", {}).get("bottega", "")
+            comment = picture.info.get("comment", b"")  # where a GIF has it; other programs write there, too
     except UnidentifiedImageError:
         return {}  # not a picture
-    except (OSError, SyntaxError, ValueError) as error:
+    except (OSError, SyntaxError, ValueError, Image.DecompressionBombError) as error:
         raise DataError(f"{path} is a damaged picture ({error}); its mark cannot be trusted") from error
-    return _ours(_parse(text, path)) if text else {}
+    if text:
+        return _ours(_parse(text, path))
+    try:
+        return _ours(json.loads(comment))
+    except ValueError:
+        return {}
 
 
 def _beside(path: Path) -> dict[str, Any]:

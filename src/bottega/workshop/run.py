@@ -245,6 +245,7 @@ class Run:
         if not seeds:
             raise RecipeError("asked for no pieces; n must be at least 1")
         check_knobs(self.model.sample, knobs, skip=3)
+        self._check_guidance(knobs)
         known = self._conditions(cond, seeds)
         codes = None if known is None else self.codec.encode_cond(known).to(self.device)
         self.model.eval()
@@ -259,6 +260,12 @@ class Run:
         x = torch.cat(parts)
         items = self.codec.decode(x, None if codes is None else codes.cpu())
         return Pieces(self, items, seeds, x)
+
+    def _check_guidance(self, knobs: Mapping[str, Any]) -> None:
+        if self.spec.cond is None and knobs.get("guidance", 1) != 1:
+            raise RecipeError(
+                f"guidance is {knobs['guidance']}, but {self.recipe.name} was trained without conditions; leave it out"
+            )
 
     def _conditions(self, cond: Any, seeds: Sequence[int]) -> list[Any] | None:
         if self.spec.cond is None:
@@ -313,6 +320,7 @@ class Run:
             raise BottegaError(f"a {self.recipe.family['name']} cannot edit; use {_with('edit')}")
         seeds = list(range(seed, seed + n)) if seeds is None else [int(s) for s in seeds]
         check_knobs(model.edit, knobs, skip=3)
+        self._check_guidance(knobs)
         batch, keep = self.codec.start_edit(source, mask)
         if self.spec.given_picture and cond is None and batch.cond is None:
             raise RecipeError(f"{self.recipe.name} makes a picture of a picture; say with --cond FILE of which")
@@ -331,8 +339,14 @@ class Run:
         x = model.edit(many, keep, Rng.for_rows(seeds, self.device), **knobs).cpu()
         items = self.codec.decode(x, None if codes is None else codes.cpu())
         restore, given = getattr(self.codec, "restore", None), getattr(self.codec, "given", None)
-        shown = [] if given is None else [given(batch, keep[:1].cpu())]
-        return Pieces(self, items if restore is None else restore(items, source), seeds, x, shown)
+        keep_bytes = getattr(self.codec, "keep_bytes", None)
+        if restore is not None:
+            items = restore(items, source)
+        if keep_bytes is not None:
+            items = keep_bytes(items, source, keep[0].cpu())
+        drafted = torch.full_like(keep[:1].cpu(), bool(knobs.keys() & model.reworks))  # then all of it is used
+        shown = [] if given is None else [given(batch, keep[:1].cpu() | drafted)]
+        return Pieces(self, items, seeds, x, shown)
 
     def translate(
         self, source: Path | str | Item, to: Any, *, n: int = 1, seeds: Sequence[int] | None = None, seed: int = 0,

@@ -5,6 +5,7 @@ from __future__ import annotations
 import time
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
+from typing import Any
 
 import torch
 
@@ -12,7 +13,7 @@ from bottega.core import BottegaError, Measure, Rng
 from bottega.judge import Case, run_all
 from bottega.workshop.build import find_data
 from bottega.workshop.judging import MOST_TRAIN, _facts, rows_of
-from bottega.workshop.run import CHUNK, Progress, Run, Tell, check_knobs, knobs_of
+from bottega.workshop.run import CHUNK, Progress, Run, Tell, knobs_of
 from bottega.workshop.training import divide
 
 __all__ = ["JUDGES", "Row", "steps_table"]
@@ -54,16 +55,21 @@ def steps_table(
 
     Raises:
         BottegaError: the family does not make its pieces in steps.
-        RecipeError: it has no such sampler.
+        RecipeError: it has no such sampler, or cannot make that many steps; told before the first row.
     """
     tell = progress or (lambda _: None)
     known = knobs_of(run.model.sample, skip=3)
     if "steps" not in known:
         raise BottegaError(f"a {run.recipe.family['name']} makes its pieces at once; there are no steps to choose")
-    ways = [{"sampler": name} for name in samplers or (known["sampler"],)] if "sampler" in known else [{}]
+    ways: list[dict[str, Any]] = (
+        [{"sampler": name} for name in samplers or (known["sampler"],)] if "sampler" in known else [{}]
+    )
     if samplers and "sampler" not in known:
         raise BottegaError(f"a {run.recipe.family['name']} has one way to make its pieces; leave the samplers out")
-    check_knobs(run.model.sample, {"steps": counts[0], **ways[0]}, skip=3)
+    tell(Progress("steps", note="trying all samplers and steps on a piece each"))
+    for way in ways:
+        for count in counts:
+            run.sample(1, seed=seed, steps=count, **way)
     tell(Progress("steps", note="reading the data"))
     dataset = find_data(run.recipe, run.header["data_argument"] or None, run.codec)
     parts = divide(run.recipe, dataset)
