@@ -471,7 +471,12 @@ def test_a_decompression_bomb_is_refused(tmp_path, monkeypatch):
         monkeypatch.setattr(Image, "MAX_IMAGE_PIXELS", most)
         with pytest.raises(DataError) as error:
             ImageCodec().read(tmp_path)
-        one_line(error, "x.png", "decompression bomb")
+        one_line(error, "x.png", f"{most:,}", "on_error = 'skip'")
+        with pytest.raises(DataError) as error:  # alone there is nothing to pass over, and one limit is named
+            ImageCodec().read(tmp_path / "x.png")
+        one_line(error, "x.png", f"{most:,}", "make it smaller")
+        assert "on_error" not in str(error.value)
+        assert sum(map(str.isdecimal, str(error.value).split(":", 1)[1])) == len(str(most))
 
 
 def test_pickles_are_refused(tmp_path):

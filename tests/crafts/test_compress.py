@@ -3,6 +3,7 @@
 import io
 import math
 import struct
+import tracemalloc
 import zlib
 from pathlib import Path
 
@@ -13,7 +14,7 @@ from PIL import Image
 
 import bottega
 from bottega.cli import main
-from bottega.core import BottegaError, DataError
+from bottega.core import BottegaError, DataError, OutputError
 from bottega.crafts import compress as craft
 from recipes import write_recipe
 
@@ -36,7 +37,7 @@ def saved(path, value):
 
 @pytest.fixture(scope="module")
 def runs(tmp_path_factory):
-    """A compressor of colour, a VAE on 256 levels of colour, another one, and a VAE on 17 levels of grey; hardly trained."""
+    """Compressors and VAEs on levels, of colour, grey and alpha; hardly trained."""
     here = tmp_path_factory.mktemp("compress")
     for kind, channels in (("colour", 3), ("grey", 1)):
         (here / kind).mkdir()
@@ -48,6 +49,8 @@ def runs(tmp_path_factory):
         ("levels", "vae", "colour", {"size": 16, "levels": 256}, 40),
         ("other", "vae", "colour", {"size": 16, "levels": 256}, 2),
         ("grey", "vae", "grey", {"size": 8, "levels": 17}, 2),
+        ("alpha codes", "compressor", "colour", {"size": 32, "channels": 4}, 2),
+        ("alpha levels", "vae", "colour", {"size": 16, "levels": 256, "channels": 4}, 2),
     ):
         recipe = write_recipe(here, family, name=name, data={}, codec={"name": "image", **codec}, steps=steps, batch=16)
         made[name] = bottega.train(recipe, here / kind, here / name, judge=False)
@@ -149,6 +152,130 @@ def test_beside_is_what_the_other_formats_take(tmp_path):
     assert craft.psnr(picture, picture + np.uint8(1) - 2 * (picture == 255)) == pytest.approx(20 * math.log10(255))
 
 
+@pytest.mark.parametrize("name", ["codes", "levels"])
+def test_nothing_is_written_over_the_picture_or_under_a_false_name(runs, tmp_path, name):
+    run, source = runs[name], saved(tmp_path / "mine.png", waves(16, 16))
+    was = source.read_bytes()
+    (tmp_path / "link.btg").symlink_to(source)
+    for target, why in (
+        ("mine.png", "is the file that is read"),
+        ("link.btg", "is the file that is read"),
+        ("new.png", "give a name that ends in .btg"),
+        ("new.WEBP", "give a name that ends in .btg"),
+    ):
+        with pytest.raises(OutputError, match=why):
+            craft.compress(run, source, tmp_path / target)
+    assert source.read_bytes() == was
+    assert (tmp_path / "link.btg").is_symlink()
+    craft.compress(run, source, tmp_path / "a.btg")
+    for target in ("back.xyz", "back.psd", "back.gif", "back"):
+        with pytest.raises(OutputError, match=r"give a name that ends in \.png"):
+            craft.decompress(run, tmp_path / "a.btg", tmp_path / target)
+    (tmp_path / "a.btg").rename(tmp_path / "a.png")
+    with pytest.raises(OutputError, match="is the file that is read"):
+        craft.decompress(run, tmp_path / "a.png", tmp_path / "a.png")
+    assert {path.name for path in tmp_path.iterdir()} == {"mine.png", "link.btg", "a.png"}
+
+
+def test_what_came_exactly_is_written_exactly(runs, tmp_path):
+    picture = waves(16, 32)
+    craft.compress(runs["levels"], saved(tmp_path / "a.png", picture), tmp_path / "a.btg")
+    for ending in ("png", "webp", "tif"):
+        back = craft.decompress(runs["levels"], tmp_path / "a.btg", tmp_path / f"back.{ending}")
+        assert (np.asarray(Image.open(back)) == picture).all(), ending
+    with pytest.raises(OutputError, match="would not be exact"):
+        craft.decompress(runs["levels"], tmp_path / "a.btg", tmp_path / "back.jpg")
+    craft.compress(runs["codes"], tmp_path / "a.png", tmp_path / "b.btg")
+    assert Image.open(craft.decompress(runs["codes"], tmp_path / "b.btg", tmp_path / "b.jpg")).format == "JPEG"
+
+
+def written(path, value, kind):
+    """A picture file with something that a model of three channels is not given."""
+    if kind == "alpha":
+        Image.fromarray(np.dstack([value, np.full(value.shape[:2], 200, np.uint8)])).save(path)
+    elif kind == "palette":
+        Image.fromarray(value).quantize(8).save(path, transparency=0)
+    elif kind == "frames":
+        Image.fromarray(value).save(path, save_all=True, append_images=[Image.fromarray(255 - value)] * 2)
+    elif kind == "16 bits of grey":
+        Image.fromarray(value[..., 0].astype(np.uint16) * 256 + 7).save(path)
+    elif kind == "16 bits of colour":  # which Pillow reads and does not write
+        rows = b"".join(b"\0" + row.astype(">u2").tobytes() for row in value.astype(np.uint16) * 256 + 7)
+        head = struct.pack(">IIBBBBB", value.shape[1], value.shape[0], 16, 2, 0, 0, 0)
+        chunks = ((b"IHDR", head), (b"IDAT", zlib.compress(rows)), (b"IEND", b""))
+        data = [struct.pack(">I", len(v)) + k + v + struct.pack(">I", zlib.crc32(k + v)) for k, v in chunks]
+        path.write_bytes(b"\x89PNG\r\n\x1a\n" + b"".join(data))
+    return path
+
+
+@pytest.mark.parametrize(
+    ("kind", "what"),
+    [
+        ("alpha", "transparency"),
+        ("palette", "transparency"),
+        ("frames", "2 of its 3 frames"),
+        ("16 bits of grey", "the lower 8"),
+        ("16 bits of colour", "the lower 8"),
+    ],
+)
+def test_what_the_model_is_not_given_is_told_and_is_not_exact(runs, tmp_path, capfd, kind, what):
+    source = written(tmp_path / "a.png", waves(16, 16), kind)
+    done = craft.compress(runs["levels"], source, tmp_path / "a.btg")
+    assert not done.exact
+    assert math.isinf(done.psnr_db)
+    assert [what in each for each in done.dropped] == [True]
+    assert main(["compress", str(source), str(tmp_path / "b.btg"), "--with", str(runs["levels"].path)]) == 0
+    told = capfd.readouterr().out
+    assert "nothing is lost" not in told
+    assert f"not kept: {done.dropped[0]}" in " ".join(told.split())
+
+
+def test_alpha_that_hides_nothing_is_no_loss(runs, tmp_path):
+    picture = np.dstack([waves(16, 16), np.full((16, 16), 255, np.uint8)])
+    done = craft.compress(runs["levels"], saved(tmp_path / "a.png", picture), tmp_path / "a.btg")
+    assert done.exact
+    assert done.dropped == ()
+
+
+@pytest.mark.parametrize("name", ["alpha codes", "alpha levels"])
+@pytest.mark.parametrize("channels", [1, 3, 4])
+def test_a_model_of_alpha_is_given_alpha(runs, tmp_path, name, channels):
+    picture = waves(24, 40, channels)
+    done = craft.compress(runs[name], saved(tmp_path / "a.png", picture), tmp_path / "a.btg")
+    back = np.asarray(Image.open(craft.decompress(runs[name], tmp_path / "a.btg", tmp_path / "b.png")))
+    assert back.shape == (24, 40, 4)
+    assert set(done.beside) >= {"png", "webp_lossless"}
+    if name == "alpha levels":
+        opaque = channels < 4
+        assert done.exact == opaque, "colours under transparency are kept as finely as they are seen"
+        assert math.isinf(done.psnr_db)
+        if opaque:
+            assert (back == np.dstack([np.broadcast_to(picture, (24, 40, 3)), np.full((24, 40), 255)])).all()
+        else:
+            assert craft.psnr(picture, back) == math.inf
+            assert (back[..., 3] == picture[..., 3]).all()
+
+
+def test_beside_leaves_out_a_format_that_cannot_hold_the_picture():
+    assert set(craft.beside(np.zeros((16384, 1, 3), np.uint8), 30.0)) == {"png", "jpeg"}
+    assert set(craft.beside(np.zeros((1, 65501, 1), np.uint8), 30.0)) == {"png"}
+    half = np.dstack([waves(16, 16), np.full((16, 16), 128, np.uint8)])
+    assert "jpeg" not in craft.beside(half, 20.0)
+    whole = np.dstack([half[..., :3], np.full((16, 16), 255, np.uint8)])
+    assert craft.beside(whole, 20.0).keys() == {"png", "webp_lossless", "jpeg", "webp"}
+    assert craft.beside(whole, 20.0)["png"] == craft.beside(half[..., :3], 20.0)["png"]
+
+
+def test_a_picture_takes_little_memory_beside_itself():
+    """What is told of two large pictures is told of a few rows at a time."""
+    big = np.zeros((2000, 2000, 3), np.uint8)
+    tracemalloc.start()
+    craft.psnr(big, big + np.uint8(1))
+    most = tracemalloc.get_traced_memory()[1]
+    tracemalloc.stop()
+    assert most < 3 * big.nbytes
+
+
 # --- what is no whole file of this model -----------------------------------------------------------------------------
 
 
@@ -159,8 +286,16 @@ def file(runs):
 
 def test_a_file_cut_short_anywhere_is_named(runs, file):
     for length in (*range(60), len(file) // 2, len(file) - 4, len(file) - 1):
-        with pytest.raises(DataError, match=r"x\.btg (is cut short|is no file of bottega compress)"):
+        with pytest.raises(DataError, match=r"x\.btg is cut short"):
             craft.unpack(runs["levels"], file[:length], "x.btg")
+
+
+def test_an_empty_file_is_told_by_its_name(runs, tmp_path, capfd):
+    for data in (b"", b"B", b"BTG"):
+        (tmp_path / "x.btg").write_bytes(data)
+        done = main(["compress", str(tmp_path / "x.btg"), str(tmp_path / "x.png"), "--with", str(runs["levels"].path)])
+        assert done == 2
+        assert f"is cut short: {len(data)} bytes" in capfd.readouterr().err
 
 
 def test_a_damaged_file_is_named(runs, file):
@@ -181,6 +316,20 @@ def test_a_file_of_another_model_a_stranger_and_one_from_the_future_are_told_apa
     newer = file[:4] + bytes([craft.VERSION + 1]) + file[5:-4]
     with pytest.raises(DataError, match="newer version"):
         craft.unpack(runs["levels"], newer + struct.pack("<I", zlib.crc32(newer)))
+
+
+@pytest.mark.parametrize("name", ["codes", "levels"])
+def test_a_machine_that_computes_otherwise_is_noticed(runs, monkeypatch, name):
+    run = runs[name]
+    data, _ = craft.pack(run, waves(48, 48))
+    if name == "codes":
+        odds = type(run.model).odds
+        monkeypatch.setattr(type(run.model), "odds", lambda self: (odds(self)[0], odds(self)[1].roll(1, 1)))
+    else:
+        masses = craft._BitsBack.masses
+        monkeypatch.setattr(craft._BitsBack, "masses", lambda self, z: np.roll(masses(self, z), 1, 1))
+    with pytest.raises(DataError, match=r"x\.btg does not come back here: this machine computes otherwise"):
+        craft.unpack(run, data, "x.btg")
 
 
 def test_a_picture_that_does_not_fit_the_model_is_refused(runs, tmp_path):
@@ -204,10 +353,15 @@ def test_the_verb_goes_there_and_back_and_tells_mistakes_in_one_line(runs, tmp_p
     capfd.readouterr()
     short = tmp_path / "short.btg"
     short.write_bytes((tmp_path / "photo.btg").read_bytes()[:-9])
-    for source, why in ((short, "is cut short"), (tmp_path / "gone.png", "no file at"), (Path(__file__), "no picture")):
-        assert main(["compress", str(source), str(tmp_path / "never.png"), "--with", run]) == 2
+    for source, why in (
+        (short, "is cut short"),
+        (tmp_path / "gone.png", "no file at"),
+        (Path(__file__), "not a readable picture"),
+    ):
+        target = tmp_path / ("never.png" if source is short else "never.btg")
+        assert main(["compress", str(source), str(target), "--with", run]) == 2
         told = capfd.readouterr()
         assert why in told.err
         assert told.err.count("\n") == 1
         assert told.out == ""
-    assert not (tmp_path / "never.png").exists()
+    assert not {"never.png", "never.btg"} & {path.name for path in tmp_path.iterdir()}

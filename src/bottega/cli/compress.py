@@ -16,13 +16,13 @@ PANEL, PLACE = "Make", 14
 EXAMPLES = """\
   bottega compress photo.png photo.btg --with runs/photos-compressor   a picture of any size, at a loss
   bottega compress photo.btg back.png --with runs/photos-compressor    and back
-  bottega compress scan.png scan.btg --with runs/levels --json         a run on exact levels loses nothing
+  bottega compress scan.png scan.btg --with runs/levels --json         a run on exact levels loses no pixel
 """
 
 
 def compress(
     source: Annotated[Path, typer.Argument(metavar="FILE", help="A picture; or a file that this verb wrote, which is made a picture again.")],
-    target: Annotated[Path, typer.Argument(metavar="FILE", help="What to write: a .btg file, or the picture that comes back.")],
+    target: Annotated[Path, typer.Argument(metavar="FILE", help="What to write: a .btg file, or the picture that comes back (.png, .webp, .tif; .jpg after a loss).")],
     model: Annotated[Path, typer.Option("--with", metavar="RUN", help="The run to compress by; reading needs the run that wrote.")],
     device: Device = "auto",
     as_json: Json = False,
@@ -31,7 +31,8 @@ def compress(
     """Compress a picture into a real file by a model, and bring it back.
 
     A run of the family compressor rounds its codes and loses what family.sigma allows; a vae on exact levels
-    (codec.levels = 256) loses nothing, by bits back. PNG, WebP and JPEG of the same picture stand beside the result,
+    (codec.levels = 256) loses nothing of 8-bit pixels, by bits back. Alpha that the model does not know, 16 bits and
+    further frames are not kept, and it says so. PNG, WebP and JPEG of the same picture stand beside the result,
     those that lose something at the same error, so you see where the model pays and where it does not. The file holds
     no weights: keep the run.
     """
@@ -49,7 +50,9 @@ def compress(
         say.result({"run": run.path, "file": path})
         return
     done = craft.compress(run, source, target)
-    loss = "nothing is lost" if done.exact else f"{done.psnr_db:.2f} dB from the picture"
+    every = "nothing is lost" if done.exact else "what the model was given comes back exactly"
+    loss = every if math.isinf(done.psnr_db) else f"{done.psnr_db:.2f} dB from the picture"
+    loss += f"; not kept: {', '.join(done.dropped)}" if done.dropped else ""
     say.say(f"{target}: {done.bytes:,} bytes, {done.bits_per_pixel:.3f} bits a pixel, {loss}")
     if not as_json:
         others = sorted(done.beside.items(), key=lambda row: row[1])

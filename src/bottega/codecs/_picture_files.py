@@ -174,7 +174,7 @@ def _file(
 ) -> list[Item]:
     """One picture, or one packed set."""
     if path.suffix.lower() in SUFFIXES:
-        items = _picture(path.name, str(path), read_bytes(path), prepared, size, skipped)
+        items = _picture(path.name, str(path), read_bytes(path), prepared, size, skipped, alone=True)
         return _labelled(path.parent, items, labels, skipped, one=True)
     if path.suffix in {".npz", ".npy"}:
         return _stacked(path, *_arrays(path), prepared, labels)
@@ -230,13 +230,15 @@ def _picture(
     prepared: Callable[[Pixels], Pixels],
     size: int,
     skipped: list[str] | None,
+    alone: bool = False,
 ) -> list[Item]:
-    """The picture, or nothing where it is skipped."""
+    """The picture, or nothing where it is skipped; one that is ``alone`` is not told that it can be."""
     try:
         return [Item(decoded(data, where, prepared, size), name=name)]
     except DataError as error:
         if skipped is None:
-            raise
+            also = "" if alone else "; training passes over it with codec.on_error = 'skip'"
+            raise DataError(f"{error}{also}") from error
         skipped.append(str(error))
         return []
 
@@ -250,7 +252,7 @@ def decoded(
         DataError: names ``where``; empty, no known format, damaged, or more pixels than may be decoded.
     """
     if not data:
-        raise DataError(f"{where} is empty; replace or remove it, or set codec.on_error = 'skip'")
+        raise DataError(f"{where} is empty; replace or remove it")
     try:
         with warnings.catch_warnings():
             warnings.simplefilter("error", Image.DecompressionBombWarning)
@@ -260,14 +262,12 @@ def decoded(
             return prepared(from_pil(ImageOps.exif_transpose(picture)))
     except (Image.DecompressionBombError, Image.DecompressionBombWarning) as error:
         raise DataError(
-            f"{where} has too many pixels ({error}); the most for one picture is {Image.MAX_IMAGE_PIXELS:,}: make it "
-            "smaller, cut it into tiles, or set codec.on_error = 'skip'"
+            f"{where} has too many pixels: one picture may have {Image.MAX_IMAGE_PIXELS:,}; make it smaller, or cut it "
+            "into tiles"
         ) from error
     except UNREADABLE as error:
         why = "not a known picture format" if isinstance(error, UnidentifiedImageError) else str(error)
-        raise DataError(
-            f"{where} is not a readable picture ({why}); replace or remove it, or set codec.on_error = 'skip'"
-        ) from error
+        raise DataError(f"{where} is not a readable picture ({why}); replace or remove it") from error
 
 
 def _labelled(root: Path, items: list[Item], labels: str, skipped: list[str] | None, one: bool = False) -> list[Item]:

@@ -2,8 +2,10 @@
 
 A file is a header (see ``_HEADER``), what the entropy coder of the package ``constriction`` wrote, and a CRC-32 of both.
 It holds nothing of the model: the run that wrote it is named by the first digits of its weights' hash and must be there
-to read it. What both sides must agree on to the last bit is computed in float64 and rounded to a grid, so that threads
-and machines do not matter; a picture of exact levels also carries its own checksum.
+to read it. What both sides must agree on to the last bit is computed in float64; for exact levels it is also rounded to
+a grid, so that threads and machines hardly matter. Where they do, it is noticed: the file carries a CRC-32 of its symbols
+(codes or levels), and is refused where others are read. Codes that are read rightly become pixels in float32, which may
+differ by one grey level between machines.
 """
 
 from __future__ import annotations
@@ -20,13 +22,13 @@ from typing import Any
 
 import numpy as np
 import torch
-import torch.nn.functional as F
 from numpy.typing import NDArray
 from PIL import Image
 from torch import Tensor
 
-from bottega.codecs._pixels import FORMATS, Pixels, to_pil
-from bottega.codecs.image import ImageCodec
+from bottega.codecs._files import read_bytes
+from bottega.codecs._picture_files import decoded
+from bottega.codecs._pixels import FORMATS, UNREADABLE, Pixels, opaque, straight, to_pil, with_alpha, with_alpha_in
 from bottega.core import Batch, BottegaError, DataError, Item, OutputError, Spec
 from bottega.workshop.evidence import write_atomically
 from bottega.workshop.run import Run
@@ -38,7 +40,15 @@ _HEADER = struct.Struct("<4sBB8sIIBIII")  # magic, version, way, weights, height
 _CODES, _LEVELS = 0, 1  # the two ways
 _FINE, _WIDE = 256, 8  # codes of bits back: steps of 1 / 256, from -8 to 8
 _GRID = 2.0**-14  # what a decoder says of levels is rounded to
-_TILE = 32  # cells to each side of the part of a picture that is in memory at once
+_TILE = 32  # cells to each side of the part of a picture that is in memory as numbers at once
+_ROWS = 64  # of two pictures that are compared at once
+_DEEP = 16  # bits of a PNG that Pillow brings to 8
+_SIDE = {"WEBP": 16383, "JPEG": 65500}  # the most pixels to a side
+_JPEG = {"format": "JPEG"}
+_ENDINGS: dict[str, dict[str, Any]] = {  # what a picture may be written as; all but JPEG keep every pixel
+    ".png": {"format": "PNG"}, ".webp": {"format": "WEBP", "lossless": True, "exact": True},
+    ".tif": {"format": "TIFF"}, ".tiff": {"format": "TIFF"}, ".jpg": _JPEG, ".jpeg": _JPEG,
+}  # fmt: skip
 
 Words = NDArray[np.uint32]
 
@@ -52,8 +62,9 @@ class Compressed:
         pixels: height times width.
         bytes: of the file, all of it.
         bits_per_pixel: of the file.
-        psnr_db: of what comes back, against the picture; infinite where every pixel does.
-        exact: whether every pixel comes back.
+        psnr_db: of what comes back, against the picture as the model was given it; infinite where every pixel does.
+        exact: whether every pixel comes back and nothing was dropped.
+        dropped: what the file's picture had and the model was not given: depth, transparency, frames.
         model_bits: what the model says the file should take: the rate of its codes, or minus its bound.
         beside: bytes of the same picture by other means, and what they are.
     """
@@ -65,14 +76,15 @@ class Compressed:
     bits_per_pixel: float
     psnr_db: float
     exact: bool
+    dropped: tuple[str, ...]
     model_bits: float
     beside: dict[str, int]
 
 
 def is_compressed(path: str | Path) -> bool:
-    """Whether a file begins as ours do."""
+    """Whether a file begins as ours do, or is called so."""
     with Path(path).open("rb") as file:
-        return file.read(4) == MAGIC
+        return file.read(4) == MAGIC or Path(path).suffix.lower() == ".btg"
 
 
 def compress(run: Run, source: str | Path, path: str | Path) -> Compressed:
@@ -81,52 +93,99 @@ def compress(run: Run, source: str | Path, path: str | Path) -> Compressed:
     Raises:
         DataError: not a readable picture, or with channels that the model does not know.
         BottegaError: the run's model cannot compress.
-        OutputError: the file cannot be written.
+        OutputError: the file cannot be written, is the picture itself or is called as one.
     """
-    pixels = _read(run, Path(source))
+    _apart(source, path)
+    if Path(path).suffix.lower() in Image.registered_extensions():
+        raise OutputError(
+            f"{path} is called as a picture, and a compressed file is none; give a name that ends in .btg"
+        )
+    pixels, dropped = _read(run, Path(source))
     data, model_bits = pack(run, pixels)
     write_atomically(Path(path), data)
     back = unpack(run, data, str(path))
     error = psnr(pixels, back)
     area = pixels.shape[0] * pixels.shape[1]
-    exact = bool((pixels == back).all())
-    return Compressed(
-        str(source), str(path), area, len(data), 8 * len(data) / area, error, exact, model_bits, beside(pixels, error)
-    )
+    exact = not dropped and bool((pixels == back).all())
+    rate, others = 8 * len(data) / area, beside(pixels, error)
+    return Compressed(str(source), str(path), area, len(data), rate, error, exact, dropped, model_bits, others)
 
 
 def decompress(run: Run, source: str | Path, path: str | Path) -> Path:
-    """The picture of a compressed file, as PNG (or what the ending of ``path`` says).
+    """The picture of a compressed file, as what the ending of ``path`` says.
 
     Raises:
         DataError: not such a file, cut short, damaged, or written by another model.
-        OutputError: the picture cannot be written.
+        OutputError: the picture cannot be written, has an ending that is not known, or should be exact and ends as JPEG.
     """
     source, path = Path(source), Path(path)
+    _apart(source, path)
+    how = _ENDINGS.get(path.suffix.lower())
+    if how is None:
+        raise OutputError(f"cannot write a picture as {path}; give a name that ends in {', '.join(_ENDINGS)}")
+    if how is _JPEG and _way(run)[0] == _LEVELS:
+        raise OutputError(f"{path} would not be exact, JPEG loses something; give a name that ends in .png")
     pixels = unpack(run, source.read_bytes(), str(source))
-    made = io.BytesIO()
     try:
-        to_pil(pixels).save(made, Image.registered_extensions().get(path.suffix.lower(), "PNG"))
-    except OSError as error:
+        data = _saved(to_pil(pixels), **how)
+    except (OSError, ValueError) as error:  # too large for the format, or with alpha, which JPEG has not
         raise OutputError(f"cannot write {path}: {error}; give a name that ends in .png") from error
-    write_atomically(path, made.getvalue())
+    write_atomically(path, data)
     return path
 
 
-def _read(run: Run, source: Path) -> Pixels:
-    """``(H, W, 1 or 3)`` as the model knows them, turned as the camera said, on white where it was transparent."""
+def _apart(source: str | Path, path: str | Path) -> None:
+    """Refuse to write over what is read."""
+    if Path(source).exists() and Path(path).exists() and Path(path).samefile(source):
+        raise OutputError(f"{path} is the file that is read, and would be written over; give another name")
+
+
+def _read(run: Run, source: Path) -> tuple[Pixels, tuple[str, ...]]:
+    """``(H, W, 1, 3 or 4)`` as the model knows them, turned as the camera said, and what of the file is not in them.
+
+    What is transparent is laid on white, but where the model knows alpha.
+    """
     if run.codec.medium != "image" or not run.spec.is_image:
         raise BottegaError(
             f"{run.recipe.name} models {run.codec.medium}, not pictures; compress with a run of pictures"
         )
     if not source.is_file():
         raise DataError(f"no file at {source}; give a picture to compress")
-    pixels = ImageCodec(size=0).read(source)[0].value
+    data = read_bytes(source)
+    value = decoded(data, str(source))
+    dropped = _beyond(data, str(source))
+    clear = value.shape[-1] in (2, 4) and bool((value[..., -1] < 255).any())
+    if run.spec.shape[0] == 4:
+        pixels = straight(with_alpha_in(with_alpha(value)))
+        if (pixels != with_alpha(value)).any():
+            dropped.append("colours finer than their transparency shows")
+    else:
+        pixels = opaque(value, (255, 255, 255))
+        if clear:
+            dropped.append("transparency (laid on white)")
     if pixels.shape[-1] == 3 and run.spec.shape[0] == 1:
         raise DataError(
             f"{source} is in colour and {run.recipe.name} was trained on grey pictures; use a run of colour ones"
         )
-    return np.array(pixels)  # our own: what Pillow gives cannot be written to
+    return np.array(pixels), tuple(dropped)  # our own: what Pillow gives cannot be written to
+
+
+def _beyond(data: bytes, where: str) -> list[str]:
+    """What a picture file has beyond one frame of 8 bits, grey or of three colours."""
+    out = []
+    try:
+        with Image.open(io.BytesIO(data), formats=FORMATS) as picture:
+            frames, mode = getattr(picture, "n_frames", 1), picture.mode
+            deep = picture.format == "PNG" and data[24] == _DEEP  # of IHDR, which comes first
+    except UNREADABLE as error:
+        raise DataError(f"{where} is not a readable picture ({error}); replace or remove it") from error
+    if deep:
+        out.append("the lower 8 of its 16 bits")
+    if mode == "CMYK":
+        out.append("CMYK (made RGB)")
+    if frames > 1:
+        out.append(f"{frames - 1} of its {frames} frames")
+    return out
 
 
 # --- the file --------------------------------------------------------------------------------------------------------
@@ -145,7 +204,7 @@ def pack(run: Run, pixels: Pixels) -> tuple[bytes, float]:
 
 def unpack(run: Run, data: bytes, name: str = "the file") -> Pixels:
     """The picture that ``pack`` made the bytes of; raises DataError naming ``name``."""
-    if data[:4] != MAGIC:
+    if data[:4] != MAGIC[: len(data)]:
         raise DataError(
             f"{name} is no file of bottega compress (it does not begin with {MAGIC.decode()}); give one that is"
         )
@@ -205,19 +264,23 @@ def _tables(model: Any) -> tuple[int, list[Any]]:
 
 def _to_codes(run: Run, pixels: Pixels) -> tuple[int, int, Words, float]:
     model: Any = run.model
-    x = torch.from_numpy(pixels).permute(2, 0, 1)[None].float() / 127.5 - 1
-    x = x.expand(1, run.spec.shape[0], -1, -1)
-    cell = model.cell
-    x = F.pad(x, (0, -x.shape[3] % cell, 0, -x.shape[2] % cell), mode="replicate")
+    value, cell = (with_alpha_in(pixels) if pixels.shape[2] == 4 else pixels), model.cell
+    value = np.pad(value, ((0, -value.shape[0] % cell), (0, -value.shape[1] % cell), (0, 0)), mode="edge")
+    x = torch.from_numpy(value).permute(2, 0, 1)[None].expand(1, run.spec.shape[0], -1, -1)
+
+    def squeezed(part: Tensor) -> Tensor:
+        z: Tensor = model.squeeze(part.to(run.device).float() / 127.5 - 1)
+        return z.cpu()
+
     with torch.no_grad():
-        z = _by_tiles(lambda part: model.squeeze(part.to(run.device)).cpu(), x, cell, 1, model.reach)[0]
+        z = _by_tiles(squeezed, x, cell, 1, model.reach)[0]
     coder, (low, tables) = _coder(), _tables(model)
     symbols = (z.flatten(1).long() - low).numpy().astype(np.int32)
     for one, table in zip(symbols[::-1], tables[::-1], strict=True):  # a stack: the last in is the first out
         coder.encode_reverse(one, table)
     _, masses = model.odds()
     bits = -masses.cpu().log2().gather(1, torch.from_numpy(symbols).long()).sum().item()
-    return 0, 0, coder.get_compressed(), bits
+    return 0, zlib.crc32(symbols.astype("<i4").tobytes()), coder.get_compressed(), bits
 
 
 def _from_codes(run: Run, words: Words, shape: tuple[int, int, int], first: int, check: int, name: str) -> Pixels:
@@ -226,17 +289,32 @@ def _from_codes(run: Run, words: Words, shape: tuple[int, int, int], first: int,
     cell = model.cell
     grid = (-(-height // cell), -(-width // cell))
     coder, (low, tables) = _coder(words), _tables(model)
-    z = torch.from_numpy(np.stack([coder.decode(table, grid[0] * grid[1]) for table in tables])).float() + low
+    symbols = np.stack([coder.decode(table, grid[0] * grid[1]) for table in tables])
+    _agree(zlib.crc32(symbols.astype("<i4").tobytes()), check, name)
+    z = torch.from_numpy(symbols).float() + low
+
+    def expanded(part: Tensor) -> Tensor:
+        x: Tensor = model.expand(part.to(run.device))
+        if channels == 1:  # a grey picture went in
+            x = x.mean(1, keepdim=True)
+        return ((x + 1) * 127.5).round().clamp(0, 255).to("cpu", torch.uint8)
+
     with torch.no_grad():
-        x = _by_tiles(lambda part: model.expand(part.to(run.device)).cpu(), z.view(1, -1, *grid), 1, cell, model.reach)
-    x = x[0, :, :height, :width]
-    if channels == 1:  # a grey picture went in
-        x = x.mean(0, keepdim=True)
-    return ((x + 1) * 127.5).round().clamp(0, 255).to(torch.uint8).permute(1, 2, 0).contiguous().numpy()
+        x = _by_tiles(expanded, z.view(1, -1, *grid), 1, cell, model.reach)
+    pixels: Pixels = x[0, :, :height, :width].permute(1, 2, 0).contiguous().numpy()
+    return straight(pixels) if channels == 4 else pixels
+
+
+def _agree(found: int, check: int, name: str) -> None:
+    """Refuse symbols that are not those which were written."""
+    if found != check:
+        raise DataError(
+            f"{name} does not come back here: this machine computes otherwise than the one that wrote it; read it there"
+        )
 
 
 def _by_tiles(f: Callable[[Tensor], Tensor], x: Tensor, pixels: int, out: int, reach: int) -> Tensor:
-    """``f`` of ``x (1, C, H, W)`` part by part, so that memory does not grow with the picture; equal to ``f`` at once.
+    """``f`` of ``x (1, C, H, W)`` part by part, so that what is between takes no more memory for large ones; equal to ``f`` at once.
 
     A cell is ``pixels`` of ``x`` and ``out`` of the result; parts overlap by the ``reach`` of ``f`` in cells.
     """
@@ -302,20 +380,21 @@ class _BitsBack:
 
 
 def _tiles(run: Run, pixels: Pixels) -> Tensor:
-    """Levels of a picture, tile by tile, edges repeated: ``(tiles, C, h, w)``."""
+    """Levels of a picture as bytes, tile by tile, edges repeated: ``(tiles, C, h, w)``."""
     channels, height, width = run.spec.shape
     value = np.repeat(pixels, channels // pixels.shape[2], 2)
     down, right = -pixels.shape[0] % height, -pixels.shape[1] % width
     value = np.pad(value, ((0, down), (0, right), (0, 0)), mode="edge")
     rows, columns = value.shape[0] // height, value.shape[1] // width
     parts = value.reshape(rows, height, columns, width, channels).swapaxes(1, 2).reshape(-1, height, width, channels)
-    return run.codec.encode([Item(part) for part in parts]).x
+    some = (parts[i : i + 64] for i in range(0, len(parts), 64))
+    return torch.cat([run.codec.encode([Item(part) for part in each]).x.to(torch.uint8) for each in some])
 
 
 def _picture(run: Run, tiles: Tensor, shape: tuple[int, int, int]) -> Pixels:
     height, width, channels = shape
     _, h, w = run.spec.shape
-    parts = np.stack([item.value for item in run.codec.decode(tiles)])
+    parts = np.stack([item.value for some in tiles.split(64) for item in run.codec.decode(some)])
     rows, columns = -(-height // h), -(-width // w)
     value = parts.reshape(rows, columns, h, w, -1).swapaxes(1, 2).reshape(rows * h, columns * w, -1)
     return np.ascontiguousarray(value[:height, :width, :channels])
@@ -328,13 +407,13 @@ def _to_levels(run: Run, pixels: Pixels) -> tuple[int, int, Words, float]:
     for plain in (1, len(tiles)):  # where a first tile leaves too few bits for the next one's code, none gets bits back
         coder = _coder()
         for i, x in enumerate(tiles.split(1)):
-            back.push(coder, x, i < plain)
+            back.push(coder, x.long(), i < plain)
         words = coder.get_compressed()
         if _check(_popped(back, words, len(tiles), plain)) == check:
             break
     else:
         raise BottegaError("the picture does not come back from its own file; please report this, with the run")
-    scores = [run.model.log_prob(b.to(run.device), _rng(run)) for b in Batch(tiles).split(-(-len(tiles) // 64))]  # type: ignore[operator]
+    scores = [run.model.log_prob(Batch(some.long()).to(run.device), _rng(run)) for some in tiles.split(64)]  # type: ignore[operator]
     return plain, check, words, -torch.cat(scores).double().sum().item() / math.log(2)
 
 
@@ -346,12 +425,12 @@ def _rng(run: Run) -> Any:
 
 def _popped(back: _BitsBack, words: Words, count: int, plain: int) -> Tensor:
     coder = _coder(words)
-    found = [back.pop(coder, i < plain) for i in reversed(range(count))]
+    found = [back.pop(coder, i < plain).to(torch.uint8) for i in reversed(range(count))]
     return torch.cat(found[::-1])
 
 
 def _check(tiles: Tensor) -> int:
-    return zlib.crc32(tiles.to(torch.uint8).numpy().tobytes())
+    return zlib.crc32(tiles.numpy().tobytes())
 
 
 @torch.no_grad()
@@ -359,10 +438,7 @@ def _from_levels(run: Run, words: Words, shape: tuple[int, int, int], first: int
     _, height, width = run.spec.shape
     count = -(-shape[0] // height) * -(-shape[1] // width)
     tiles = _popped(_BitsBack(run), words, count, first)
-    if _check(tiles) != check:
-        raise DataError(
-            f"{name} does not come back exactly here: this machine computes otherwise than the one that wrote it"
-        )
+    _agree(_check(tiles), check, name)
     return _picture(run, tiles, shape)
 
 
@@ -370,30 +446,42 @@ def _from_levels(run: Run, words: Words, shape: tuple[int, int, int], first: int
 
 
 def psnr(a: Pixels, b: Pixels) -> float:
-    """Peak signal-to-noise ratio in dB of two pictures of bytes; infinite when they are equal."""
-    error = np.square(a.astype(np.float64) - b).mean()
-    return 10 * math.log10(255**2 / error) if error else math.inf
+    """Peak signal-to-noise ratio in dB of two pictures of bytes; infinite when they are equal.
+
+    Where there is alpha, colours count as far as they are seen: multiplied by it.
+    """
+    total = 0
+    for y in range(0, len(a), _ROWS):
+        one, other = (with_alpha_in(v) if v.shape[2] == 4 else v for v in (a[y : y + _ROWS], b[y : y + _ROWS]))
+        total += int(np.square(one.astype(np.int64) - other).sum())
+    return 10 * math.log10(255**2 * a.size / total) if total else math.inf
 
 
 def beside(pixels: Pixels, least_db: float) -> dict[str, int]:
     """Bytes of the picture by PNG and lossless WebP, and by JPEG and WebP at the lowest quality that reaches ``least_db``.
 
-    A way that does not reach it at any quality is left out.
+    A way that does not reach it at any quality is left out, and one that cannot hold the picture: too large, or with alpha.
     """
-    picture = to_pil(pixels)
-    out = {
-        "png": len(_saved(picture, "PNG", optimize=True)),
-        "webp_lossless": len(_saved(picture, "WEBP", lossless=True)),
-    }
+    whole = to_pil(pixels)
+    clear = pixels.shape[2] == 4 and bool((pixels[..., 3] < 255).any())
+    picture = whole.convert("RGB") if whole.mode == "RGBA" and not clear else whole
+    out = {"png": len(_saved(picture, "PNG", optimize=True))}
+    if _fits(picture, "WEBP"):
+        out["webp_lossless"] = len(_saved(picture, "WEBP", lossless=True))
     if math.isinf(least_db):
         return out
-    for name, how in (("jpeg", {"format": "JPEG", "optimize": True}), ("webp", {"format": "WEBP", "method": 6})):
+    ways: dict[str, dict[str, Any]] = {
+        "jpeg": {"format": "JPEG", "optimize": True}, "webp": {"format": "WEBP", "method": 6},
+    }  # fmt: skip
+    for name, how in ways.items():
+        if not _fits(picture, how["format"]):
+            continue
         low, high, best = 1, 100, None
         while low <= high:  # what is lost falls with the quality
             middle = (low + high) // 2
             data = _saved(picture, **how, quality=middle)
             with Image.open(io.BytesIO(data), formats=FORMATS) as back:
-                good = psnr(pixels, np.asarray(back.convert(picture.mode)).reshape(pixels.shape)) >= least_db
+                good = psnr(pixels, np.asarray(back.convert(whole.mode)).reshape(pixels.shape)) >= least_db
             if good:
                 high, best = middle - 1, len(data)
             else:
@@ -401,6 +489,10 @@ def beside(pixels: Pixels, least_db: float) -> dict[str, int]:
         if best is not None:
             out[name] = best
     return out
+
+
+def _fits(picture: Image.Image, format: str) -> bool:
+    return max(picture.size) <= _SIDE[format] and (format, picture.mode) != ("JPEG", "RGBA")
 
 
 def _saved(picture: Image.Image, format: str, **options: Any) -> bytes:
