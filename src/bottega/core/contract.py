@@ -58,7 +58,13 @@ class Family(nn.Module):
         raise NotImplementedError
 
     def settle(self, step: int) -> None:
-        """The only hook, after every step: anneal a weight, clip a critic, move a teacher."""
+        """The hook after every step: anneal a weight, follow a singular value, move a teacher."""
+
+    def forget(self) -> None:
+        """Drop what losses noted for ``settle`` in a step that is undone: every part that notes has a ``forget`` too."""
+        for part in self.modules():
+            if part is not self and (drop := getattr(part, "forget", None)) is not None:
+                drop()
 
 
 @runtime_checkable

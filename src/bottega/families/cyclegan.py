@@ -108,6 +108,11 @@ class CycleGAN(Family):
                 self.filled[k] += len(some)
         self._seen.clear()
 
+    def forget(self) -> None:
+        """Drop the pictures of a step that is undone."""
+        super().forget()
+        self._seen.clear()
+
     @torch.no_grad()
     def translate(self, batch: Batch, cond: Tensor, rng: Rng) -> Tensor:
         """The pictures ``(B, *spec.shape)`` in the classes ``cond`` ``(B,)``; what is of its class already stays."""
