@@ -29,7 +29,9 @@ from bottega.core import (
     RecipeError,
     Rng,
     Terms,
+    Translates,
     Turn,
+    has,
 )  # fmt: skip
 from bottega.data.augment import make as make_augment
 from bottega.data.dataset import Dataset, fingerprint
@@ -114,6 +116,9 @@ class Training:
         self.codec = self._fitted(codec, start.header if start is not None else header)
         source = self.codec.source(self.parts.train, train=True)
         self.model = make_family(plan.family, self.codec.spec, plan.train.seed)
+        ask = getattr(self.codec, "uneven_classes", None)
+        if ask is not None and has(self.model, Translates) and (why := ask(self.parts.train)):
+            raise DataError(why)
         self.begun = "" if start is None else begin_with(self.model, start.model, plan.train.start)
         self.model.to(self.device)
         if self.model.labelled_share and self.codec.spec.cond is not None:
