@@ -370,3 +370,15 @@ def test_a_monitor_that_is_switched_off_lets_it_diverge(tmp_path, exploding):
     toml = write_recipe(tmp_path, "gan", steps=100, monitor=False)
     with pytest.raises(DivergedError, match="step 61: term"):
         bottega.train(toml, out=tmp_path / "run", device="cpu", judge=False)
+
+
+def test_a_training_that_is_not_watched_says_so_once(tmp_path, exploding):
+    exploding.update(plant=0, stop=5)
+    few = write_recipe(tmp_path, "gan", name="few", steps=8, data={"name": "ring", "n": 60})
+    with pytest.raises(KeyboardInterrupt):
+        bottega.train(few, out=tmp_path / "few", device="cpu", judge=False)
+    exploding["stop"] = 0
+    run = bottega.train(few, out=tmp_path / "few", device="cpu", judge=False)
+    assert run.header["notes"] == ["the stability monitor is off: it needs one process and at least 64 training rows"]
+    off = write_recipe(tmp_path, "gan", name="off", steps=4, data={"name": "ring", "n": 60}, monitor=False)
+    assert bottega.train(off, out=tmp_path / "off", device="cpu", judge=False).header["notes"] == []
