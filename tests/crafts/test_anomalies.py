@@ -1,6 +1,7 @@
 """Anomalies: the rate of false alarms is kept, planted ones are found, and the heat lies where they were planted."""
 
 from pathlib import Path
+from types import SimpleNamespace
 
 import numpy as np
 import pytest
@@ -8,7 +9,7 @@ import torch
 from PIL import Image
 
 from bottega.cli import main
-from bottega.core import BottegaError, DataError, Item, RecipeError, Rng
+from bottega.core import Batch, BottegaError, DataError, Item, RecipeError, Rng, Spec
 from bottega.crafts import anomalies as craft
 from bottega.crafts._rows import held_items
 
@@ -34,6 +35,38 @@ def test_the_rate_of_false_alarms_is_kept_whatever_the_scores_are():
     error = np.std(rates) / 20
     assert np.mean(rates) == pytest.approx(0.1, abs=4 * error)
     assert error < 0.005
+
+
+class Blank(torch.nn.Module):
+    """Its code holds nothing, so the error of a piece is its square."""
+
+    latent = Spec((1,))
+
+    def encode(self, batch):
+        return torch.zeros(len(batch), 1)
+
+    def decode(self, z, cond=None):
+        return torch.zeros(len(z), 16)
+
+
+@pytest.mark.parametrize("rate", [0.05, 0.1])
+def test_the_rate_is_kept_by_error_too_in_every_division_of_exchangeable_pieces(rate):
+    """What is usual must not be learnt from the pieces that give the threshold: with 40 that doubles the alarms."""
+    encode = lambda items: Batch(torch.stack([item.value for item in items]))  # noqa: E731
+    run = SimpleNamespace(
+        model=Blank(), spec=Spec((16,)), device="cpu", codec=SimpleNamespace(encode=encode),
+        recipe=SimpleNamespace(family={"name": "blank"}),
+    )  # fmt: skip
+    items = [Item(x) for x in Rng(0).normal(400, 16).exp()]
+    rates = []
+    for k in range(200):
+        order = Rng(k + 1).permutation(400).tolist()
+        found = craft.Detector(run, [items[i] for i in order[:40]], rate, by="error")
+        assert len(found.scores) == 20
+        rates.append(np.mean([f.anomaly for f in found.look([items[i] for i in order[40:]])]))
+    error = np.std(rates) / np.sqrt(len(rates))
+    assert np.mean(rates) <= rate + 3 * error
+    assert error < 0.01
 
 
 def test_p_values_of_ordinary_pieces_are_uniform_and_others_are_noticed():
@@ -97,6 +130,8 @@ def test_what_it_refuses(digits):
     held = held_items(digits["vae"], None, 18)
     with pytest.raises(DataError, match="18 ordinary pieces are too few for a false-alarm rate of 0.05: 19 are needed"):
         craft.Detector(digits["vae"], held)
+    with pytest.raises(DataError, match="18 ordinary pieces are too few for a false-alarm rate of 0.1: 19 are needed"):
+        craft.Detector(digits["vae"], held, 0.1, by="error")
     with pytest.raises(RecipeError, match="false_alarms is 1.5"):
         craft.Detector(digits["vae"], held, 1.5)
     with pytest.raises(BottegaError, match="has no codes"):

@@ -2,14 +2,18 @@
 
 from __future__ import annotations
 
+import numpy as np
 import pytest
 import torch
 import torch.nn.functional as F
+from PIL import Image
 
-from bottega.core import Batch, RecipeError, Rng, Spec, SpecError, Translates, has
+import bottega
+from bottega.core import Batch, DataError, RecipeError, Rng, Spec, SpecError, Translates, has
 from bottega.families.cyclegan import CycleGAN
 from bottega.families.gan import GAN
 from pictures import made, trained
+from recipes import write_recipe
 
 DOMAINS = Spec((1, 16, 16), cond=Spec((), vocab=2))
 
@@ -72,10 +76,41 @@ def test_who_translates_says_so():
     assert not has(made(GAN, DOMAINS, size=8), Translates)
 
 
+@pytest.fixture
+def folders(tmp_path):
+    """A class of colour pictures and one of grey ones."""
+    for name, channels in (("clay", 3), ("ink", 0)):
+        (tmp_path / "data" / name).mkdir(parents=True)
+        for i in range(12):
+            shape = (8, 8, 3) if channels else (8, 8)
+            value = np.random.default_rng(i).integers(0, 255, shape, dtype=np.uint8)
+            Image.fromarray(value).save(tmp_path / "data" / name / f"{i}.png")
+    return tmp_path / "data"
+
+
+def test_a_grey_and_a_colour_domain_are_refused_until_channels_are_said(tmp_path, folders):
+    def run(family, **codec):
+        name = f"{family}{len(codec)}"
+        recipe = write_recipe(
+            tmp_path, family, name=name, steps=1, batch=4, data={"name": str(folders)}, size=4,
+            codec={"name": "image", "size": 8, "labels": "folder", **codec},
+        )  # fmt: skip
+        return bottega.train(recipe, out=tmp_path / name, device="cpu", judge=False)
+
+    with pytest.raises(DataError, match=r"'ink' have 1 channel and of 'clay' 3.* set codec\.channels to 1") as error:
+        run("cyclegan")
+    assert "\n" not in str(error.value)
+    assert not (tmp_path / "cyclegan0").exists()
+    assert run("cyclegan", channels=3).spec.shape == (3, 8, 8)
+    assert run("gan").spec.shape == (3, 8, 8), "grey among colour is fine where nothing is translated"
+
+
 def test_what_it_refuses():
     for cond in (None, Spec((), vocab=1), Spec((), vocab=9), Spec((3,), vocab=2)):
         with pytest.raises(SpecError, match="2 to 8 classes"):
             CycleGAN(Spec((1, 16, 16), cond=cond))
+    with pytest.raises(SpecError, match=r"2 x 2 pixels hold none; set codec\.size to 4 or more"):
+        CycleGAN(Spec((1, 2, 2), cond=Spec((), vocab=2)))
     with pytest.raises(RecipeError, match="multiple of 4"):
         CycleGAN(DOMAINS, size=6)
     for wrong in ({"depth": 0}, {"sources": 0}, {"cycle": -1.0}):

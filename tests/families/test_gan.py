@@ -125,6 +125,30 @@ def test_clipped_weights_stay_in_their_bound():
     assert max(p.abs().max().item() for p in model.generator.parameters()) > 0.03, "the generator is clipped, too"
 
 
+def inside(model, see):
+    """What ``see`` finds whenever a loss of the critic or of the generator is computed, over 20 steps."""
+    seen = []
+    for name in ("critic_loss", "r1_loss", "generator_loss"):
+        loss = getattr(model, name)
+        setattr(model, name, lambda batch, rng, loss=loss: (seen.append(see(model)), loss(batch, rng))[1])
+    trained(model, Batch(Rng(0).normal(256, 2)), 20, lr=1e-2)
+    return seen
+
+
+def test_weights_are_clipped_after_each_update_of_the_critic():
+    """Arjovsky's Algorithm 1, line 7: within a step, too."""
+    model = gan(Spec((2,)), objective="wasserstein", clip=0.01, n_critic=5, r1=1.0, r1_every=2)
+    seen = inside(model, lambda m: max(p.abs().max().item() for p in m.critic.parameters()))
+    assert len(seen) == 20 * 6 + 10
+    assert max(seen) <= 0.01
+
+
+def test_singular_values_are_followed_after_each_update_of_the_critic():
+    model = gan(Spec((2,)), objective="hinge", spectral=True, n_critic=5)
+    iterations = inside(model, lambda m: m.critic.score.parametrizations.weight[0].v.clone())
+    assert all(not torch.equal(a, b) for a, b in zip(iterations[:6], iterations[1:6], strict=False))
+
+
 @pytest.mark.parametrize("spec", [Spec((2,)), Spec((1, 8, 8), cond=Spec((), vocab=3))])
 def test_spectral_normalisation_holds_after_training(spec):
     """Row C6: no layer's largest singular value is above 1.05."""

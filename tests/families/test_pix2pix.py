@@ -34,9 +34,17 @@ def test_outlines_are_filled():
     assert torch.equal(again, model.sample(100, Rng(2), edges(new), temperature=0.0)), "no noise, no difference"
 
 
+def test_the_least_size_that_it_accepts_can_be_learnt_from():
+    spec = Spec((1, 4, 5), cond=Spec((1, 4, 5)))
+    x = Rng(0).normal(16, 1, 4, 5).tanh()
+    assert trained(made(Pix2Pix, spec, size=4), Batch(x, -x), 2).sample(2, Rng(0), -x[:2]).isfinite().all()
+
+
 def test_what_it_refuses():
     with pytest.raises(SpecError, match="codec.degrade"):
         Pix2Pix(Spec((1, 16, 16), cond=Spec((), vocab=2)))
+    with pytest.raises(SpecError, match=r"3 x 4 pixels hold none; set codec\.size to 4 or more"):
+        Pix2Pix(Spec((1, 4, 3), cond=Spec((1, 4, 3))))
     with pytest.raises(RecipeError, match="multiple of 4"):
         Pix2Pix(PAIR, size=6)
     for wrong in ({"depth": 0}, {"patch": 0}, {"l1": -1.0}, {"latent": 0}):

@@ -110,6 +110,20 @@ def test_spectral_normalisation_follows_moving_weights(normalised):
     assert all(0.9 < s <= 1.05 for s in spectra(normalised)), spectra(normalised)
 
 
+def test_nothing_known_weighs_no_more_than_a_class(normalised):
+    """Miyato & Koyama's projection: a row of a table whose largest singular value is 1 has length 1 at most."""
+    assert normalised.known.unknown.norm() <= 1 + 1e-6
+    with torch.no_grad():
+        normalised.known.unknown.mul_(50)
+    advance_spectrum(normalised)
+    assert 0.99 < normalised.known.unknown.norm() <= 1 + 1e-6
+    with torch.no_grad():
+        short = normalised.known.unknown.mul_(0.1).clone()
+    advance_spectrum(normalised)
+    assert torch.equal(normalised.known.unknown, short)
+    assert normalised.known(torch.tensor([0, 1, 2]), 3).norm(dim=1).max() <= 1.05
+
+
 def test_a_loss_does_not_move_the_power_iteration(normalised):
     before = {k: v.clone() for k, v in normalised.state_dict().items()}
     x = Rng(0).normal(4, 1, 8, 8)

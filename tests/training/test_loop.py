@@ -32,10 +32,13 @@ def batches(spec=PLANE, rows=64, size=8):
 class Counting(ToyGAN):
     def __init__(self, spec, *, size=8, noise=2):
         super().__init__(spec, size=size, noise=noise)
-        self.settled = []
+        self.settled, self.bounded = [], 0
+
+    def bound(self):
+        self.bounded += 1
 
     def turns(self):
-        return Turn("critic", self.critic_loss, repeat=3), Turn("generator", self.loss, every=2)
+        return Turn("critic", self.critic_loss, repeat=3, after=self.bound), Turn("generator", self.loss, every=2)
 
     def settle(self, step):
         self.settled.append(step)
@@ -57,6 +60,7 @@ def test_turns_are_played_every_so_often_and_repeated_on_fresh_batches():
     assert log == [(1, critic), (2, [*critic, "generator"]), (3, critic), (4, [*critic, "generator"])]
     assert data.position == 4 * 3 + 2
     assert model.settled == [1, 2, 3, 4]
+    assert model.bounded == 4 * 3, "after each play, not after each step"
 
 
 def test_the_average_follows_after_settle_and_before_watch():

@@ -12,7 +12,11 @@ import torch
 import bottega
 from bottega.core import Batch, DivergedError, Rng, Spec, Terms, Turn
 from bottega.data.stream import Encoded, Stream
+from bottega.families.cyclegan import CycleGAN
+from bottega.families.dcgan import DCGAN
 from bottega.families.gan import GAN
+from bottega.families.stylegan import StyleGAN
+from bottega.families.vqvae import VQVAE
 from bottega.training.checkpoint import weights_hash
 from bottega.training.loop import fit
 from bottega.training.modes import Modes
@@ -248,6 +252,68 @@ def test_going_back_forgets_what_the_optimiser_learnt_since():
     assert not optim.state()
 
 
+class Noisy:
+    """Batches of 16 pictures of noise."""
+
+    def __init__(self, spec):
+        self.x, self.rng = Rng(3).uniform(256, *spec.shape) * 2 - 1, Rng(4)
+
+    def __next__(self):
+        return Batch(self.x[self.rng.integers(256, 16)])
+
+
+def test_what_a_diverged_step_noted_for_batch_norm_goes_with_it():
+    torch.manual_seed(0)
+    model, said, done = DCGAN(Spec((1, 8, 8)), size=8), [], [0]
+    optims, stream = make_optims(model, 60, {}), Noisy(model.spec)
+    monitor = Monitor(model, optims, None, Modes(model.spec, Batch(stream.x)), 60, said.append)
+    monitor.begin()
+
+    def watch(step, seen):
+        done[0] = step + 1
+        monitor.after(step, seen)
+        if step == 9 and not said:
+            with torch.no_grad():
+                model.generator.net.first.weight.fill_(math.nan)
+
+    while done[0] < 20:
+        try:
+            fit(model, stream, optims, steps=20, rng=Rng(0), start=done[0], watch=watch)
+        except DivergedError as error:
+            assert model.generator.net.norms[0]._seen, "the step that failed noted something"
+            monitor.diverged(done[0], error)
+    assert len(said) == 1
+    assert all(b.isfinite().all() for b in model.buffers())
+
+
+def test_samples_that_are_not_numbers_are_trouble_at_the_first_look():
+    torch.manual_seed(0)
+    model, said = DCGAN(Spec((1, 8, 8)), size=8), []
+    stream = Noisy(model.spec)
+    monitor = Monitor(model, make_optims(model, 60, {}), None, Modes(model.spec, Batch(stream.x)), 60, said.append)
+    monitor.begin()
+    model.generator.net.norms[0].mean.fill_(math.nan)
+    monitor.after(24, played(critic=0.5, generator=0.1))
+    assert len(said) == 1
+    assert said[0].startswith("step 25: samples are not numbers; went back to the weights of step 0")
+    assert math.isfinite(monitor.look().distance)
+
+
+@pytest.mark.parametrize("name", ["adaptive", "cyclegan", "vq"])
+def test_every_part_that_notes_can_forget(name):
+    spec = Spec((3, 8, 8), cond=Spec((), vocab=2))
+    torch.manual_seed(0)
+    model, noted = {
+        "adaptive": lambda: ((m := StyleGAN(spec, size=4, latent=4, ada=True)), lambda: m.adaptive._seen),
+        "cyclegan": lambda: ((m := CycleGAN(spec, size=4)), lambda: m._seen),
+        "vq": lambda: ((m := VQVAE(spec, size=8)), lambda: m.codebook._noted),
+    }[name]()
+    model.turns()[0].loss(Batch(Rng(0).normal(4, 3, 8, 8).tanh(), torch.tensor([0, 1, 0, 1])), Rng(1))
+    assert noted()
+    model.forget()
+    assert not noted()
+
+
 def test_it_gives_up_after_eight_times():
     _, _, monitor, said = watched_toy()
     assert [monitor.diverged(i, DivergedError("not finite")) for i in range(10)] == [True] * 8 + [False] * 2
@@ -304,3 +370,15 @@ def test_a_monitor_that_is_switched_off_lets_it_diverge(tmp_path, exploding):
     toml = write_recipe(tmp_path, "gan", steps=100, monitor=False)
     with pytest.raises(DivergedError, match="step 61: term"):
         bottega.train(toml, out=tmp_path / "run", device="cpu", judge=False)
+
+
+def test_a_training_that_is_not_watched_says_so_once(tmp_path, exploding):
+    exploding.update(plant=0, stop=5)
+    few = write_recipe(tmp_path, "gan", name="few", steps=8, data={"name": "ring", "n": 60})
+    with pytest.raises(KeyboardInterrupt):
+        bottega.train(few, out=tmp_path / "few", device="cpu", judge=False)
+    exploding["stop"] = 0
+    run = bottega.train(few, out=tmp_path / "few", device="cpu", judge=False)
+    assert run.header["notes"] == ["the stability monitor is off: it needs one process and at least 64 training rows"]
+    off = write_recipe(tmp_path, "gan", name="off", steps=4, data={"name": "ring", "n": 60}, monitor=False)
+    assert bottega.train(off, out=tmp_path / "off", device="cpu", judge=False).header["notes"] == []

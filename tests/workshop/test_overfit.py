@@ -1,5 +1,7 @@
 """The alarm for what is learned by heart: it rings where that was planted, names the mend, and is silent in health."""
 
+import json
+
 import bottega
 from recipes import write_recipe
 
@@ -30,3 +32,14 @@ def test_a_planted_overfit_rings_and_names_the_mend(tmp_path):
 
 def test_a_healthy_run_is_silent(tmp_path):
     assert notes(tmp_path, "health", 48) == []
+
+
+def test_a_prior_that_follows_the_codes_is_no_overfit(tmp_path):
+    """Its loss rises while codes spread out, early in a healthy run; it is learned beside the rest, from detached codes."""
+    run = bottega.train("digits-autoencoder", out=tmp_path, set={"train.steps": 20}, judge=False)
+    rows = [json.loads(line) for line in (tmp_path / "log.jsonl").read_text().splitlines()]
+    held = [row for row in rows if "held/prior" in row]
+    sums = [row["held/rec"] + row["held/prior"] for row in held]
+    assert max(b - a for a, b in zip(sums, sums[1:], strict=False)) > 0, "the sum rises"
+    assert held[-1]["held/rec"] == min(row["held/rec"] for row in held)
+    assert run.header["notes"] == []

@@ -167,6 +167,18 @@ class ImageCodec:
         self._set_spec((channels, height, width), given)
         return self
 
+    def uneven_classes(self, items: Sequence[Item]) -> str:
+        """Why one class cannot be said in another: one is stored grey and the other is not, and no channels were set."""
+        seen = {k: [i for i in items if str(i.cond) == k] for k in self.classes}
+        grey = [k for k, own in seen.items() if own and all(_channels(i) <= 2 for i in own)]
+        colour = [k for k, own in seen.items() if own and k not in grey]
+        if self.channels or not grey or not colour:
+            return ""
+        return (
+            f"pictures of {grey[0]!r} have 1 channel and of {colour[0]!r} 3, so colour is no part of what they share; "
+            "set codec.channels to 1 (all to grey) or 3 (all in colour)"
+        )
+
     def _common_given(self, items: Sequence[Item]) -> tuple[int, int, int]:
         """``(C, H, W)`` of what is known of the pictures."""
         known = [Item(_pair_of(item), name=item.name) for item in items]

@@ -28,11 +28,13 @@ class Family(nn.Module):
         coupled: why rows of a batch see each other in the loss (batch norm, InfoNCE); empty when they do not.
         reworks: knobs of ``edit`` that rework a whole piece, so that nothing is kept unless a mask says so.
         labelled_share: how much of what it sees in training should say its class, where few rows do: they are repeated.
+        aside: parts of the loss that reach nothing else (a prior of detached codes); early stopping looks past them.
     """
 
     coupled: ClassVar[str] = ""
     reworks: ClassVar[frozenset[str]] = frozenset()
     labelled_share: ClassVar[float] = 0.0
+    aside: ClassVar[frozenset[str]] = frozenset()
 
     def __init__(self, spec: Spec) -> None:
         super().__init__()
@@ -58,7 +60,13 @@ class Family(nn.Module):
         raise NotImplementedError
 
     def settle(self, step: int) -> None:
-        """The only hook, after every step: anneal a weight, clip a critic, move a teacher."""
+        """The hook after every step: anneal a weight, follow a singular value, move a teacher."""
+
+    def forget(self) -> None:
+        """Drop what losses noted for ``settle`` in a step that is undone: every part that notes has a ``forget`` too."""
+        for part in self.modules():
+            if part is not self and (drop := getattr(part, "forget", None)) is not None:
+                drop()
 
 
 @runtime_checkable

@@ -19,9 +19,11 @@ class Turn:
         loss: ``(batch, rng) -> Terms``.
         every: play only on every so-manieth step (lazy regularisers, Karras et al. 2020, arXiv:1912.04958, app. B).
         repeat: play so many times a step, each on a fresh batch (``n_critic`` of a Wasserstein GAN).
+        after: called after each of these plays: what the player's weights must keep (clipping, a spectral norm).
     """
 
     player: str
     loss: Callable[[Batch, Rng], Terms]
     every: int = 1
     repeat: int = 1
+    after: Callable[[], None] | None = None

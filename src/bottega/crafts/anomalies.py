@@ -20,6 +20,7 @@ from bottega.workshop.run import Run
 __all__ = ["Detector", "Finding", "calibration_error", "detector", "heat_item", "p_values", "ranking", "threshold"]
 
 _DRAWS = 16  # of a bound that is random
+_USUAL = 10  # pieces that say, at the least, what error is usual
 
 
 @dataclass(frozen=True)
@@ -47,7 +48,8 @@ class Detector:
 
     The threshold is the conformal quantile of their scores (Vovk et al. 2005; Bates et al. 2023, arXiv:2104.08279,
     section 2): an ordinary piece exceeds it with probability at most ``false_alarms``, whatever the model is worth. A bad
-    model finds fewer anomalies; it does not raise more alarms.
+    model finds fewer anomalies; it does not raise more alarms. The score must be settled before it meets those pieces: by
+    ``"error"`` a part of them, half where they are enough, says what error is usual, and only the others the threshold.
 
     Args:
         run: whose model says what is usual.
@@ -80,15 +82,20 @@ class Detector:
         if not can[self.by]:
             what = "no likelihood" if self.by == "likelihood" else "no codes, so no error"
             raise BottegaError(f"a {name} has {what} to judge by; use a run of vae, autoencoder or flow")
-        least = math.ceil(1 / self.false_alarms) - 1
+        quantile = math.ceil(1 / self.false_alarms) - 1
+        least = quantile + (_USUAL if self.by == "error" else 0)
         if len(self.held) < least:
             raise DataError(
                 f"{len(self.held)} ordinary pieces are too few for a false-alarm rate of {self.false_alarms}: {least} are needed; "
                 "give more data, or a higher rate"
             )
-        batch = self._rows(self.held)
-        error = self._error(batch) if can["error"] else None
-        if error is not None:
+        batch = known = self._rows(self.held)
+        if self.by == "error":  # conformal only where the scores' pieces had no part in what the score is
+            order = Rng(0).permutation(len(batch))
+            first = min(len(batch) // 2, len(batch) - quantile)
+            known, batch = batch.take(order[:first]), batch.take(order[first:])
+        if can["error"]:
+            error = self._error(known)
             self.usual = error.mean(0).clamp_min(1e-6)
             self.spread = (error / self.usual).std(0).clamp_min(1e-6)
         self.scores = self._score(batch)[0]

@@ -35,7 +35,7 @@ from bottega.workshop.run import Run
 
 __all__ = ["Compressed", "beside", "compress", "decompress", "is_compressed", "pack", "psnr", "unpack"]
 
-MAGIC, VERSION = b"BTG1", 1
+MAGIC, VERSION = b"BTG1", 2
 _HEADER = struct.Struct("<4sBB8sIIBIII")  # magic, version, way, weights, height, width, channels, first, check, words
 _CODES, _LEVELS = 0, 1  # the two ways
 _FINE, _WIDE = 256, 8  # codes of bits back: steps of 1 / 256, from -8 to 8
@@ -213,6 +213,10 @@ def unpack(run: Run, data: bytes, name: str = "the file") -> Pixels:
     _, version, way, weights, height, width, channels, first, check, count = _HEADER.unpack_from(data)
     if version > VERSION:
         raise DataError(f"{name} was written by a newer version (format {version}, this is {VERSION}); update bottega")
+    if version < VERSION:
+        raise DataError(
+            f"{name} was written by an earlier version (format {version}, this is {VERSION}); compress again"
+        )
     whole = _HEADER.size + 4 * count + 4
     if len(data) < whole:
         raise DataError(f"{name} is cut short: {len(data)} of {whole} bytes are there; copy it again")

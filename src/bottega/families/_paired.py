@@ -8,7 +8,7 @@ from torch import Tensor, nn
 
 from bottega.core import Batch, Family, RecipeError, Rng, Spec, Terms, Turn
 from bottega.nets.bodies import finish
-from bottega.nets.patch import PatchCritic, planes
+from bottega.nets.patch import PatchCritic, planes, too_small
 from bottega.nets.spectral import advance_spectrum, unit_spectrum
 
 __all__ = ["Paired"]
@@ -41,7 +41,7 @@ class Paired(Family):
             return "it makes pictures (channels, height, width) only; use family gan for points and tables"
         if not spec.given_picture:
             return "it makes a picture of a given one, and none is given; set codec.cond = 'picture' or codec.degrade"
-        return ""
+        return too_small(spec)
 
     def turns(self) -> tuple[Turn, ...]:
         """The critic, then the generator."""

@@ -39,6 +39,7 @@ class Autoencoder(Family):
         RecipeError: a number is out of range.
     """
 
+    aside: ClassVar[frozenset[str]] = frozenset({"prior"})
     variants: ClassVar[dict[str, dict[str, Any]]] = {"denoising": {"noise": 0.3}}
 
     def __init__(

@@ -7,7 +7,7 @@ from torch import Tensor, nn
 
 from bottega.core import Batch, Family, RecipeError, Rng, Spec, Terms, Turn
 from bottega.nets.bodies import finish
-from bottega.nets.patch import PatchCritic
+from bottega.nets.patch import PatchCritic, too_small
 from bottega.nets.spectral import advance_spectrum, unit_spectrum
 from bottega.nets.unet import UNet
 
@@ -70,7 +70,7 @@ class CycleGAN(Family):
             return "it translates pictures (channels, height, width) only; use family gan for points and tables"
         if spec.cond is None or not spec.cond.is_tokens or spec.cond.shape or not 2 <= spec.cond.vocab <= _MOST:
             return f"it needs pictures of 2 to {_MOST} classes; put each class into a folder of its own (codec.labels = 'folder')"
-        return ""
+        return too_small(spec)
 
     def turns(self) -> tuple[Turn, ...]:
         """The critics, then the generators."""
@@ -106,6 +106,11 @@ class CycleGAN(Family):
                 some = x[label == k][: self.source.shape[1] - at]
                 self.source[k, at : at + len(some)] = some
                 self.filled[k] += len(some)
+        self._seen.clear()
+
+    def forget(self) -> None:
+        """Drop the pictures of a step that is undone."""
+        super().forget()
         self._seen.clear()
 
     @torch.no_grad()

@@ -56,7 +56,7 @@ class GAN(Family):
             al. 2018, arXiv:1806.00880). 0 for none.
         depth: residual blocks at each size of a picture, or hidden layers less one.
         objective: a row of the table above.
-        clip: the critic's weights stay in [-clip, clip], set back after each step (Arjovsky's Algorithm 1); 0 for none.
+        clip: the critic's weights stay in [-clip, clip], set back after each of its updates (Arjovsky's Algorithm 1); 0 for none.
         penalty: weight of ``(|grad f| - 1)^2`` between real and made examples (Gulrajani et al. 2017, arXiv:1704.00028).
         r1: gamma of ``gamma/2 |grad f(x)|^2`` on real examples (Mescheder et al. 2018, arXiv:1801.04406, eq. 9).
         r1_every: R1 is played once in so many steps, and weighs so many times as much (Karras et al. 2020,
@@ -111,7 +111,7 @@ class GAN(Family):
         self.critic = Critic(spec, size, depth=depth)
         if spectral:
             unit_spectrum(self.critic)
-        self._clip_critic()
+        self._bound_critic()
 
     @classmethod
     def accepts(cls, spec: Spec) -> str:
@@ -120,10 +120,10 @@ class GAN(Family):
 
     def turns(self) -> tuple[Turn, ...]:
         """The critic ``n_critic`` times, its regulariser now and then, the generator once."""
-        lazy = (Turn("critic", self.r1_loss, every=self.r1_every),) if self.r1 else ()
-        return (
-            Turn("critic", self.critic_loss, repeat=self.n_critic), *lazy, Turn("generator", self.generator_loss),
-        )  # fmt: skip
+        bound = self._bound_critic if self.clip or self.spectral else None
+        lazy = (Turn("critic", self.r1_loss, every=self.r1_every, after=bound),) if self.r1 else ()
+        critic = Turn("critic", self.critic_loss, repeat=self.n_critic, after=bound)
+        return critic, *lazy, Turn("generator", self.generator_loss)
 
     def critic_loss(self, batch: Batch, rng: Rng) -> Terms:
         """``real`` and ``fake``, and ``penalty`` where one is set."""
@@ -150,12 +150,6 @@ class GAN(Family):
         made = self.generator(rng, len(batch), batch.cond, forget)
         return Terms({"fool": _FOOL[self.objective](self.critic(made, batch.cond, forget))})
 
-    def settle(self, step: int) -> None:
-        """Clip the critic's weights, or follow its largest singular values."""
-        self._clip_critic()
-        if self.spectral:
-            advance_spectrum(self.critic)
-
     @torch.no_grad()
     def sample(self, n: int, rng: Rng, cond: Tensor | None = None, *, temperature: float = 1.0) -> Tensor:
         """``(n, *spec.shape)``; ``temperature`` below 1 shrinks the latent: more typical, less varied (BigGAN's truncation)."""
@@ -165,7 +159,10 @@ class GAN(Family):
         return rng.uniform(n) < self.drop if self.spec.cond and self.drop else None
 
     @torch.no_grad()
-    def _clip_critic(self) -> None:
+    def _bound_critic(self) -> None:
+        """Clip the critic's weights, or follow its largest singular values."""
+        if self.spectral:
+            advance_spectrum(self.critic)
         if self.clip:
             torch._foreach_clamp_max_(list(self.critic.parameters()), self.clip)
             torch._foreach_clamp_min_(list(self.critic.parameters()), -self.clip)

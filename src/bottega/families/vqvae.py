@@ -49,6 +49,7 @@ class VQVAE(Family):
     """
 
     bound: Bound = "lower"
+    aside: ClassVar[frozenset[str]] = frozenset({"prior"})
     variants: ClassVar[dict[str, dict[str, Any]]] = {"few_codes": {"codes": 4, "width": 2, "depth": 2}}
 
     def __init__(

@@ -63,6 +63,10 @@ class Adaptive(nn.Module):
         for signs in self._seen:
             self.r.lerp_(signs.mean(), _MEMORY)
             self.p.add_((self.r - _AGREED).sign() * len(signs) / self.images).clamp_(0, _MOST)
+        self.forget()
+
+    def forget(self) -> None:
+        """Drop what was seen since the last ``settle``: the step is undone."""
         self._seen.clear()
 
 

@@ -48,6 +48,10 @@ class BatchNorm(nn.Module):
         for mean, var in self._seen:
             self.mean.lerp_(mean, 1 - self.momentum)
             self.var.lerp_(var, 1 - self.momentum)
+        self.forget()
+
+    def forget(self) -> None:
+        """Drop what was seen since the last ``settle``: the step is undone."""
         self._seen.clear()
 
 

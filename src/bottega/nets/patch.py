@@ -6,10 +6,11 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
+from bottega.core import Spec
 from bottega.nets.conv import ResBlock
 from bottega.nets.denoiser import gentle
 
-__all__ = ["Enlarger", "PatchCritic", "planes"]
+__all__ = ["Enlarger", "PatchCritic", "planes", "too_small"]
 
 
 def planes(cond: Tensor | None, n: int, channels: int, sides: tuple[int, int], like: Tensor) -> Tensor:
@@ -30,6 +31,18 @@ def planes(cond: Tensor | None, n: int, channels: int, sides: tuple[int, int], l
     if cond.shape[2:] != sides:
         cond = F.interpolate(cond, sides, mode="bicubic", antialias=True)
     return torch.cat([cond, torch.ones_like(cond[:, :1])], 1)
+
+
+def too_small(spec: Spec) -> str:
+    """What ``accepts`` answers for pictures in which a ``PatchCritic`` finds no patch; nothing for larger ones.
+
+    >>> too_small(Spec((3, 4, 4)))
+    ''
+    """
+    _, height, width = spec.shape
+    if min(height, width) >= 4:
+        return ""
+    return f"its critic judges patches, and {width} x {height} pixels hold none; set codec.size to 4 or more"
 
 
 class PatchCritic(nn.Module):

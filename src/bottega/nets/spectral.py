@@ -7,6 +7,8 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 from torch.nn.utils import parametrize
 
+from bottega.nets.condition import Condition
+
 __all__ = ["advance_spectrum", "unit_spectrum"]
 
 
@@ -37,15 +39,16 @@ def unit_spectrum(module: nn.Module) -> nn.Module:
     """Divide the weight of every linear, convolution and embedding layer in ``module`` by its largest singular value.
 
     Miyato et al. 2018, arXiv:1802.05957, Algorithm 1; a kernel ``(out, in, h, w)`` counts as the matrix
-    ``(out, in * h * w)``. Computing a loss changes no state, so it is the same for a row alone or in a batch.
+    ``(out, in * h * w)``. The vector that a ``Condition`` has for nothing known is kept within length 1. Computing a loss changes no state, so it is the same for a row alone or in a batch.
     """
     for layer in [m for m in module.modules() if isinstance(m, nn.Linear | nn.Conv2d | nn.Embedding)]:
         parametrize.register_parametrization(layer, "weight", _OneLipschitz(layer.weight))
+    _shorten(module)
     return module
 
 
 def advance_spectrum(module: nn.Module, times: int = 2) -> None:
-    """``times`` power iterations in every layer that ``unit_spectrum`` normalised; call it after each step.
+    """``times`` power iterations in every layer that ``unit_spectrum`` normalised; call it after each update.
 
     >>> layer = unit_spectrum(nn.Linear(5, 3))
     >>> bool(abs(torch.linalg.matrix_norm(layer.weight, 2) - 1) < 1e-3)
@@ -57,3 +60,12 @@ def advance_spectrum(module: nn.Module, times: int = 2) -> None:
             for rule in held:
                 if isinstance(rule, _OneLipschitz):
                     rule.advance(held.original, times)
+    _shorten(module)
+
+
+@torch.no_grad()
+def _shorten(module: nn.Module) -> None:
+    """What is said of an unknown condition to length 1 at most, as a class of a normalised table is."""
+    for part in module.modules():
+        if isinstance(part, Condition) and part.spec is not None:
+            part.unknown.div_(part.unknown.norm().clamp_min(1))

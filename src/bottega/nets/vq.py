@@ -53,6 +53,10 @@ class Codebook(nn.Module):
             self._noted.append((unit.detach().flatten(0, -2), index.flatten()))
         return unit + (code - unit).detach(), index, (unit - code).square().sum(-1)
 
+    def forget(self) -> None:
+        """Drop the vectors noted since the last ``settle``: the step is undone."""
+        self._noted.clear()
+
     @torch.no_grad()
     def settle(self, step: int) -> None:
         """Move the codes towards the vectors noted since the last time."""
@@ -60,7 +64,7 @@ class Codebook(nn.Module):
             return
         unit = torch.cat([u for u, _ in self._noted])
         index = torch.cat([i for _, i in self._noted])
-        self._noted.clear()
+        self.forget()
         codes = len(self.vectors)
         used = torch.bincount(index, minlength=codes).to(unit)
         total = torch.zeros_like(self.total).index_add_(0, index, unit)

@@ -110,6 +110,8 @@ def fit(
             for _ in range(turn.repeat if step % turn.every == 0 else 0):
                 optim = optims[turn.player].at(step)
                 seen.append((turn, play(model, turn, next(batches), optim, rng, accum=accum, clip=clip, bf16=bf16)))
+                if turn.after is not None:
+                    turn.after()
         model.settle(step)
         if ema is not None:
             ema.update(model, step)

@@ -132,6 +132,9 @@ class Monitor:
     def _judge(self, step: int, look: Look) -> tuple[str, list[str]] | None:
         """What the samples say; two looks in succession must agree, one is enough where all samples are one."""
         distance, spread, missing = self.best
+        players = [p for p in self.optims if "critic" not in p] or list(self.optims)  # who outran the judge
+        if not math.isfinite(look.distance):
+            return "samples are not numbers", players
         had = self.modes.count - missing
         learnt = had >= _LEARNT * self.modes.count  # before, there is nothing to lose
         one = learnt and look.spread < 0.1 * spread
@@ -140,7 +143,6 @@ class Monitor:
         gone = look.distance > max(_FAR, distance + 0.5)
         stuck = step + 1 >= 0.2 * self.steps and (look.distance > _FAR or has <= self.modes.count / 2)
         self.doubts = self.doubts + 1 if one or lost or gone or stuck else min(self.doubts + 1, 0)
-        players = [p for p in self.optims if "critic" not in p] or list(self.optims)  # who outran the judge
         if one or lost and self.doubts >= 2:
             return f"mode collapse: the samples lack {self._named(look)}", players
         if gone and self.doubts >= 4:
@@ -193,6 +195,7 @@ class Monitor:
             return False
         self.rescues += 1
         checkpoint.unpack(self.good, self.model, self.optims, self.ema, Rng(0))
+        self.model.forget()  # what the losses of this step noted is of weights that are gone
         once = self.good_step > 0 and self.rescues == 1  # it had gone well: an accident, until it comes again
         for player in players:
             self.optims[player].scale *= 1.0 if once else _SLOWER if self.good_step else _SLOWER**2

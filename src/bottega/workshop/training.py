@@ -29,7 +29,9 @@ from bottega.core import (
     RecipeError,
     Rng,
     Terms,
+    Translates,
     Turn,
+    has,
 )  # fmt: skip
 from bottega.data.augment import make as make_augment
 from bottega.data.dataset import Dataset, fingerprint
@@ -49,6 +51,9 @@ from bottega.workshop.recipe import Recipe, check_arguments
 from bottega.workshop.run import EVIDENCE, LOG, RECIPE, WEIGHTS, Progress, Run, Tell, load, revive
 
 __all__ = ["Training", "divide"]
+
+_WATCHED = 64  # training rows; fewer say nothing about modes
+_UNWATCHED = f"the stability monitor is off: it needs one process and at least {_WATCHED} training rows"
 
 
 class Training:
@@ -114,6 +119,9 @@ class Training:
         self.codec = self._fitted(codec, start.header if start is not None else header)
         source = self.codec.source(self.parts.train, train=True)
         self.model = make_family(plan.family, self.codec.spec, plan.train.seed)
+        ask = getattr(self.codec, "uneven_classes", None)
+        if ask is not None and has(self.model, Translates) and (why := ask(self.parts.train)):
+            raise DataError(why)
         self.begun = "" if start is None else begin_with(self.model, start.model, plan.train.start)
         self.model.to(self.device)
         if self.model.labelled_share and self.codec.spec.cond is not None:
@@ -127,8 +135,10 @@ class Training:
         self.ema = Ema(self.model, plan.train.ema) if plan.train.ema else None
         self.rng = Rng(plan.train.seed + 1 + 1009 * self.rank, device=self.device)
         self.held = _held_rows(self.codec, self.parts.held, 256)
-        several = len(self.optims) > 1 and self.world == 1  # ranks could see different samples, and part ways
-        self.monitor = self._make_monitor() if plan.train.monitor and several else None
+        watched = plan.train.monitor and len(self.optims) > 1
+        one = self.world == 1  # ranks could see different samples, and part ways
+        self.monitor = self._make_monitor() if watched and one else None
+        self.unwatched = watched and self.monitor is None
         self.start = 0
         self.fingerprint = fingerprint(self.dataset.items)
         own = Path(str(self.data if self.data is not None else plan.data.get("name", "")))
@@ -148,8 +158,8 @@ class Training:
 
     def _make_monitor(self) -> Monitor | None:
         rows = _held_rows(self.codec, self.parts.train, 1024)
-        if rows is None or len(rows) < 64:
-            return None  # too few to say what is missing
+        if rows is None or len(rows) < _WATCHED:
+            return None
         modes = Modes(self.codec.spec, rows)
         names = getattr(self.codec, "classes", None)
 
@@ -197,6 +207,8 @@ class Training:
         self.every_log = max(1, plan.train.steps // 400)
         self.every_check = max(1, plan.train.steps // plan.train.checks) if plan.train.checks else 0
         self.events = _events(self.out) if plan.train.tensorboard and self.rank == 0 else None
+        if self.unwatched and _UNWATCHED not in self.notes and not self.rank:
+            self._note(_UNWATCHED)
         with _patient_interrupt() as self.interrupted, suppress(_Stop):
             if self.monitor is not None and not self.start:
                 self.monitor.begin()
@@ -294,6 +306,7 @@ class Training:
         if self.held is None:
             return
         losses: dict[str, float] = {}
+        total = 0.0
         self.model.eval()
         for turn in self.model.turns():
             for piece in self.held.to(self.device).split(max(1, len(self.held) // self.plan.train.batch)):
@@ -301,10 +314,11 @@ class Training:
                 for part, values in terms.parts.items():
                     key = f"held/{turn.player}.{part}" if turn.player else f"held/{part}"
                     share = len(piece) / len(self.held)
-                    losses[key] = losses.get(key, 0.0) + share * (values.detach().sum() / terms.count.detach()).item()
+                    value = share * (values.detach().sum() / terms.count.detach()).item()
+                    losses[key] = losses.get(key, 0.0) + value
+                    total += 0.0 if part in self.model.aside else value
         self.model.train()
         self._log(losses)
-        total = sum(losses.values())
         players = {turn.player for turn in self.model.turns()}
         if len(players) > 1:
             return  # players at odds have no common loss to watch
