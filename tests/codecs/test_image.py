@@ -476,7 +476,7 @@ def test_a_decompression_bomb_is_refused(tmp_path, monkeypatch):
             ImageCodec().read(tmp_path / "x.png")
         one_line(error, "x.png", f"{most:,}", "make it smaller")
         assert "on_error" not in str(error.value)
-        assert sum(map(str.isdecimal, str(error.value).split(":", 1)[1])) == len(str(most))
+        assert " has 4,096 pixels and one picture may have " in str(error.value)
 
 
 def test_pickles_are_refused(tmp_path):

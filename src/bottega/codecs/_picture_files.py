@@ -261,9 +261,10 @@ def decoded(
                 picture.draft(picture.mode, (2 * size, 2 * size))
             return prepared(from_pil(ImageOps.exif_transpose(picture)))
     except (Image.DecompressionBombError, Image.DecompressionBombWarning) as error:
+        found = re.search(r"\d+", str(error))  # Pillow says the number, but two limits
         raise DataError(
-            f"{where} has too many pixels: one picture may have {Image.MAX_IMAGE_PIXELS:,}; make it smaller, or cut it "
-            "into tiles"
+            f"{where} has {int(found[0]) if found else 0:,} pixels and one picture may have {Image.MAX_IMAGE_PIXELS:,}; make "
+            "it smaller, or cut it into tiles"
         ) from error
     except UNREADABLE as error:
         why = "not a known picture format" if isinstance(error, UnidentifiedImageError) else str(error)
