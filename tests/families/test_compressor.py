@@ -89,15 +89,15 @@ def test_what_it_refuses():
 def test_it_begins_as_a_cosine_transform_of_blocks_whose_rounding_errs_by_sigma():
     from scipy.fft import dctn
 
-    from bottega.families.compressor import _cosines
+    from bottega.families.compressor import _dct
 
     x = torch.from_numpy(np.random.default_rng(0).uniform(-1, 1, (1, 1, 8, 8))).float()
-    waves = _cosines(1, 8, 64)
+    waves = _dct(1, 8, 64)
     mine = (waves @ torch.nn.functional.pixel_unshuffle(x, 8).flatten()).abs()
     assert mine.sort()[0] == pytest.approx(np.sort(np.abs(dctn(x[0, 0].numpy(), norm="ortho")).ravel()), abs=1e-5)
     assert mine[0] == pytest.approx(8 * x.mean().abs().item(), abs=1e-5)  # the smoothest comes first
     for channels in (1, 3, 4):
-        all_of_it = _cosines(channels, 4, 16 * channels)
+        all_of_it = _dct(channels, 4, 16 * channels)
         assert torch.allclose(all_of_it @ all_of_it.T, torch.eye(16 * channels), atol=1e-5)
     model = compressor(Spec((3, 16, 16)), maps=12, sigma=0.05).eval()  # as many as a cell of 2 x 2 has numbers
     y = torch.from_numpy(np.random.default_rng(1).uniform(-1, 1, (64, 3, 16, 16))).float()

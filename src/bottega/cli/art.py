@@ -100,7 +100,7 @@ def _refuse_unused(ctx: typer.Context, what: What, file: Path, style: Path | Non
             uses, doing = {"style", "size", "out"}, f"{doing} with a learned network"
         elif craft.is_film(file):
             uses = uses | {"data"}
-    for name in ("style", "size", "strength", "steps", "colours", "to", "others", "data", "features", "out"):
+    for name in sorted(set().union(*_USES.values())):
         source = ctx.get_parameter_source(name)
         if name not in uses and source is not None and source.name == "COMMANDLINE":
             raise typer.BadParameter(f"{doing} does not use it; leave it out", param_hint=f"--{name}")

@@ -30,7 +30,8 @@ class Compressor(Family):
     ``-log p(code)`` under a prior that is a mixture of logistics for each map, the same at every place, and the distortion
     is ``-log N(x; decoded, sigma^2)``. Files of ``bottega compress`` hold the rounded codes at the rate of that prior.
 
-    Everything is convolutions (and linear maps of cells) without normalisation, so what was learned on small pictures serves pictures of any size.
+    Everything is convolutions and linear maps of cells, without normalisation, so what was learned on small pictures serves
+    pictures of any size.
 
     Args:
         spec: real pictures.
@@ -41,9 +42,9 @@ class Compressor(Family):
         sigma: the error of one channel of one pixel that is worth half a nat, in [-1, 1] units: the dial between rate and
             distortion. 0.05 is about 6 of 255 grey levels.
         drop: how often ``cond`` is hidden from the prior in training.
-        cosine: beside the networks, a linear map of each cell to its code and one back, which begin as the cosine transform
-            that JPEG has, in steps that fit ``sigma``; the networks begin by adding nothing. Files become several times as
-            short after minutes of training. Without it codes are the networks' alone.
+        dct: beside the networks, a linear analysis and synthesis of each cell, which begin as the discrete cosine transform
+            (Ahmed et al. 1974; that of JPEG) in steps that fit ``sigma``; the networks begin by adding nothing. Files become
+            several times as short after minutes of training. Without it codes are the networks' alone.
 
     Raises:
         SpecError: not pictures of real numbers.
@@ -53,7 +54,7 @@ class Compressor(Family):
     bound: Bound = "lower"
     variants: ClassVar[dict[str, dict[str, Any]]] = {
         "coarse": {"sigma": 0.3, "maps": 3, "halvings": 2, "depth": 2},
-        "plain": {"cosine": False},
+        "plain": {"dct": False},
     }
 
     def __init__(
@@ -66,7 +67,7 @@ class Compressor(Family):
         depth: int = 1,
         sigma: float = 0.05,
         drop: float = 0.1,
-        cosine: bool = True,
+        dct: bool = True,
     ) -> None:
         super().__init__(spec)
         if min(size, halvings, depth) < 1 or maps < 0:
@@ -83,13 +84,13 @@ class Compressor(Family):
         self.reach = 3 * (2 * depth + 1)  # no number depends on what lies further away, in cells
         self.encoder = GridEncoder(channels, size, maps, halvings, depth, norm=False)
         self.decoder = GridDecoder(channels, size, maps, halvings, depth, norm=False)
-        self.blocks = self.back = None
+        self.analysis = self.synthesis = None
         with torch.no_grad():
-            if cosine:
-                waves = _cosines(channels, self.cell, maps)
+            if dct:
+                waves = _dct(channels, self.cell, maps)
                 step = sigma * math.sqrt(12)  # of a rounded coefficient: where its rate and its error balance
-                self.blocks = nn.Parameter((waves / step)[:, :, None, None])
-                self.back = nn.Parameter((waves.T * step)[:, :, None, None])
+                self.analysis = nn.Parameter((waves / step)[:, :, None, None])
+                self.synthesis = nn.Parameter((waves.T * step)[:, :, None, None])
                 for last in (self.encoder.last, self.decoder.last):  # the networks begin by adding nothing
                     last.weight.zero_()
                     last.bias.zero_()
@@ -160,11 +161,11 @@ class Compressor(Family):
     def _analyse(self, x: Tensor) -> Tensor:
         """What is rounded, ``(B, maps, h, w)`` float32: blocks by a linear map, and what a network sees beyond."""
         z = self.encoder(x).float()
-        if self.blocks is None:
+        if self.analysis is None:
             return z
         high, wide = (-n % self.cell for n in x.shape[2:])
         whole = F.pad(x, (0, wide, 0, high), mode="replicate")
-        return z + F.conv2d(F.pixel_unshuffle(whole, self.cell), self.blocks).float()
+        return z + F.conv2d(F.pixel_unshuffle(whole, self.cell), self.analysis).float()
 
     def squeeze(self, x: Tensor) -> Tensor:
         """The code of pictures of any size, rounded: ``(B, C, H, W) -> (B, maps, h, w)``, h = ceil(H / 2^halvings)."""
@@ -173,8 +174,8 @@ class Compressor(Family):
     def expand(self, z: Tensor) -> Tensor:
         """``(B, maps, h, w) -> (B, C, H, W)``, cut to the Spec's size where the grid is the Spec's."""
         x = self.decoder(z).float()
-        if self.back is not None:
-            x = x + F.pixel_shuffle(F.conv2d(z, self.back).float(), self.cell)
+        if self.synthesis is not None:
+            x = x + F.pixel_shuffle(F.conv2d(z, self.synthesis).float(), self.cell)
         return x[:, :, : self.spec.shape[1], : self.spec.shape[2]] if z.shape[1:] == self.latent.shape else x
 
     @torch.no_grad()
@@ -211,10 +212,11 @@ class Compressor(Family):
         return self.expand((centre + temperature * scale * torch.logit(u)).round())
 
 
-def _cosines(channels: int, cell: int, maps: int) -> Tensor:
-    """The first ``maps`` rows of an orthonormal cosine transform of blocks, ``(maps, channels * cell^2)``, smooth ones first.
+def _dct(channels: int, cell: int, maps: int) -> Tensor:
+    """The first ``maps`` rows of an orthonormal DCT-II of cells, ``(maps, channels * cell^2)``, smooth ones first.
 
-    Zeros, where there are more maps than coefficients. Colours as brightness and two differences, which come later (as in JPEG); the order of ``pixel_unshuffle``.
+    Zeros, where there are more maps than coefficients. Colours as brightness and two differences, which come later (as in
+    JPEG); the order of ``pixel_unshuffle``.
     """
     k, n = torch.arange(cell)[:, None], torch.arange(cell)[None]
     wave = torch.cos(math.pi * (n + 0.5) * k / cell) * math.sqrt(2 / cell)
