@@ -2,15 +2,19 @@
 
 Both train the same networks from the same pictures with batches of 128. The plain loop is what a reader of the book would
 write in PyTorch: ``nn.Upsample``, ``nn.Conv2d``, ``nn.BatchNorm2d``, ``nn.Dropout``, binary cross-entropy, Adam at its
-defaults, float32. Ours is the recipe ``ch22-dcgan``.
+defaults, float32. Ours is the recipe ``ch22-dcgan``. Where TensorFlow is installed, the chapter's own Keras program is the
+second peer, on as many threads.
 """
 
 from __future__ import annotations
 
 import time
 from collections.abc import Callable, Iterator, Sequence
+from importlib import import_module
 from pathlib import Path
+from typing import Any
 
+import numpy as np
 import torch
 from torch import Tensor, nn
 
@@ -76,6 +80,48 @@ class PlainLoop:
         return out
 
 
+class Keras:
+    """The chapter's program: ``predict``, then ``train_on_batch`` for real pictures, made ones and the generator."""
+
+    def __init__(self, stream: Iterator[Batch]) -> None:
+        tf: Any = import_module("tensorflow")
+        tf.config.threading.set_intra_op_parallelism_threads(torch.get_num_threads())
+        tf.config.threading.set_inter_op_parallelism_threads(1)
+        keras, self.stream, self.noise = tf.keras, stream, np.random.default_rng(0)
+        keras.utils.set_random_seed(0)
+        conv, act = keras.layers.Conv2D, keras.layers.Activation
+        self.generator = keras.Sequential([
+            keras.layers.Input((100,)), keras.layers.Dense(256 * 8 * 8, activation="relu"),
+            keras.layers.Reshape((8, 8, 256)), keras.layers.UpSampling2D(), conv(128, 5, padding="same"),
+            keras.layers.BatchNormalization(), act("relu"), keras.layers.UpSampling2D(), conv(64, 5, padding="same"),
+            keras.layers.BatchNormalization(), act("relu"), conv(3, 5, padding="same", activation="tanh"),
+        ])  # fmt: skip
+        self.discriminator = keras.Sequential([
+            keras.layers.Input((32, 32, 3)), conv(64, 5, strides=2, padding="same"), keras.layers.LeakyReLU(0.2),
+            keras.layers.Dropout(0.3), conv(128, 5, strides=2, padding="same"), keras.layers.LeakyReLU(0.2),
+            keras.layers.Dropout(0.3), keras.layers.Flatten(), keras.layers.Dense(1, activation="sigmoid"),
+        ])  # fmt: skip
+        self.discriminator.compile(loss="binary_crossentropy", optimizer="adam", metrics=["accuracy"])
+        self._judge(1.0)  # Keras 3 fixes what is trained at the first step, and must not see it frozen
+        self.discriminator.trainable = False
+        seed = keras.layers.Input((100,))
+        self.both = keras.Model(seed, self.discriminator(self.generator(seed)))
+        self.both.compile(loss="binary_crossentropy", optimizer="adam")
+
+    def _judge(self, label: float) -> int:
+        x = next(self.stream).x.permute(0, 2, 3, 1).numpy()
+        self.discriminator.train_on_batch(x, np.full((len(x), 1), label))
+        return len(x)
+
+    def steps(self, n: int) -> None:
+        """Make ``n`` steps of both players."""
+        for _ in range(n):
+            count = self._judge(1.0)
+            made = self.generator.predict(self.noise.normal(size=(count, 100)), verbose=0)
+            self.discriminator.train_on_batch(made, np.zeros((count, 1)))
+            self.both.train_on_batch(self.noise.normal(size=(count, 100)), np.ones((count, 1)))
+
+
 class Ours:
     """The recipe, trained by the one loop."""
 
@@ -123,7 +169,17 @@ def main(argv: Sequence[str] = ()) -> None:
     plain = PlainLoop(ours.plain_stream)
     found = pairs(lambda: plain.steps(1), lambda: ours.steps(1), args.rounds, 1)
     batch = ours.plan.train.batch
-    result = {"images_per_second": {"plain": batch / found["a_seconds"], "ours": batch / found["b_seconds"]}, **found}
+    result: dict[str, Any] = {
+        "images_per_second": {"plain": batch / found["a_seconds"], "ours": batch / found["b_seconds"]},
+        **found,
+    }
+    try:
+        listing = Keras(ours.plain_stream)
+    except ModuleNotFoundError:
+        result["keras"] = "not installed"
+    else:
+        beside = pairs(lambda: listing.steps(1), lambda: ours.steps(1), args.rounds, 1)
+        result["keras"] = {"images_per_second": batch / beside["a_seconds"], **beside}
     if args.minutes:
         result["steps"] = {
             "ours": trained(ours.steps, 60 * args.minutes),
