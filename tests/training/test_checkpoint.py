@@ -267,6 +267,7 @@ def test_a_kill_while_saving_leaves_a_whole_file(path):
         from pathlib import Path
         import torch
         from bottega.training import checkpoint
+        torch.set_num_threads(1)  # a forked child has none of its parent's others
         path = Path(sys.argv[1])
         save = lambda k: checkpoint.save(path, {"a": torch.full((300_000,), float(k))}, {"step": k})
         save(0)
