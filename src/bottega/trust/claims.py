@@ -21,12 +21,13 @@ LIMITS = (
 _SENTENCE = re.compile(r"(?<=[.!?])[\"'”’)\]]*\s+(?=[\"'“‘(\[]?[A-Z0-9])|\n+")
 _WORD = re.compile(r"\d+(?:[.,:]\d+)*%?|[^\W\d_]+(?:['’][^\W\d_]+)?")
 _NOT = {"not", "no", "never", "neither", "nor", "none", "nobody", "nothing", "without", "cannot"}
-_PLAIN = set(
+_PLAIN = frozenset(re.findall(
+    r"\w+",
     "a an the of to in on at by for from with and or but as is are was were be been being am it its this that these those "
     "he she they we you i his her their our your my him them who whom which what when where there here has have had do does "
     "did will would can could may might shall should also then than so very just into over under about between after before "
-    "during while if because such s".split()
-)  # fmt: skip
+    "during while if because such s"
+))  # fmt: skip
 
 
 def sentences(text: str) -> list[str]:
@@ -134,7 +135,7 @@ class Corpus:
     """
 
     def __init__(self, documents: Sequence[Item]) -> None:
-        self.passages: list[tuple[str, str, _Said]] = []
+        self.passages: list[tuple[str, str, _Said, bool]] = []  # the last: whether it is one sentence
         counts: Counter[str] = Counter()
         many = 0
         self._common: set[str] = set()  # words that somewhere begin with a small letter: no names
@@ -145,17 +146,17 @@ class Corpus:
             for i, (part, own) in enumerate(zip(parts, said, strict=True)):
                 many += 1
                 counts.update(own.words | own.hard)
-                self.passages.append((item.name, part, own))
+                self.passages.append((item.name, part, own, True))
                 if i + 1 < len(parts):
                     after = said[i + 1]
                     joint = _Said(own.words | after.words, own.hard | after.hard, own.denied != after.denied)
-                    self.passages.append((item.name, f"{part} {parts[i + 1]}", joint))
+                    self.passages.append((item.name, f"{part} {parts[i + 1]}", joint, False))
         if not self.passages:
             raise DataError("the corpus holds no sentence; give texts with words in them")
         self._weight = {word: math.log((1 + many) / (1 + n)) + 0.1 for word, n in counts.items()}
         self._unknown = math.log(1 + many) + 0.1
         self._where: dict[str, list[int]] = {}
-        for k, (_, _, said_there) in enumerate(self.passages):
+        for k, (_, _, said_there, _) in enumerate(self.passages):
             for word in said_there.words | said_there.hard:
                 self._where.setdefault(word, []).append(k)
 
@@ -174,12 +175,18 @@ class Corpus:
             return Support(claim, False, "", "", 0.0, "nothing of it stands in the corpus")
         total = sum(weight.values())
 
-        def order(k: int) -> tuple[bool, float, bool, int]:
-            there = self.passages[k][2]
-            return (not said.hard - (there.words | there.hard), found[k], there.denied == said.denied, -k)
+        def order(k: int) -> tuple[bool, float, bool, bool, int]:  # one sentence before two, which may deny as a pair
+            _, _, there, alone = self.passages[k]
+            return (
+                not said.hard - (there.words | there.hard),
+                round(found[k], 9),
+                alone,
+                there.denied == said.denied,
+                -k,
+            )
 
         best = max(found, key=order)
-        name, text, there = self.passages[best]
+        name, text, there, _ = self.passages[best]
         share = min(1.0, found[best] / total)
         missing = sorted(said.hard - (there.words | there.hard))
         why = ""
