@@ -10,22 +10,11 @@ from scipy.stats import norm, rankdata
 from torch import Tensor
 
 from bottega.core import Rng
+from bottega.core.measure import wilson
 
 __all__ = ["auc", "bootstrap", "draw", "nearest", "ratio_interval", "wilson"]
 
 Z = float(norm.ppf(0.975))
-
-
-def wilson(share: float, n: float) -> tuple[float, float]:
-    """95 % interval of a share seen in ``n`` trials (Wilson 1927, score interval); honest near 0 and 1.
-
-    >>> [round(end, 3) for end in wilson(0.0, 100)]
-    [0.0, 0.037]
-    """
-    scale = 1 + Z**2 / n
-    middle = (share + Z**2 / (2 * n)) / scale
-    half = Z * math.sqrt(share * (1 - share) / n + Z**2 / (4 * n**2)) / scale
-    return min(share, max(0.0, middle - half)), max(share, min(1.0, middle + half))
 
 
 def ratio_interval(top: Tensor, bottom: Tensor) -> tuple[float, float, float]:

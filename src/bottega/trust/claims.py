@@ -9,7 +9,8 @@ from collections.abc import Sequence
 from collections.abc import Set as AbstractSet
 from dataclasses import dataclass
 
-from bottega.core import DataError, Item
+from bottega.core import DataError, Item, Measure
+from bottega.core.measure import wilson
 
 __all__ = ["Corpus", "Label", "Support", "sentences"]
 
@@ -26,7 +27,7 @@ _PLAIN = frozenset(re.findall(
     "a an the of to in on at by for from with and or but as is are was were be been being am it its this that these those "
     "he she they we you i his her their our your my him them who whom which what when where there here has have had do does "
     "did will would can could may might shall should also then than so very just into over under about between after before "
-    "during while if because such s"
+    "during while if because such s yes"
 ))  # fmt: skip
 
 
@@ -211,3 +212,14 @@ class Corpus:
         told = f"{confidence} ({len(good)} of {len(claims)} sentences; {100 * share:.0f} % of their words stand in one passage)"
         wrong = "".join(f"; not supported: {c.claim!r} ({c.why})" for c in claims if not c.supported)
         return Label("; ".join(sources) or "none in the corpus", told + wrong, LIMITS, claims)
+
+    def unsupported(self, answers: Sequence[str], *, seed: int = 0) -> Measure:
+        """``unsupported_claims``: of all sentences of some answers, the share that the corpus does not support.
+
+        The interval is Wilson's; sentences of one answer are taken as independent.
+        """
+        claims = [claim for answer in answers for claim in self.label(answer).claims]
+        n, bad = len(claims), sum(not claim.supported for claim in claims)
+        low, high = wilson(bad / n, n) if n else (0.0, 1.0)
+        note = f"share of the sentences of {len(answers)} answers that no passage supports: {LIMITS}"
+        return Measure("unsupported_claims", bad / max(1, n), low, high, n=n, seed=seed, better="lower", note=note)
