@@ -9,8 +9,9 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from bottega.core import Batch, Family, RecipeError, Rng, Spec, Terms, passes_on
+from bottega.core import Attribution, Batch, Family, RecipeError, Rng, Spec, Terms, passes_on
 from bottega.core.measure import Bound
+from bottega.nets import explain
 from bottega.nets.condition import Condition, check_drop, no_picture
 from bottega.nets.transformer import Transformer
 from bottega.samplers.tokens import Step, generate
@@ -120,6 +121,32 @@ class GPT(Family):
     def log_prob(self, batch: Batch, rng: Rng) -> Tensor:
         """``(B,)`` nats of the real tokens of each row, exact."""
         return -self._nll(batch, rng, training=False)[0].sum(1)
+
+    def attribute(self, batch: Batch, at: Tensor, *, by: str = "integrated", points: int = 32) -> Attribution:
+        """How many nats each token adds to those of the token at ``at`` ``(B,)``; only those before it can.
+
+        Args:
+            batch: the pieces.
+            at: places in the flattened pieces.
+            by: ``"integrated"`` gradients, or ``"gradient"`` times input; see ``nets.explain``.
+            points: of the integral.
+        """
+        place = at[:, None]
+
+        def score() -> Tensor:
+            return -self._nll(batch, Rng(0), training=False)[0].gather(1, place)[:, 0]
+
+        found = explain.attribute(self.embed, score, self.spec.vocab, by=by, points=points)
+        return found._replace(parts=F.pad(found.parts[:, 1:], (0, 1)))  # the start is none, and the last is not read
+
+    @torch.no_grad()
+    def attend(self, batch: Batch) -> Tensor:
+        """``(B, layers, heads, dims, dims)``: what the place that says token i took of token j; the start's share is left out."""
+        x = batch.x.flatten(1)
+        maps: list[Tensor] = []
+        inputs = F.pad(x[:, :-1], (1, 0), value=self.spec.vocab)
+        self.body(self._stream(inputs, 0, self.condition(batch.cond, len(x))), maps=maps)
+        return F.pad(torch.stack(maps, 1)[..., 1:], (0, 1))
 
     def _step(self, n: int, cond: Tensor | None, guidance: float) -> Step:
         """The model as ``generate`` wants it, with a cache; beyond ``length`` tokens it reads the later half again."""
