@@ -14,7 +14,7 @@ from bottega.core.measure import wilson
 
 __all__ = ["Corpus", "Label", "Support", "sentences"]
 
-ENOUGH = 0.75  # of a claim's weight that stands in one passage; measured in docs/judging.md
+ENOUGH = 0.75  # of a claim's weight that stands in one passage; measured in docs/explaining.md
 LIMITS = (
     "words, names, numbers and negation were compared with the corpus; who did what to whom, and what the corpus does not "
     "say, were not"
