@@ -265,8 +265,9 @@ class LabelledCodec:
                     raise DataError(f"a span's name is new: {name!r}{nearest(name, self.names)}")
                 inside = np.flatnonzero((first < end) & (last > start) & (last > first))
                 inside = inside[inside < self.length]
-                row[inside] = 2 + 2 * number[name]
-                row[inside[:1]] = 1 + 2 * number[name]
+                if len(inside):  # with what is white space between
+                    row[inside[0] : inside[-1] + 1] = 2 + 2 * number[name]
+                    row[inside[0]] = 1 + 2 * number[name]
         real = torch.tensor([min(len(t), self.length) for t in tokens], dtype=torch.long)
         return Batch(torch.from_numpy(x), cond, torch.arange(self.length) < real[:, None])
 
