@@ -70,7 +70,7 @@ class Spec:
 
     @property
     def given_text(self) -> bool:
-        """Whether what is known of an example is a text, token numbers ``(length,)``."""
+        """Whether what is known of an example is a text: a sequence of tokens, padded with the last one."""
         return self.cond is not None and self.cond.is_text
 
     @property
