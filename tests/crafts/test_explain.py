@@ -157,3 +157,68 @@ def test_a_browser_shows_it_without_asking_for_anything(run, tmp_path):
     assert told["view"] == "Layer 1, head 2"
     assert 0 < told["lit"] <= 4
     assert told["wide"], "no sideways scrolling on a telephone"
+
+
+READER = """
+about = "labels of a few lines"
+[codec]
+name = "labelled"
+kind = "{kind}"
+tokenizer = "char"
+length = 24
+long = "cut"
+[family]
+name = "reader"
+size = 2
+[train]
+steps = {steps}
+batch = 16
+seed = 0
+[optim]
+lr = 3e-3
+"""
+
+
+def _reader(tmp_path, kind, rows, steps):
+    (tmp_path / "rows.jsonl").write_text("\n".join(json.dumps(row) for row in rows))
+    (tmp_path / "r.toml").write_text(READER.format(kind=kind, steps=steps))
+    return bottega.train(tmp_path / "r.toml", data=tmp_path / "rows.jsonl", out=tmp_path / "run", judge=False)
+
+
+def test_a_class_is_explained_by_its_text(tmp_path):
+    from bottega.core import Rng
+
+    letters = Rng(0).integers(6, 400, 9).tolist()
+    rows = []
+    for k, row in enumerate(letters):
+        text = ["abcdef"[t] for t in row]
+        text[1 + k % 7] = "xy"[k % 2]
+        rows.append({"text": "".join(text), "label": ("good", "bad")[k % 2]})
+    run = _reader(tmp_path, "class", rows, 150)
+    hits = 0
+    for k in range(10):
+        found = explain(run, rows[k]["text"])
+        assert "".join(found.tokens[: found.given]).startswith(rows[k]["text"])
+        assert found.said == [rows[k]["label"]]
+        assert found.view("Integrated gradients").parts.shape == (1, found.given + 1)
+        hits += rows[k]["text"].index("xy"[k % 2]) in [i for i, _, _ in found.causes(0, 3)]
+    assert hits >= 8
+    assert "good" in explain(run, "abxab").write(tmp_path / "why.html").read_text()
+    with pytest.raises(RecipeError, match="answers a given text"):
+        explain(run, "abc", more=2)
+    with pytest.raises(RecipeError, match="said"):
+        explain(run, "abc", said="good")
+
+
+def test_tags_and_spans_are_explained_place_by_place(tmp_path):
+    rows = [{"text": f"to {n}, now", "label": [["who", 3, 3 + len(n)]]} for n in ("Ann", "Bob", "Cleo") * 20]
+    run = _reader(tmp_path, "tags", rows, 3)
+    found = explain(run, "to Ann, now", points=2)
+    assert len(found.said) == len("to Ann, now")
+    assert found.said[3].startswith("A: ")
+    (spans := tmp_path / "spans").mkdir()
+    rows = [{"question": "who?", "text": f"to {n}", "label": [3, 3 + len(n)]} for n in ("Ann", "Bob", "Cleo") * 20]
+    run = _reader(spans, "span", rows, 3)
+    found = explain(run, "who?\nto Ann", points=2)
+    assert len(found.said) == 2
+    assert found.said[0].startswith("from ")

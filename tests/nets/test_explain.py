@@ -9,7 +9,10 @@ from tests.helpers import trained
 from torch import nn
 
 from bottega.core import Batch, Explains, RecipeError, Rng, Spec, has
+from bottega.families.bert import BERT
 from bottega.families.gpt import GPT
+from bottega.families.reader import Reader
+from bottega.families.seq2seq import Seq2Seq
 from bottega.nets.explain import attribute
 
 
@@ -20,15 +23,23 @@ def _embed(vocab=5, width=3, extra=1):
 
 def test_of_a_linear_score_both_ways_are_exact():
     embed, w = _embed(), torch.tensor([1.0, -2.0, 0.5])
-    x = torch.tensor([[0, 3, 5], [4, 4, 1]])  # 5 is no token: a start
+    x = torch.tensor([[0, 3, 5], [4, 4, 1]])  # 5 is no token: a blank
     weight = torch.tensor([1.0, 10.0, 100.0])
     nothing = embed.weight[:5].mean(0)
     true = ((embed(x) - nothing) @ w * weight).detach()
     true[0, 2] = 0
     for by, points in (("integrated", 1), ("integrated", 7), ("gradient", 3)):
-        found = attribute(embed, lambda: (embed(x) @ w * weight).sum(1), 5, by=by, points=points)
+        found = attribute([embed], lambda: (embed(x) @ w * weight).sum(1), 5, by=by, points=points)
         torch.testing.assert_close(found.parts, true, atol=1e-5, rtol=1e-4)
         torch.testing.assert_close(found.parts.sum(1), found.score - found.base, atol=1e-4, rtol=1e-4)
+
+
+def test_a_beginning_stays_as_it_is():
+    embed, x = _embed(), torch.tensor([[0, 3, 1], [4, 4, 1]])
+    score = lambda: embed(x).square().sum((1, 2))  # noqa: E731
+    found = attribute([embed], score, 5, still=2)
+    assert found.parts[:, :2].abs().max() == 0
+    torch.testing.assert_close(found.parts.sum(1), found.score - found.base)
 
 
 def test_integrated_gradients_of_a_square_are_known_and_gradient_times_input_doubles_them():
@@ -38,14 +49,14 @@ def test_integrated_gradients_of_a_square_are_known_and_gradient_times_input_dou
     x = torch.tensor([[0, 1, 2, 3]])
     score = lambda: embed(x).square().sum((1, 2))  # noqa: E731
     true = embed(x).square().sum(2).detach()
-    torch.testing.assert_close(attribute(embed, score, 5, points=2).parts, true)
-    torch.testing.assert_close(attribute(embed, score, 5, by="gradient").parts, 2 * true)
+    torch.testing.assert_close(attribute([embed], score, 5, points=2).parts, true)
+    torch.testing.assert_close(attribute([embed], score, 5, by="gradient").parts, 2 * true)
 
 
 def test_of_two_calls_the_parts_stand_side_by_side():
     embed = _embed()
     a, b = torch.tensor([[0, 1]]), torch.tensor([[2, 3, 4]])
-    found = attribute(embed, lambda: embed(a).sum((1, 2)) - embed(b).sum((1, 2)), 5)
+    found = attribute([embed], lambda: embed(a).sum((1, 2)) - embed(b).sum((1, 2)), 5)
     nothing = embed.weight[:5].mean(0)
     true = torch.cat([(embed(a) - nothing).sum(2), -(embed(b) - nothing).sum(2)], 1)
     torch.testing.assert_close(found.parts, true.detach(), atol=1e-5, rtol=1e-4)
@@ -54,14 +65,14 @@ def test_of_two_calls_the_parts_stand_side_by_side():
 def test_unknown_ways_are_refused_and_the_embedding_is_left_as_it_was():
     embed = _embed()
     with pytest.raises(RecipeError, match="integrated or gradient"):
-        attribute(embed, lambda: embed(torch.tensor([[1]])).sum((1, 2)), 5, by="magic")
+        attribute([embed], lambda: embed(torch.tensor([[1]])).sum((1, 2)), 5, by="magic")
 
     def broken():
         embed(torch.tensor([[1]]))
         raise ZeroDivisionError
 
     with pytest.raises(ZeroDivisionError):
-        attribute(embed, broken, 5)
+        attribute([embed], broken, 5)
     assert not embed._forward_hooks
 
 
@@ -167,3 +178,72 @@ def test_attention_maps_are_those_of_the_naive_formula():
         torch.testing.assert_close(maps[:, 0, :, :, :5], weights[..., 1:])
         assert (maps.sum(-1) <= 1 + 1e-6).all()
         assert maps[:, :, :, 0].abs().max() == 0, "nothing stands before the first token"
+
+
+# --- families that read both ways, or a text given a text -------------------------------------------------------------
+
+TEXT = Spec((8,), vocab=12)
+LABELS = {
+    "class": Spec((), vocab=3, cond=TEXT),
+    "tags": Spec((8,), vocab=4, cond=TEXT),
+    "span": Spec((2,), vocab=8, cond=TEXT),
+}
+
+
+def _family(name):
+    torch.manual_seed(0)
+    if name == "bert":
+        model, x, cond = BERT(TEXT, size=1), Rng(0).integers(11, 5, 8), None
+    elif name == "seq2seq":
+        model, x, cond = (
+            Seq2Seq(Spec((6,), vocab=12, cond=TEXT), size=1),
+            Rng(1).integers(11, 5, 6),
+            Rng(2).integers(11, 5, 8),
+        )
+    else:
+        spec = LABELS[name]
+        model, x, cond = Reader(spec, size=1), Rng(1).integers(spec.vocab, 5, *spec.shape), Rng(2).integers(11, 5, 8)
+    if cond is not None:
+        cond[2:, 6:] = 11  # an end, and padding
+    for p in model.parameters():  # so that something moves
+        if p.ndim == 2:
+            p.data.mul_(3)
+    return model.eval(), Batch(x, cond)
+
+
+@pytest.mark.parametrize("name", ["bert", "seq2seq", "class", "tags", "span"])
+def test_every_family_of_texts_explains_itself(name):
+    model, batch = _family(name)
+    assert has(model, Explains)
+    given = 0 if batch.cond is None else 8
+    at = torch.tensor([0, 1, 2, 1, 0]).clamp(max=model.spec.dims - 1)
+    found = model.attribute(batch, at, points=256)
+    assert found.parts.shape == (5, given + model.spec.dims)
+    gained = found.score - found.base
+    assert gained.abs().max() > 0.05
+    torch.testing.assert_close(found.parts.sum(1), gained, atol=5e-3, rtol=5e-3)
+    rough = model.attribute(batch, at, by="gradient")
+    assert rough.parts.shape == found.parts.shape
+    torch.testing.assert_close(rough.score, found.score)
+    alone = model.attribute(batch.take(slice(3, 4)), at[3:4], points=256)
+    torch.testing.assert_close(alone.parts, found.parts[3:4], atol=1e-4, rtol=1e-3)
+    maps = model.attend(batch)
+    assert maps.shape[0] == 5
+    assert maps.shape[3:] == (model.spec.dims, given + model.spec.dims)
+    assert maps[..., :given].sum(-1).max() <= 1 + 1e-5
+    if given:
+        assert found.parts[2:, 7].abs().max() == 0, "padding moves nothing"
+        assert maps[2:, :, :, :, 7].abs().max() == 0
+    if name == "seq2seq":
+        assert found.parts[:, 8:][torch.arange(6) >= at[:, None]].abs().max() == 0
+        torch.testing.assert_close(maps[..., 8:].sum(-1).amax(), torch.tensor(1.0), atol=0.5, rtol=0)
+    elif name == "bert":
+        assert found.parts[torch.arange(5), at].abs().max() == 0, "the hidden token does not give itself away"
+    else:
+        assert found.parts[:, 8:].abs().max() == 0
+    if name in LABELS or name == "seq2seq":
+        whole = sum(model.attribute(batch, torch.full((5,), k), by="gradient").score for k in range(model.spec.dims))
+        torch.testing.assert_close(whole, model.log_prob(batch, Rng(0)), atol=1e-3, rtol=1e-4)
+    elif name == "bert":
+        whole = sum(model.attribute(batch, torch.full((5,), k), by="gradient").score for k in range(8))
+        torch.testing.assert_close(whole, model.log_prob(batch, Rng(0)), atol=1e-3, rtol=1e-4)

@@ -20,7 +20,7 @@ from bottega.core import Batch, BottegaError, DataError, Explains, RecipeError, 
 from bottega.nets.explain import WAYS
 from bottega.workshop import evidence as ev
 from bottega.workshop.report import templates
-from bottega.workshop.run import Progress, Run, load
+from bottega.workshop.run import Progress, Run, knobs_of, load
 
 __all__ = ["Explanation", "explain", "token_strings"]
 
@@ -150,8 +150,8 @@ def explain(
 
     Args:
         run: of a model that explains itself (``gpt`` and others).
-        text: what is explained; for a model of texts given a text (a translation), the given one.
-        said: for such a model, what it says of ``text``; its likeliest answer by default.
+        text: what is explained; for a model of what is said of a given text (a translation, a label), the given one.
+        said: for a model of texts given a text, what it says of ``text``; its likeliest answer by default.
         more: tokens that the model adds to ``text`` first, its likeliest ones, and which are explained, too.
         points: of the integral; more are nearer and slower.
         seed: of what is added.
@@ -163,29 +163,43 @@ def explain(
     """
     run = run if isinstance(run, Run) else load(run)
     model: Any = run.model.eval()
-    if not has(model, Explains) or run.codec.medium != "text" or not run.spec.is_text:
+    codec: Any = run.codec
+    if not has(model, Explains) or codec.medium not in {"text", "labels"}:
         raise BottegaError(
-            f"{run.recipe.name} is a {run.recipe.family['name']} of {run.codec.medium}; what can be explained are texts, by "
-            "gpt, bert or seq2seq"
+            f"{run.recipe.name} is a {run.recipe.family['name']} of {codec.medium}; what can be explained are texts and labels "
+            "of texts, by gpt, bert, seq2seq or reader"
         )
     if more < 0 or points < 1:
         raise RecipeError(f"more={more}, points={points}: more must be at least 0, points at least 1")
-    codec: Any = run.codec
+    labels = codec.medium == "labels"
+    if more and run.spec.given_text:
+        raise RecipeError(f"more={more}, but {run.recipe.name} answers a given text; leave it out")
+    if more and "max_new" not in knobs_of(model.edit, 3):
+        raise RecipeError(f"more={more}, but a {run.recipe.family['name']} adds nothing to a text; leave it out")
+    if said and not (run.spec.given_text and not labels):
+        raise RecipeError(f"said is {said!r}, but {run.recipe.name} says nothing of a given text; leave it out")
+    words = codec.text if labels else codec
     x, cond = _of_pairs(run, text, said) if run.spec.given_text else (_told(run, text, more, seed), None)
+    given = [] if cond is None else _heard(cond[0].tolist(), words.end)
     told = x.tolist()
-    given = [] if cond is None else _trimmed(cond[0].tolist(), codec.end)
     room = run.spec.dims
     if not told:
         raise DataError("there is no text to explain; give one, or --more N to let the model begin")
     if len(told) > room:
         raise DataError(f"the text has {len(told)} tokens and the model reads {room}; give a shorter one")
-    row = torch.full((room,), codec.end)
+    strings = token_strings(words, given)
+    strings += _labels(codec, told, strings) if labels else token_strings(codec, told)
+    row = torch.full((room,), 0 if labels else codec.end)
     row[: len(told)] = x
     mask = torch.arange(room) < len(told)
+    if labels and codec.kind == "tags":
+        told = told[: len([t for t in given if t != words.end])]
+        strings = strings[: len(given) + len(told)]
     places = torch.arange(len(told))
     cond = torch.full((1,), -1) if cond is None and run.spec.cond is not None else cond
-    one = Batch(row[None], cond, mask[None]).to(run.device)
-    start = 0 if not run.spec.given_text else run.spec.cond.dims  # type: ignore[union-attr]
+    shape = run.spec.shape
+    one = Batch(row.view(1, *shape), cond, mask.view(1, *shape)).to(run.device)
+    start = run.spec.cond.dims if run.spec.given_text and run.spec.cond is not None else 0
     columns = torch.cat([torch.arange(len(given)), start + places])
     views, scores, gains = [], [], []
     done = 0
@@ -204,7 +218,6 @@ def explain(
         views.append(View(_TITLES[by], "gradients", torch.cat(parts)))
     if hasattr(model, "attend"):
         views += _attention(model.attend(one)[0].cpu()[:, :, : len(told)][..., columns])
-    strings = token_strings(codec, given) + token_strings(codec, told)
     return Explanation(run.path.name, run.weights_hash, strings, len(given), scores, gains, views, points)
 
 
@@ -223,13 +236,36 @@ def _told(run: Run, text: str, more: int, seed: int) -> Tensor:
 
 
 def _of_pairs(run: Run, text: str, said: str) -> tuple[Tensor, Tensor]:
-    """What is said of a given text, as tokens, and the given one as ``cond`` ``(1, S)``."""
+    """What is said of a given text, as numbers, and the given one as ``cond`` ``(1, S)``."""
     codec: Any = run.codec
     cond = codec.encode_cond([text])
     if said:
         return codec.encode_prompt(said), cond
-    made = run.model.sample(1, Rng(0, device=run.device), cond.to(run.device), temperature=0.0)[0].cpu().tolist()
-    return torch.tensor(_trimmed(made, codec.end), dtype=torch.long), cond
+    made = run.model.sample(1, Rng(0, device=run.device), cond.to(run.device), temperature=0.0)[0].cpu()
+    if codec.medium == "labels":
+        return made.reshape(-1), cond
+    return torch.tensor(_trimmed(made.tolist(), codec.end), dtype=torch.long), cond
+
+
+def _labels(codec: Any, told: list[int], tokens: list[str]) -> list[str]:
+    """What stands for labels on the page: a class by its name, a tag or a span's end with its token."""
+    if codec.kind == "class":
+        return [codec.names[told[0]]]
+    if codec.kind == "span":
+        found = [tokens[k].strip() if k < len(tokens) else "" for k in told]
+        return [f"from {found[0]!r} ", f"to {found[1]!r}"]
+    names = ["–", *(f"{name} {way}" for name in codec.names for way in ("begins", "goes on"))]
+    return [f"{token.strip()}: {names[tag]}\n" for token, tag in zip(tokens, told, strict=False)]
+
+
+def _heard(tokens: list[int], end: int) -> list[int]:
+    """A given text with the end that closes it, which a model hears too.
+
+    >>> _heard([3, 9, 4, 9, 9, 9], 9)
+    [3, 9, 4, 9]
+    """
+    last = max((i for i, t in enumerate(tokens) if t != end), default=-1)
+    return tokens[: last + 2]
 
 
 def _trimmed(tokens: list[int], end: int) -> list[int]:

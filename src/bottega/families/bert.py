@@ -8,8 +8,9 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from bottega.core import Batch, Family, RecipeError, Rng, Spec, Terms
+from bottega.core import Attribution, Batch, Family, RecipeError, Rng, Spec, Terms
 from bottega.core.measure import Bound
+from bottega.nets import explain
 from bottega.nets.condition import Condition, check_drop
 from bottega.nets.text_encoder import TextEncoder
 from bottega.samplers.tokens import filter_logits, pick
@@ -139,6 +140,36 @@ class BERT(Family):
         """``(B, classes)`` log probabilities in nats; ``batch.cond`` is not looked at."""
         h = self._heard(batch.x, batch.mask, self.condition(None, len(batch)))
         return self.tell(h[:, 0]).float().log_softmax(1)
+
+    def attribute(self, batch: Batch, at: Tensor, *, by: str = "integrated", points: int = 32) -> Attribution:
+        """How many nats each token adds to those of the token at ``at`` ``(B,)``, which is hidden.
+
+        Args:
+            batch: the texts.
+            at: places in them.
+            by: ``"integrated"`` gradients, or ``"gradient"`` times input; see ``nets.explain``.
+            points: of the integral.
+        """
+        place, given = at[:, None], self.condition(batch.cond, len(batch)).detach()
+        real = None if batch.mask is None else batch.mask.expand(batch.x.shape)
+        hidden = batch.x.scatter(1, place, self.encoder.blank)
+        rows = torch.arange(len(batch), device=at.device)
+
+        def score() -> Tensor:
+            logits = self._logits(self._heard(hidden, real, given)[rows, 1 + at])
+            return logits.log_softmax(1).gather(1, batch.x.gather(1, place))[:, 0]
+
+        found = explain.attribute([self.encoder.embed], score, self.spec.vocab, still=1, by=by, points=points)
+        return found._replace(parts=found.parts[:, 1:])
+
+    @torch.no_grad()
+    def attend(self, batch: Batch) -> Tensor:
+        """``(B, layers, heads, length, length)``: what each place took of each token, with no token hidden."""
+        maps: list[Tensor] = []
+        real = None if batch.mask is None else batch.mask.expand(batch.x.shape)
+        given = self.condition(batch.cond, len(batch)) if self.spec.cond is not None else None
+        self.encoder(batch.x, real, given, maps=maps)
+        return torch.stack(maps, 1)[..., 1:, 1:]
 
     def log_prob(self, batch: Batch, rng: Rng) -> Tensor:
         """``(B,)`` nats: the sum over real tokens of the log probability of each given all others; an estimate."""

@@ -138,8 +138,8 @@ class GPT(Family):
         def score() -> Tensor:
             return -self._nll(batch, Rng(0), training=False)[0].gather(1, place)[:, 0]
 
-        found = explain.attribute(self.embed, score, self.spec.vocab, by=by, points=points)
-        return found._replace(parts=F.pad(found.parts[:, 1:], (0, 1)))  # the start is none, and the last is not read
+        found = explain.attribute([self.embed], score, self.spec.vocab, still=1, by=by, points=points)
+        return found._replace(parts=F.pad(found.parts[:, 1:], (0, 1)))  # without the start; the last is not read
 
     @torch.no_grad()
     def attend(self, batch: Batch) -> Tensor:

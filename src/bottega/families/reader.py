@@ -8,8 +8,9 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from bottega.core import Batch, Family, RecipeError, Rng, Spec, Terms
+from bottega.core import Attribution, Batch, Family, RecipeError, Rng, Spec, Terms
 from bottega.core.measure import Bound
+from bottega.nets import explain
 from bottega.nets.condition import check_drop
 from bottega.nets.text_encoder import TextEncoder
 from bottega.samplers.tokens import filter_logits, pick
@@ -165,6 +166,46 @@ class Reader(Family):
     def log_prob(self, batch: Batch, rng: Rng) -> Tensor:
         """``(B,)`` nats of the labels given the text, exact."""
         return -self._nll(batch, None)[0]
+
+    def attribute(self, batch: Batch, at: Tensor, *, by: str = "integrated", points: int = 32) -> Attribution:
+        """How many nats each token of the text adds to those of the label at ``at`` ``(B,)``; labels add nothing.
+
+        Args:
+            batch: labels and their texts.
+            at: places in the labels; 0 for a class.
+            by: ``"integrated"`` gradients, or ``"gradient"`` times input; see ``nets.explain``.
+            points: of the integral.
+        """
+        alone = torch.arange(self.spec.dims, device=at.device) == at[:, None]
+        one = Batch(batch.x.reshape(len(batch), -1), batch.cond, alone)
+        vocab = self.spec.cond.vocab  # type: ignore[union-attr]
+        found = explain.attribute(
+            [self.encoder.embed], lambda: -self._nll(one, None)[0], vocab, still=1, by=by, points=points
+        )
+        most = self.spec.cond.dims + self.spec.dims  # type: ignore[union-attr]
+        return found._replace(parts=F.pad(found.parts[:, 1:], (0, most + 1 - found.parts.shape[1])))
+
+    @torch.no_grad()
+    def attend(self, batch: Batch) -> Tensor:
+        """``(B, layers, heads, labels, given + labels)``: what the place of each label took of each token of the text.
+
+        A class is told from the start and the mean of all places (here: the start), a tag from its token, the ends of a
+        span from the tokens that are its ends.
+        """
+        maps: list[Tensor] = []
+        tokens, real = self.encoder.known(batch.cond, len(batch))
+        self.encoder(tokens, real, maps=maps)
+        every = torch.stack(maps, 1)
+        if self.kind == "class":
+            rows = every[..., :1, 1:]
+        elif self.kind == "tags":
+            rows = F.pad(every[..., 1:, 1:], (0, 0, 0, self.spec.dims + 1 - every.shape[-1]))
+        else:
+            place = 1 + batch.x.clamp(max=every.shape[-1] - 2)
+            index = place[:, None, None, :, None].expand(*every.shape[:3], 2, every.shape[-1])
+            rows = every.gather(3, index)[..., 1:]
+        most = self.spec.cond.dims + self.spec.dims  # type: ignore[union-attr]
+        return F.pad(rows, (0, most - rows.shape[-1]))
 
     def classify(self, batch: Batch) -> Tensor:
         """``(B, classes)`` log probabilities in nats of the classes of ``batch.cond``; ``batch.x`` is not looked at."""

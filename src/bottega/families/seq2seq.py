@@ -9,8 +9,9 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from bottega.core import Batch, Family, RecipeError, Rng, Spec, Terms, passes_on
+from bottega.core import Attribution, Batch, Family, RecipeError, Rng, Spec, Terms, passes_on
 from bottega.core.measure import Bound
+from bottega.nets import explain
 from bottega.nets.condition import check_drop
 from bottega.nets.text_encoder import TextEncoder, trim
 from bottega.nets.transformer import Transformer
@@ -131,6 +132,42 @@ class Seq2Seq(Family):
     def log_prob(self, batch: Batch, rng: Rng) -> Tensor:
         """``(B,)`` nats of the real tokens of each row given what is known of it, exact."""
         return -self._nll(batch, rng, training=False)[0]
+
+    def attribute(self, batch: Batch, at: Tensor, *, by: str = "integrated", points: int = 32) -> Attribution:
+        """How many nats each given token, then each token before it, adds to those of the token at ``at`` ``(B,)``.
+
+        Args:
+            batch: texts and the texts that were given.
+            at: places in the former.
+            by: ``"integrated"`` gradients, or ``"gradient"`` times input; see ``nets.explain``.
+            points: of the integral.
+        """
+        alone = torch.arange(self.spec.dims, device=at.device) == at[:, None]
+        one, rng = Batch(batch.x, batch.cond, alone), Rng(0, device=at.device)
+        embeds = list(dict.fromkeys([self.encoder.embed, self.table]))
+        found = explain.attribute(
+            embeds, lambda: -self._nll(one, rng, training=False)[0], self.spec.vocab, still=1, by=by, points=points
+        )
+        read = trim(batch.x, alone)[0].shape[1]
+        given, said = found.parts[:, 1:-read], found.parts[:, 1 - read :] if read > 1 else found.parts[:, :0]
+        most = self.spec.cond.dims  # type: ignore[union-attr]
+        parts = [F.pad(given, (0, most - given.shape[1])), F.pad(said, (0, self.spec.dims - said.shape[1]))]
+        return found._replace(parts=torch.cat(parts, 1))
+
+    @torch.no_grad()
+    def attend(self, batch: Batch) -> Tensor:
+        """``(B, layers, heads, length, given + length)``: what the place that says a token took of each token.
+
+        Given tokens and tokens before it are looked at by two attentions of a layer, each of which sums to one with what
+        it takes of its start.
+        """
+        maps: list[Tensor] = []
+        memory, seen = self._read(batch.cond, len(batch))
+        stream = self.table(F.pad(batch.x[:, :-1], (1, 0), value=self.spec.vocab))
+        self.decoder(stream, memory=memory, memory_mask=seen, maps=maps)
+        own, given = (torch.stack(maps[k::2], 1)[..., 1:] for k in (0, 1))
+        most = self.spec.cond.dims  # type: ignore[union-attr]
+        return torch.cat([F.pad(given, (0, most - given.shape[-1])), F.pad(own, (0, 1))], -1)
 
     def _step(self, n: int, cond: Tensor | None, length: int) -> Step:
         """The model as ``generate`` wants it: what is given is read once, and kept as the decoder's keys and values."""

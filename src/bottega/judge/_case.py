@@ -19,13 +19,13 @@ class Case:
     """What is judged, and what it is judged against.
 
     Attributes:
-        medium: ``"image"``, ``"text"``, ``"table"`` or ``"points"``.
+        medium: ``"image"``, ``"text"``, ``"labels"`` (of texts), ``"table"`` or ``"points"``.
         spec: of the examples.
         train: examples the model was trained on (a seeded part of them when there are very many).
         held: examples it never saw; never fewer than two.
         samples: its own, ``(N, *spec.shape)``, with ``sample_cond`` as they were asked for.
         model: for measures that need more than samples (likelihood, codes, speed); None when only pieces are judged.
-        decode: examples to pieces, the codec's.
+        decode: examples to pieces, the codec's; of labels, given their texts.
         seed: of whatever a judge draws.
         facts: what judges may need and the workshop knows: ``classes`` (names), ``target`` (a table's column),
             ``truth`` (a made world's), ``bytes_per_token``, ``line`` (held-out text in reading order, tokens ``(T,)``),
@@ -43,7 +43,7 @@ class Case:
     samples: Tensor
     sample_cond: Tensor | None = None
     model: Family | None = None
-    decode: Callable[[Tensor], Sequence[Item]] | None = None
+    decode: Callable[..., Sequence[Item]] | None = None
     seed: int = 0
     device: torch.device = field(default_factory=lambda: torch.device("cpu"))
     facts: dict[str, Any] = field(default_factory=dict)
