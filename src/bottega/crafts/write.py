@@ -1,13 +1,15 @@
-"""Text from a run: a beginning goes on, piece by piece as it is made, until a stop that is never shown."""
+"""Text from a run, or from an endpoint: a beginning goes on, piece by piece as it is made, until a stop that is never shown."""
 
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
+from itertools import accumulate
 from typing import Any, Literal
 
 import torch
 
 from bottega.core import Batch, BottegaError, DataError, RecipeError, Rng, Streams, has
+from bottega.crafts.endpoint import Endpoint
 from bottega.workshop.run import Run, check_knobs
 
 __all__ = ["Long", "generate", "need_text", "stream", "told"]
@@ -25,7 +27,7 @@ def need_text(run: Run) -> None:
 
 
 def generate(
-    run: Run,
+    run: Run | Endpoint,
     prompt: str = "",
     *,
     n: int = 1,
@@ -38,7 +40,8 @@ def generate(
     """``n`` texts that go on from ``prompt``, without it.
 
     Args:
-        run: of a model that writes from left to right.
+        run: of a model that writes from left to right, or an OpenAI-compatible endpoint, which is sent a request for
+            each text and has no ``long``.
         prompt: what stands before; may be empty.
         n: how many; text ``i`` belongs to the seed ``seed + i``, however many are made at once.
         seed: the first.
@@ -55,6 +58,10 @@ def generate(
     """
     if n < 1:
         raise RecipeError(f"n is {n}; ask for at least one text")
+    if isinstance(run, Endpoint):
+        _check_stop(stop)
+        asked = {"max_new": max_new, "stop": stop, **knobs}
+        return [_cut(run.complete(prompt, seed=seed + i, **asked), stop)[0] for i in range(n)]
     texts = [""] * n
     for texts in _growing(run, prompt, n, seed, max_new, stop, long, knobs):  # noqa: B007
         pass
@@ -62,7 +69,7 @@ def generate(
 
 
 def stream(
-    run: Run,
+    run: Run | Endpoint,
     prompt: str = "",
     *,
     seed: int = 0,
@@ -76,12 +83,20 @@ def stream(
     What could still become a stop string, or a character whose bytes are not all there, is held back until it is clear.
     """
     shown, last = "", ""
-    for (last,) in _growing(run, prompt, 1, seed, max_new, stop, long, knobs):
+    if isinstance(run, Endpoint):
+        _check_stop(stop)
+        parts = run.stream(prompt, seed=seed, max_new=max_new, stop=stop, **knobs)
+        growing: Iterator[list[str]] = ([text] for text in accumulate(parts))
+    else:
+        growing = _growing(run, prompt, 1, seed, max_new, stop, long, knobs)
+    for (last,) in growing:
         whole, stopped = _cut(last, stop)
         sure = whole if stopped else _sure(whole, stop)
         if len(sure) > len(shown) and sure.startswith(shown):
             yield sure[len(shown) :]
             shown = sure
+        if stopped:
+            break
     whole, _ = _cut(last, stop)
     if len(whole) > len(shown):
         yield whole[len(shown) :]
@@ -99,8 +114,7 @@ def _growing(
 ) -> Iterator[list[str]]:
     """All texts so far, after each token; ends when every one has met a stop."""
     need_text(run)
-    if any(not s for s in stop):
-        raise RecipeError("a stop string is empty; it would end every text before it begins")
+    _check_stop(stop)
     if long not in ("error", "slide"):
         raise RecipeError(f"long is {long!r}; use 'error' or 'slide'")
     model: Any = run.model.eval()
@@ -134,6 +148,11 @@ def _growing(
             ended = (made == codec.end).any(1).tolist()
             if all(e or _cut(t, stop)[1] for e, t in zip(ended, texts, strict=True)):
                 return
+
+
+def _check_stop(stop: Sequence[str]) -> None:
+    if any(not s for s in stop):
+        raise RecipeError("a stop string is empty; it would end every text before it begins")
 
 
 def _cut(text: str, stop: Sequence[str]) -> tuple[str, bool]:
