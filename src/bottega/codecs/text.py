@@ -310,6 +310,20 @@ class TextCodec:
             out.append(place.astype(np.int64))
         return out
 
+    @property
+    def spelling(self) -> list[bytes]:
+        """The UTF-8 bytes of every token; a text is its tokens' joined. ``end`` has none.
+
+        >>> TextCodec(tokenizer="char").fit([Item("öh")]).spelling
+        [b'h', b'\\xc3\\xb6', b'']
+        """
+        if self.tokenizer == "byte":
+            return [bytes([k]) for k in range(256)] + [b""]
+        if self.tokenizer == "char":
+            return [c.encode("utf-8") for c in self.learned] + [b""]
+        byte_of = _byte_letters()
+        return [bytes(byte_of[c] for c in self._bpe.id_to_token(k)) for k in range(self.end)] + [b""]
+
     def _strings(self, rows: list[list[int]]) -> list[str]:
         """The text of each row of tokens, none of them ``end``; bytes that are no UTF-8 become U+FFFD."""
         if self.tokenizer == "bpe":
@@ -624,6 +638,13 @@ def _decoded(where: str, data: bytes) -> str:
             "convert it, for example: iconv -f latin1 -t utf-8"
         ) from error
     return text.replace("\r\n", "\n").replace("\r", "\n")
+
+
+def _byte_letters() -> dict[str, int]:
+    """Which byte each letter of a byte-level token stands for (Radford et al. 2019): printable ones stand for themselves."""
+    plain = [*range(ord("!"), ord("~") + 1), *range(ord("¡"), ord("¬") + 1), *range(ord("®"), ord("ÿ") + 1)]
+    others = [b for b in range(256) if b not in plain]
+    return {chr(b): b for b in plain} | {chr(256 + k): b for k, b in enumerate(others)}
 
 
 def _train_bpe(texts: Sequence[str], vocab: int) -> str:

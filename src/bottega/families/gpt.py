@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from typing import Any
 
 import torch
@@ -13,7 +13,10 @@ from bottega.core import Batch, Family, RecipeError, Rng, Spec, Terms, passes_on
 from bottega.core.measure import Bound
 from bottega.nets.condition import Condition, check_drop, no_picture
 from bottega.nets.transformer import Transformer
-from bottega.samplers.tokens import Step, generate
+from bottega.samplers.decode import decode
+from bottega.samplers.speculative import Draft
+from bottega.samplers.steps import CachedStep
+from bottega.samplers.tokens import Guide, Notes
 
 __all__ = ["GPT"]
 
@@ -123,46 +126,44 @@ class GPT(Family):
         """``(B,)`` nats of the real tokens of each row, exact."""
         return -self._nll(batch, rng, training=False)[0].sum(1)
 
-    def _step(self, n: int, cond: Tensor | None, guidance: float) -> Step:
-        """The model as ``generate`` wants it, with a cache; beyond ``length`` tokens it reads the later half again."""
+    def _read(self, tokens: Tensor, cache: Any, last: int | Tensor | None, given: Tensor) -> Tensor:
+        """Logits behind fresh tokens, as ``samplers.steps.CachedStep`` wants them."""
+        start = cache.filled
+        h = self.body(self._stream(tokens, start, given), cache=cache)
+        if isinstance(last, Tensor):
+            h = h[torch.arange(len(h), device=h.device), last][:, None]
+        elif last is not None:
+            h, start = h[:, last : last + 1], start + last
+        return self._logits(h, start)
+
+    def step(self, n: int, cond: Tensor | None = None, guidance: float = 1.0) -> CachedStep:
+        """The model as the samplers want it, for ``n`` rows; beyond ``length`` tokens it reads the later half again."""
         twice = guidance != 1 and cond is not None and self.spec.cond is not None
-        given = self.condition(cond, n)
-        if twice:
-            given = torch.cat([given, self.condition(None, n)])
-        rows = len(given)
-        cache = self.body.cache(rows, self.length)
-        history = torch.full((n, 1), self.spec.vocab, device=given.device)
+        return CachedStep(
+            self._read,
+            lambda rows: self.body.cache(rows, self.length),
+            n,
+            length=self.length,
+            begin=self.spec.vocab,
+            state=(self.condition(cond, n),),
+            blank=(self.condition(None, n),) if twice else None,
+            guidance=guidance,
+            device=self.embed.weight.device,
+        )
 
-        def step(fresh: Tensor) -> Tensor:
-            nonlocal cache, history
-            inputs = torch.cat([history, fresh], 1) if cache.filled == 0 else fresh
-            history = torch.cat([history, fresh], 1)
-            if cache.filled + inputs.shape[1] > self.length:
-                tail = history[:, history.shape[1] - self.length // 2 :]
-                inputs = torch.cat([tail.new_full((n, 1), self.spec.vocab), tail], 1)
-                history, cache = inputs, self.body.cache(rows, self.length)
-            start = cache.filled
-            stream = self._stream(inputs.repeat(rows // n, 1), start, given)
-            last = self.body(stream, cache=cache)[:, -1:]
-            logits = self._logits(last, start + inputs.shape[1] - 1)[:, 0]
-            if not twice:
-                return logits
-            known, blank = logits.chunk(2)
-            mixed = blank + guidance * (known - blank)
-            return torch.where(known.isinf(), known, mixed)
-
-        return step
-
-    @passes_on(generate)
+    @passes_on(decode)
     @torch.no_grad()
     def stream(
         self,
         n: int,
         rng: Rng,
         cond: Tensor | None = None,
-        *,
         batch: Batch | None = None,
         keep: Tensor | None = None,
+        guides: Sequence[Guide] = (),
+        notes: Notes | None = None,
+        draft: Draft | None = None,
+        *,
         max_new: int | None = None,
         guidance: float = 1.0,
         **knobs: Any,
@@ -175,16 +176,19 @@ class GPT(Family):
             cond: ``(n, *spec.cond.shape)`` or None.
             batch: a piece to go on from or to fill, with ``keep``; see ``edit``.
             keep: bool, broadcastable to ``batch.x``: what stays.
+            guides: what watches over the rows (stop strings, grammars); see ``samplers.tokens.generate``.
+            notes: takes log-probabilities, and why rows ended.
+            draft: guesses tokens; see ``samplers.speculative``.
             max_new: sequences only: how many tokens to make; by default ``spec.shape[0]`` (behind a given piece: none).
             guidance: 1 is conditional, 0 unconditional, above 1 follows ``cond`` harder (logits are extrapolated).
-            knobs: ``temperature``, ``top_k``, ``top_p``, ``min_p``, ``repetition_penalty``, ``stop``; see
-                ``samplers.tokens.generate``.
+            knobs: ``temperature``, ``top_k``, ``top_p``, ``min_p``, penalties, ``beams``, ``lookup`` and others; see
+                ``samplers.decode.decode`` and ``samplers.tokens.generate``.
         """
         if max_new is not None and self.placed:
             raise RecipeError(f"max_new is {max_new}, but only texts have it; rows and pictures have a fixed size")
         if max_new is not None and max_new < 1:
             raise RecipeError(f"max_new is {max_new}; it must be at least 1")
-        device = self.embed.weight.device
+        device, lengths = self.embed.weight.device, None
         if batch is None:
             more = self.length if max_new is None else max_new
             x = torch.zeros(n, 0, dtype=torch.long, device=device)
@@ -194,11 +198,14 @@ class GPT(Family):
             x = batch.x.flatten(1)
             kept = torch.ones_like(batch.x, dtype=torch.bool) if keep is None else keep.expand(batch.x.shape)
             kept = kept.flatten(1)
-        yield from generate(
-            self._step(n, cond, guidance), F.pad(x, (0, more)), F.pad(kept, (0, more), value=False), rng, **knobs
-        )
+            if more and batch.mask is not None and bool(kept.all()):
+                lengths = batch.mask.expand(batch.x.shape).sum(1)
+        yield from decode(
+            self.step(n, cond, guidance), F.pad(x, (0, more)), F.pad(kept, (0, more), value=False), rng, lengths, guides,
+            notes, draft, **knobs,
+        )  # fmt: skip
 
-    @passes_on(generate)
+    @passes_on(decode)
     @torch.no_grad()
     def sample(
         self,
@@ -214,7 +221,7 @@ class GPT(Family):
         made = torch.cat(list(self.stream(n, rng, cond, max_new=max_new, guidance=guidance, **knobs)), 1)
         return made.reshape(n, *self.spec.shape) if self.placed else made
 
-    @passes_on(generate)
+    @passes_on(decode)
     @torch.no_grad()
     def edit(
         self,
@@ -229,7 +236,9 @@ class GPT(Family):
         """Kept tokens stay; the others are made from left to right, each given all before it (not those after it).
 
         ``batch.x`` may be shorter or longer than the Spec's length; ``max_new`` adds so many tokens at its end, so a
-        prompt is ``edit(Batch(prompt), torch.ones_like(prompt, dtype=torch.bool), rng, max_new=100)``.
+        prompt is ``edit(Batch(prompt), torch.ones_like(prompt, dtype=torch.bool), rng, max_new=100)``. Prompts of unequal
+        length are padded at their ends, with a ``mask``: each row goes on behind its own last token as it would alone,
+        and what is made stands in the last ``max_new`` columns.
 
         Args:
             batch: the pieces, with ``cond`` where known.
@@ -241,9 +250,10 @@ class GPT(Family):
 
         Returns:
             ``(B, *spec.shape)``, or ``(B, length + max_new)``.
+
+        Raises:
+            RecipeError: a knob is out of range, or the prompt is longer than the model sees and ``overflow`` is "error".
         """
-        parts = self.stream(
-            len(batch), rng, batch.cond, batch=batch, keep=keep, max_new=max_new, guidance=guidance, **knobs
-        )
+        parts = self.stream(len(batch), rng, batch.cond, batch, keep, max_new=max_new, guidance=guidance, **knobs)
         made = torch.cat(list(parts), 1)
         return made.reshape(batch.x.shape) if self.placed else made
