@@ -67,7 +67,9 @@ class TextCodec:
     """
 
     medium = "text"
-    free = frozenset({"length", "unit", "column", "label", "long", "on_error"})  # what decides nothing about the numbers
+    free = frozenset(
+        {"length", "unit", "column", "label", "long", "on_error"}
+    )  # what decides nothing about the numbers
 
     def __init__(
         self,
@@ -106,7 +108,9 @@ class TextCodec:
                 f"codec.given is {given!r}; it needs codec.unit = 'item', another codec.column and no codec.label"
             )
         if given and is_place(tokenizer):
-            raise RecipeError(f"codec.given is {given!r}; pairs of texts have a tokenizer of their own: 'bpe' or 'char'")
+            raise RecipeError(
+                f"codec.given is {given!r}; pairs of texts have a tokenizer of their own: 'bpe' or 'char'"
+            )
         if given_length < 0 or given_length and not given:
             raise RecipeError(f"codec.given_length is {given_length}; it must be at least 0, and codec.given be named")
         self.tokenizer, self.vocab, self.length, self.unit = tokenizer, vocab, length, unit

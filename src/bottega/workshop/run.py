@@ -58,6 +58,7 @@ if TYPE_CHECKING:
 __all__ = ["Pieces", "Progress", "Run", "compare", "knobs_of", "load", "train"]
 
 WEIGHTS, EVIDENCE, LOG, RECIPE = "model.safetensors", "evidence.json", "log.jsonl", "recipe.toml"
+ADAPTERS = "adapters.safetensors"
 CHUNK = 250  # rows sampled or scored at once
 WATTS_PER_CORE = 15.0  # what a busy server core draws, about; stated beside every estimate
 
