@@ -4,12 +4,12 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass, field
+from typing import Any
 
 import torch
 from torch import Tensor
 
 from bottega.core import RecipeError
-from bottega.samplers.steps import Step, Takes
 from bottega.samplers.tokens import Chooser, Guide
 
 __all__ = ["Found", "search"]
@@ -53,7 +53,7 @@ class _Group:
 
 @torch.no_grad()
 def search(
-    step: Step,
+    step: Any,
     prompt: Tensor,
     more: int,
     guides: Sequence[Guide] = (),
@@ -105,8 +105,6 @@ def search(
             f"beams={beams}, beam_groups={beam_groups}, diversity={diversity:g}: beams must be at least 1 and a multiple of "
             "beam_groups, diversity at least 0"
         )
-    if not isinstance(step, Takes):
-        raise RecipeError("this model cannot go on with rows in another order, so it has no beams; leave beams out")
     n, width, device = len(prompt), beams // beam_groups, prompt.device
     logits = step(prompt)
     logprobs = logits.float().log_softmax(-1).repeat_interleave(beams, 0)
