@@ -48,7 +48,8 @@ class _Group:
         """Whether nothing that goes on from a beam of that log-probability can enter any more."""
         if len(self.found) < self.size:
             return False
-        return self.found[-1].score >= logprob / (longest if self.penalty > 0 else length) ** self.penalty
+        best: float = logprob / (longest if self.penalty > 0 else length) ** self.penalty
+        return self.found[-1].score >= best
 
 
 @torch.no_grad()
@@ -130,7 +131,8 @@ def search(
         chooser.take(rows)
         token = token.flatten()
         chooser.done[:] = False
-        chooser.note(every, token, logprobs)
+        live = chosen.flatten().isfinite()
+        chooser.note(every[live], token[live], logprobs[live])
         scores = chosen
         lines = [
             [lines[i][b] + [t] for b, t in zip(came[i].tolist(), token.view(n, beams)[i].tolist(), strict=True)]

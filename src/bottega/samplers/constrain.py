@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 from collections.abc import Sequence
 from functools import lru_cache
-from typing import Any
+from typing import Any, NoReturn
 
 import numpy as np
 import torch
@@ -94,7 +94,7 @@ def _tokenizer(spelling: tuple[bytes, ...], end: int) -> Any:
 
 
 def _one_line(message: str) -> str:
-    return " ".join(message.split("<backtrace>")[0].split())[:300]
+    return " ".join(message.split("<backtrace>")[0].split("<state>")[0].split())[:300]
 
 
 class Form:
@@ -121,7 +121,8 @@ class Form:
         self.vocab = len(spelling)
         self.tokenizer = _tokenizer(tuple(spelling), end)
         self.start = self.library.LLMatcher(self.tokenizer, grammar, log_level=0)
-        self._whole(self.start)
+        if self.start.is_error():
+            raise RecipeError(f"nothing can be written in this form: {_one_line(self.start.get_error())}")
         self.matchers: dict[int, Any] = {}
         self.made: dict[int, int] = {}
         self.words = -(-self.vocab // 32)
@@ -135,9 +136,10 @@ class Form:
                 f"the shortest text found in this form has {len(self.shortest)} tokens, but only {most} may be made; raise max_new"
             )
 
-    def _whole(self, matcher: Any) -> None:
-        if matcher.is_error():
-            raise RecipeError(f"nothing can be written in this form: {_one_line(matcher.get_error())}")
+    def _broken(self, matcher: Any) -> NoReturn:
+        if len({word for word in self.spelling if len(word) == 1}) < 256:
+            raise RecipeError(_LACKING)
+        raise RecipeError(f"the form cannot be kept any longer: {_one_line(matcher.get_error())}")
 
     def _matcher(self, row: int) -> Any:
         if row not in self.matchers:
@@ -157,13 +159,13 @@ class Form:
                 self._hurry(row, allowed[k])
         mask = torch.from_numpy(allowed).to(logits.device)
         if not bool(mask.any(1).all()):
-            raise RecipeError("the form asks for characters that this tokeniser does not have")
+            raise RecipeError(_LACKING)
         return logits.masked_fill(~mask, float("-inf"))
 
     def _fill(self, matcher: Any, bits: NDArray[np.int32]) -> None:
         matcher.unsafe_compute_mask_ptr(bits.ctypes.data, 4 * self.words)
         if matcher.is_error():
-            raise RecipeError(f"the form cannot be kept any longer: {_one_line(matcher.get_error())}")
+            self._broken(matcher)
 
     def _unpacked(self, bits: NDArray[np.int32]) -> NDArray[np.bool_]:
         """``(m, words)`` -> ``(m, vocab)``."""
@@ -176,11 +178,15 @@ class Form:
             matcher = self._matcher(row)
             if token != self.end:
                 if not matcher.consume_token(token):
-                    raise RecipeError(f"the form cannot be kept any longer: {_one_line(matcher.get_error())}")
+                    self._broken(matcher)
                 self.made[row] = self.made.get(row, 0) + 1
             whole = matcher.is_stopped() or self.made.get(row, 0) == self.most
             over.append(whole and matcher.is_accepting())
         return torch.tensor(over, dtype=torch.bool, device=rows.device)
+
+    def whole(self, row: int) -> bool:
+        """Whether the text of that row is complete."""
+        return bool(self._matcher(row).is_accepting())
 
     def take(self, rows: Tensor) -> None:
         """Go on with these rows in this order."""
@@ -238,7 +244,7 @@ class Form:
             self._fill(trial, bits[0])
             allowed = [k for k in self._unpacked(bits)[0].nonzero()[0].tolist() if k != self.end]
             if not allowed:
-                raise RecipeError("the form asks for characters that this tokeniser does not have")
+                raise RecipeError(_LACKING)
             ranks = self.ranks[len(allowed) > _FREE]
             seen = tried.setdefault(bits.tobytes(), set()) if turns else set()
             token = min((k for k in allowed if k not in seen), key=ranks.__getitem__, default=None)
@@ -259,5 +265,6 @@ class Form:
         return out
 
 
+_LACKING = "the form asks for characters that this tokeniser does not have; use one of bytes or BPE, which has them all"
 _LONGEST, _FREE = 4096, 48  # tokens that an end may need; allowed tokens from which on it is free text, as in a string
 _CLOSE, _QUOTE = b'}]),":\n.!?0123456789nftae', b'"\'\n.!?})]'  # what ends things outside of strings, and inside
