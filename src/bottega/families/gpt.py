@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
-from typing import Any
+from collections.abc import Iterator, Mapping, Sequence
+from typing import Any, ClassVar, Literal
 
 import torch
 import torch.nn.functional as F
@@ -11,8 +11,9 @@ from torch import Tensor, nn
 
 from bottega.core import Batch, Family, RecipeError, Rng, Spec, Terms, passes_on
 from bottega.core.measure import Bound
+from bottega.nets import huggingface
 from bottega.nets.condition import Condition, check_drop, no_picture
-from bottega.nets.transformer import Transformer
+from bottega.nets.transformer import TiedReadOut, Transformer
 from bottega.samplers.decode import decode
 from bottega.samplers.speculative import Draft
 from bottega.samplers.steps import CachedStep
@@ -41,8 +42,17 @@ class GPT(Family):
         dropout: the chance that a number added to the stream is forgotten in training.
         drop: the chance that ``cond`` is forgotten in training, so that ``cond=None`` and guidance work.
         theta: of the rotary positions.
+        norm, feed, positions, bias, qkv_bias, hidden, head, eps: of the body, see ``nets.transformer``; ``norm="layer",
+            feed="gelu_tanh", positions="learned", bias=True`` is GPT-2's.
+        context: how many positions it sees when it writes, and how many learned ones there are; at least as many as a row
+            has tokens, which 0 means.
+        tied: whether it reads out with its embedding, or with a matrix of its own.
+        bos: the token that stands at the start; -1 means a vector of its own, which is no token.
+        begins: whether the start also stands before what is given. GPT-2 goes on from a prompt alone, Llama from a start
+            and the prompt.
     """
 
+    foreign: ClassVar[frozenset[str]] = frozenset(huggingface.KNOWN)
     bound: Bound = "exact"
 
     def __init__(
@@ -57,6 +67,18 @@ class GPT(Family):
         dropout: float = 0.0,
         drop: float = 0.1,
         theta: float = 10000.0,
+        norm: Literal["rms", "layer"] = "rms",
+        feed: Literal["swiglu", "geglu", "gelu", "gelu_tanh", "relu"] = "swiglu",
+        positions: Literal["rotary", "learned", "none"] = "rotary",
+        bias: bool = False,
+        qkv_bias: bool = False,
+        hidden: int = 0,
+        head: int = 0,
+        eps: float = 1e-5,
+        context: int = 0,
+        tied: bool = True,
+        bos: int = -1,
+        begins: bool = True,
     ) -> None:
         super().__init__(spec)
         check_drop(drop)
@@ -65,12 +87,23 @@ class GPT(Family):
         heads, depth = heads or size, depth or size
         width = width or heads * (32 if size < 8 else 64)
         try:
-            self.body = Transformer(width, depth, heads, kv_heads=kv_heads, theta=theta)
+            self.body = Transformer(
+                width, depth, heads, kv_heads=kv_heads, head=head, hidden=hidden, theta=theta, eps=eps, norm=norm, feed=feed,
+                positions=positions, length=max(context, spec.dims), bias=bias, qkv_bias=qkv_bias,
+            )  # fmt: skip
         except ValueError as error:
             raise RecipeError(f"gpt: {error}") from None
         self.dropout, self.drop, self.length = dropout, drop, spec.dims
-        self.embed = nn.Embedding(spec.vocab + 1, width)  # the last one is the start
+        self.sees = max(context, spec.dims)
+        if not -1 <= bos < spec.vocab:
+            raise RecipeError(f"family.bos is {bos}; it must be a token, 0 to {spec.vocab - 1}, or -1 for none")
+        self.start, self.begins = bos if bos >= 0 else spec.vocab, begins
+        self.embed = nn.Embedding(spec.vocab + (bos < 0), width)  # the last one is the start where no token is
         nn.init.normal_(self.embed.weight, std=0.02)
+        self.read_out: nn.Module = TiedReadOut(self.embed, spec.vocab) if tied else nn.Linear(width, spec.vocab, bias=False)
+        if isinstance(self.read_out, nn.Linear):
+            nn.init.normal_(self.read_out.weight, std=0.02)
+            self.read_out.readout = True  # type: ignore[assignment]
         self.condition = Condition(spec.cond, width)
         self.placed = bool(spec.blocks) or not spec.is_sequence
         if self.placed:
@@ -98,7 +131,7 @@ class GPT(Family):
 
     def _logits(self, h: Tensor, start: int) -> Tensor:
         """``(B, t, width) -> (B, t, vocab)`` for positions ``start ..``, float32."""
-        logits = F.linear(h, self.embed.weight[: self.spec.vocab]).float()
+        logits = self.read_out(h).float()
         if self.spec.blocks:
             logits = logits.masked_fill(~self.allowed[start : start + h.shape[1]], float("-inf"))
         return logits
@@ -112,7 +145,7 @@ class GPT(Family):
             real = batch.mask.expand(batch.x.shape).flatten(1)
         forget = rng.uniform(n) < self.drop if training and self.spec.cond is not None else None
         given = self.condition(batch.cond, n, forget)
-        inputs = F.pad(x[:, :-1], (1, 0), value=self.spec.vocab)
+        inputs = F.pad(x[:, :-1], (1, 0), value=self.start)
         h = self.body(self._stream(inputs, 0, given), dropout=self.dropout if training else 0.0, rng=rng)
         nll = F.cross_entropy(self._logits(h, 0).transpose(1, 2), x, reduction="none")
         return nll.masked_fill(~real, 0.0), real
@@ -136,15 +169,20 @@ class GPT(Family):
             h, start = h[:, last : last + 1], start + last
         return self._logits(h, start)
 
-    def step(self, n: int, cond: Tensor | None = None, guidance: float = 1.0) -> CachedStep:
-        """The model as the samplers want it, for ``n`` rows; beyond ``length`` tokens it reads the later half again."""
+    def step(
+        self, n: int, cond: Tensor | None = None, guidance: float = 1.0, *, prompted: bool = False
+    ) -> CachedStep:
+        """The model as the samplers want it, for ``n`` rows; beyond ``length`` tokens it reads the later half again.
+
+        ``prompted``: every row has a beginning, behind which a model that does not begin with its start goes on.
+        """
         twice = guidance != 1 and cond is not None and self.spec.cond is not None
         return CachedStep(
             self._read,
-            lambda rows: self.body.cache(rows, self.length),
+            lambda rows: self.body.cache(rows, self.sees),
             n,
-            length=self.length,
-            begin=self.spec.vocab,
+            length=self.sees,
+            begin=None if prompted and not self.begins else self.start,
             state=(self.condition(cond, n),),
             blank=(self.condition(None, n),) if twice else None,
             guidance=guidance,
@@ -201,7 +239,7 @@ class GPT(Family):
             if more and batch.mask is not None and bool(kept.all()):
                 lengths = batch.mask.expand(batch.x.shape).sum(1)
         yield from decode(
-            self.step(n, cond, guidance), F.pad(x, (0, more)), F.pad(kept, (0, more), value=False), rng, lengths, guides,
+            self.step(n, cond, guidance, prompted=bool(kept.shape[1] and kept[:, 0].all())), F.pad(x, (0, more)), F.pad(kept, (0, more), value=False), rng, lengths, guides,
             notes, draft, **knobs,
         )  # fmt: skip
 
@@ -257,3 +295,26 @@ class GPT(Family):
         parts = self.stream(len(batch), rng, batch.cond, batch, keep, max_new=max_new, guidance=guidance, **knobs)
         made = torch.cat(list(parts), 1)
         return made.reshape(batch.x.shape) if self.placed else made
+
+    # ---- other people's files --------------------------------------------------------------------------------------
+
+    @staticmethod
+    def settings_of(config: Mapping[str, Any]) -> dict[str, Any]:
+        """The ``[family]`` table of a Hugging Face ``config.json``; see ``nets.huggingface``."""
+        return {"name": "gpt", **huggingface.settings_of(config)}
+
+    def take_weights(self, tensors: Mapping[str, Tensor], config: Mapping[str, Any]) -> None:
+        """Weights by the names that a Hugging Face directory gives them; see ``nets.huggingface``."""
+        load = huggingface.weights_of(tensors, config, self.body.depth)
+        self.load_state_dict(huggingface.checked(load, self.state_dict()))
+
+    def to_huggingface(self) -> tuple[dict[str, Any], dict[str, Tensor]]:
+        """``config.json`` and weights by which ``transformers`` has the same logits.
+
+        Raises:
+            RecipeError: no such model is known there.
+        """
+        if self.spec.cond is not None or self.placed:
+            raise RecipeError("only texts without conditions can be written as a Hugging Face model")
+        start = self.start if self.start < self.spec.vocab else None
+        return huggingface.written(self.body, self.embed.weight, self.read_out, self.spec.vocab, self.sees, start)

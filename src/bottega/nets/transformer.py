@@ -12,7 +12,7 @@ from torch import Tensor, nn
 from bottega.core import Rng
 from bottega.nets.cache import Cache, PagedCache
 
-__all__ = ["Attention", "Cache", "FeedForward", "Layer", "Relative", "Rotary", "Transformer"]
+__all__ = ["Attention", "Cache", "FeedForward", "Layer", "Relative", "Rotary", "TiedReadOut", "Transformer"]
 
 Norm = Literal["rms", "layer"]
 Feed = Literal["swiglu", "geglu", "gelu", "gelu_tanh", "relu"]
@@ -32,6 +32,7 @@ class Rotary(nn.Module):
 
     def __init__(self, head: int, theta: float = 10000.0) -> None:
         super().__init__()
+        self.theta = theta
         self.register_buffer("rate", theta ** (-torch.arange(0, head, 2) / head), persistent=False)
 
     def angles(self, start: int, length: int) -> tuple[Tensor, Tensor]:
@@ -450,3 +451,25 @@ def _forget(x: Tensor, p: float, rng: Rng | None) -> Tensor:
         return x
     assert rng is not None
     return x * (rng.uniform(*x.shape) >= p) / (1 - p)
+
+
+class TiedReadOut(nn.Module):
+    """Reads out with an embedding: ``(..., width) -> (..., vocab)`` logits. It has no weights of its own.
+
+    Args:
+        embed: the embedding, of at least ``vocab`` rows.
+        vocab: how many of them are read out.
+    """
+
+    def __init__(self, embed: nn.Embedding, vocab: int) -> None:
+        super().__init__()
+        self.embeds, self.vocab = (embed,), vocab  # in a tuple, so that its weights are not listed twice
+
+    @property
+    def weight(self) -> Tensor:
+        """``(vocab, width)``."""
+        return self.embeds[0].weight[: self.vocab]
+
+    def forward(self, h: Tensor) -> Tensor:
+        """``(..., width) -> (..., vocab)``."""
+        return F.linear(h, self.weight)

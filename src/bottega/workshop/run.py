@@ -44,10 +44,11 @@ from bottega.core import (
     nearest,
 )
 from bottega.nets.inception import load_inception
-from bottega.training import checkpoint, cluster
+from bottega.training import checkpoint, cluster, lora
 from bottega.training.precision import pick_device
 from bottega.trust.mark import mark
 from bottega.workshop import evidence as ev
+from bottega.workshop import foreign
 from bottega.workshop.build import make_codec, make_family
 from bottega.workshop.recipe import Recipe, check_arguments, guess, load_recipe
 
@@ -486,12 +487,15 @@ def _all_rows(source: Source) -> Batch:
 
 
 def load(path: str | Path, device: str = "auto") -> Run:
-    """A run by its folder or its weights file; the weights file alone is enough.
+    """A run by its folder or its weights file, which alone is enough; or a language model by its Hugging Face directory.
 
     Raises:
         CheckpointError: missing, truncated, a pickle, or newer than this version.
     """
     path = Path(path)
+    if path.is_dir() and foreign.is_directory(path):
+        recipe, codec, model, header = foreign.load_directory(path)
+        return Run(path, recipe, codec, model.to(pick_device(device)).eval(), header)
     file = path / WEIGHTS if path.is_dir() else path
     if not file.exists():
         raise CheckpointError(
@@ -508,7 +512,11 @@ def revive(folder: Path, tensors: dict[str, Tensor], header: dict[str, Any], dev
         model = make_family(recipe.family, Spec.from_dict(header["spec"]), seed=0, teach=False)
     except KeyError as error:
         raise CheckpointError(f"{folder / WEIGHTS} lacks {error} in its header; it is not a whole run") from error
+    if recipe.train.lora:
+        lora.add(model, recipe.train.lora, recipe.train.lora_alpha, 0)
     checkpoint.load_weights(model, checkpoint.sampling_weights(tensors))
+    if recipe.train.lora:
+        lora.merge(model)
     return Run(folder, recipe, codec, model.to(device).eval(), header)
 
 
@@ -535,6 +543,7 @@ def train(
     device: str = "auto",
     seed: int | None = None,
     judge: bool = True,
+    base: str | None = None,
     progress: Tell | None = None,
 ) -> Run:
     """Train a recipe, or go on with the run that stands at ``out``; then judge it.
@@ -548,6 +557,8 @@ def train(
         set: overrides, ``{"family.size": 64}``.
         device: ``auto``, ``cpu``, ``cuda``, ``mps``.
         judge: measure it afterwards.
+        base: a language model to begin with: a Hugging Face directory, or ``hub:owner/name``. Its tokenizer and family
+            take the place of the recipe's.
         progress: told a few times a second.
 
     Raises:
@@ -562,6 +573,8 @@ def train(
     if not str(recipe).endswith(".toml") and Path(recipe).exists() and data is None:
         recipe, data = guess(Path(recipe)), recipe
     plan = load_recipe(recipe, overrides)
+    if base is not None:
+        plan = foreign.onto(plan, base)
     if judge and plan.data.get("held", 0.1) == 0:
         raise RecipeError("data.held is 0, so nothing is kept back to judge by; set it above 0, or use --no-judge")
     where = (
