@@ -153,6 +153,10 @@ def complete(
     return [written for group in groups for written in asked.write(group, max_new)]
 
 
+def _has(method: Any, argument: str) -> bool:
+    return argument in inspect.signature(method).parameters
+
+
 def _form(schema: Any, regex: str | None, grammar: str | None, choices: Sequence[str] | None) -> str | None:
     """What is asked for as a grammar; None when nothing is."""
     wanted = {"schema": schema, "regex": regex, "grammar": grammar, "choices": choices}
@@ -180,7 +184,7 @@ class _Asked:
         if long not in ("error", "slide"):
             raise RecipeError(f"long is {long!r}; use 'error' or 'slide'")
         model: Any = self.model
-        self.guided = "guides" in inspect.signature(model.stream).parameters
+        self.guided = _has(model.stream, "guides")
         name = run.recipe.family["name"]
         for what, value in (("logprobs", logprobs), ("a form", form), ("draft", draft)):
             if value is not None and not self.guided:
@@ -282,7 +286,8 @@ class _Asked:
                 drafter: Any = self.draft.model.eval()
                 if not hasattr(drafter, "step"):
                     raise RecipeError(f"a {self.draft.recipe.family['name']} cannot draft; use a smaller gpt")
-                given["draft"] = ModelDraft(drafter.step(len(rows)))
+                behind = {"prompted": bool((sizes > 0).all())} if _has(drafter.step, "prompted") else {}
+                given["draft"] = ModelDraft(drafter.step(len(rows), cond, **behind))
             if self.long == "slide":
                 knobs["overflow"] = "slide"
         skip = longest  # the prompts come first, in one part or several

@@ -267,4 +267,4 @@ class Form:
 
 _LACKING = "the form asks for characters that this tokeniser does not have; use one of bytes or BPE, which has them all"
 _LONGEST, _FREE = 4096, 48  # tokens that an end may need; allowed tokens from which on it is free text, as in a string
-_CLOSE, _QUOTE = b'}]),":\n.!?0123456789nftae', b'"\'\n.!?})]'  # what ends things outside of strings, and inside
+_CLOSE, _QUOTE = b'}]),":\n.!?0123456789nftae', b"\"'\n.!?})]"  # what ends things outside of strings, and inside

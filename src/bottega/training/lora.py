@@ -45,7 +45,9 @@ def add(model: nn.Module, rank: int, alpha: float, seed: int) -> list[str]:
         if not getattr(part, "readout", False) and name.rpartition(".")[2] != "lm_head"
     ]
     if not names:
-        raise RecipeError(f"train.lora is {rank}, but a {type(model).__name__} has no linear layers to adapt; leave it out")
+        raise RecipeError(
+            f"train.lora is {rank}, but a {type(model).__name__} has no linear layers to adapt; leave it out"
+        )
     turned = any(type(model.get_submodule(name)).__name__ == "Conv1D" for name in names)
     config = peft.LoraConfig(
         r=rank, lora_alpha=alpha, lora_dropout=0.0, bias="none", target_modules=names, fan_in_fan_out=turned

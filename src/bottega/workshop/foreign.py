@@ -51,7 +51,9 @@ def fetch(name: str) -> Path:
         return Path(snapshot_download(name.removeprefix(_HUB), allow_patterns=_WANTED))
     except Exception as error:  # the library and what it is built on raise dozens of kinds
         why = " ".join(str(error).split())[:160]
-        raise BottegaError(f"cannot fetch {name} ({why}); check the name and the network, or give a directory") from error
+        raise BottegaError(
+            f"cannot fetch {name} ({why}); check the name and the network, or give a directory"
+        ) from error
 
 
 def _config(path: Path) -> dict[str, Any]:
@@ -124,7 +126,9 @@ def load_directory(path: Path) -> tuple[Recipe, Any, Family, dict[str, Any]]:
     codec_table, family_table = tables_of(path)
     codec = make_codec(codec_table).fit([])
     if config.get("vocab_size") not in (None, codec.spec.vocab):
-        raise CheckpointError(f"{path / CONFIG} says {config['vocab_size']} tokens and its tokenizer {codec.spec.vocab}")
+        raise CheckpointError(
+            f"{path / CONFIG} says {config['vocab_size']} tokens and its tokenizer {codec.spec.vocab}"
+        )
     model: Any = make_family(family_table, codec.spec, seed=0)
     model.take_weights(weights_of(path), config)
     recipe = Recipe(name=path.resolve().name, codec=codec_table, family=family_table)

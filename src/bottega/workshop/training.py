@@ -153,7 +153,9 @@ class Training:
         if not self.plan.train.start or earlier is None or self.plan.codec["name"] == "image":
             return codec.fit(self.parts.train)
         free: frozenset[str] = getattr(codec, "free", frozenset())
-        there, here = ({k: v for k, v in c.items() if k not in free} for c in (earlier["recipe"]["codec"], self.plan.codec))
+        there, here = (
+            {k: v for k, v in c.items() if k not in free} for c in (earlier["recipe"]["codec"], self.plan.codec)
+        )
         if there != here:
             raise RecipeError(
                 f"train.start is {self.plan.train.start}, whose [codec] is {earlier['recipe']['codec']}; set it as there"
