@@ -330,10 +330,10 @@ class TextCodec:
 
     @property
     def spelling(self) -> list[bytes]:
-        """The UTF-8 bytes of every token; a text is its tokens' joined. ``end`` has none.
+        r"""The UTF-8 bytes of every token; a text is its tokens' joined. ``end`` has none.
 
         >>> TextCodec(tokenizer="char").fit([Item("öh")]).spelling
-        [b'h', b'\\xc3\\xb6', b'']
+        [b'h', b'\xc3\xb6', b'']
         """
         if self.foreign is not None:
             return self.foreign.spelling(_byte_letters())
@@ -512,8 +512,8 @@ class TextCodec:
         """A beginning and which tokens to keep: ``(1, length)``, what follows is to be made.
 
         Args:
-            source: the beginning itself, a piece, or a file that holds it. Of one as long as a row only its last half
-                is kept.
+            source: the beginning itself, a piece, or a file that holds it. All of it is kept: behind one as long as a
+                row or longer there is room for half a row more, if the model takes so much.
             mask: has no meaning for text.
 
         Raises:
@@ -526,14 +526,13 @@ class TextCodec:
         if isinstance(source, Path):
             source = self.read(source)[0]
         begun = self.encode_prompt(source.value if isinstance(source, Item) else source)
-        if len(begun) >= self.length:
-            begun = begun[-(self.length // 2) :]
-        x = torch.full((1, self.length), self.end)
+        length = self.length if len(begun) < self.length else len(begun) + self.length // 2
+        x = torch.full((1, length), self.end)
         x[0, : len(begun)] = begun
         cond = torch.full((1,), -1) if self.classes else None
         if self.given_column and isinstance(source, Item) and source.cond is not None:
             cond = self.encode_cond([source.cond])
-        return Batch(x, cond), torch.arange(self.length)[None] < len(begun)
+        return Batch(x, cond), torch.arange(length)[None] < len(begun)
 
     def decode(self, x: Tensor, cond: Tensor | None = None) -> list[Item]:
         """The text of each row up to its first ``end``."""

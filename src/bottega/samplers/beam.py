@@ -4,12 +4,12 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass, field
+from typing import Any
 
 import torch
 from torch import Tensor
 
 from bottega.core import RecipeError
-from bottega.samplers.steps import Step, Takes
 from bottega.samplers.tokens import Chooser, Guide
 
 __all__ = ["Found", "search"]
@@ -48,12 +48,13 @@ class _Group:
         """Whether nothing that goes on from a beam of that log-probability can enter any more."""
         if len(self.found) < self.size:
             return False
-        return self.found[-1].score >= logprob / (longest if self.penalty > 0 else length) ** self.penalty
+        best: float = logprob / (longest if self.penalty > 0 else length) ** self.penalty
+        return self.found[-1].score >= best
 
 
 @torch.no_grad()
 def search(
-    step: Step,
+    step: Any,
     prompt: Tensor,
     more: int,
     guides: Sequence[Guide] = (),
@@ -105,8 +106,6 @@ def search(
             f"beams={beams}, beam_groups={beam_groups}, diversity={diversity:g}: beams must be at least 1 and a multiple of "
             "beam_groups, diversity at least 0"
         )
-    if not isinstance(step, Takes):
-        raise RecipeError("this model cannot go on with rows in another order, so it has no beams; leave beams out")
     n, width, device = len(prompt), beams // beam_groups, prompt.device
     logits = step(prompt)
     logprobs = logits.float().log_softmax(-1).repeat_interleave(beams, 0)
@@ -132,7 +131,8 @@ def search(
         chooser.take(rows)
         token = token.flatten()
         chooser.done[:] = False
-        chooser.note(every, token, logprobs)
+        live = chosen.flatten().isfinite()
+        chooser.note(every[live], token[live], logprobs[live])
         scores = chosen
         lines = [
             [lines[i][b] + [t] for b, t in zip(came[i].tolist(), token.view(n, beams)[i].tolist(), strict=True)]

@@ -11,7 +11,7 @@ from torch import Tensor
 from bottega.core import RecipeError, Rng, passes_on
 from bottega.samplers.beam import search
 from bottega.samplers.speculative import Draft, Lookup, speculate
-from bottega.samplers.steps import Step
+from bottega.samplers.steps import Step, Takes
 from bottega.samplers.tokens import Guide, Notes, generate
 
 __all__ = ["decode"]
@@ -107,6 +107,8 @@ def _beams(
     knobs: dict[str, Any],
 ) -> Tensor:  # fmt: skip
     """``(n, more)``: what a search found; rows that begin alike share it out."""
+    if not isinstance(step, Takes):
+        raise RecipeError("this model cannot go on with rows in another order, so it has no beams; leave them out")
     drawn = {"temperature": 1.0, "top_k": 0, "top_p": 1.0, "min_p": 0.0}
     for name, plain in drawn.items():
         if knobs.pop(name, plain) not in (plain, 0 if name == "temperature" else plain):

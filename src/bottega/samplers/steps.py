@@ -109,9 +109,9 @@ class CachedStep:
     def alike(self, fresh: Tensor) -> Tensor:
         """A number for each row ``(n,)``, the same for rows that begin with the same tokens ``(n, t)`` and state."""
         state = [part[: self.n].flatten(1).double() for part in self.state]
-        known: dict[tuple[float, ...], int] = {}
-        keys = torch.cat([fresh.double(), *state], 1).tolist()
-        return torch.tensor([known.setdefault(tuple(key), len(known)) for key in keys], device=self.device)
+        known: dict[bytes, int] = {}
+        keys = [row.tobytes() for row in torch.cat([fresh.double(), *state], 1).cpu().numpy()]
+        return torch.tensor([known.setdefault(key, len(known)) for key in keys], device=self.device)
 
     def _both(self, rows: Tensor) -> Tensor:
         """The rows of the cache that these rows have: with guidance, those of the blank reading too."""

@@ -11,7 +11,7 @@ from torch import Tensor
 
 from bottega.core import RecipeError
 
-__all__ = ["Stops", "Writer", "stop_strings"]
+__all__ = ["Stops", "Writer", "cut", "stop_strings"]
 
 
 def stop_strings(stop: Any) -> list[str]:
@@ -29,6 +29,17 @@ def stop_strings(stop: Any) -> list[str]:
     if "" in some:
         raise RecipeError("stop holds an empty string, which ends every text before it begins; leave it out")
     return list(some)
+
+
+def cut(text: str, stops: Sequence[str]) -> str:
+    """``text`` up to the stop that is complete first.
+
+    >>> cut("one. two", [". ", "two"])
+    'one'
+    """
+    data = text.encode("utf-8")
+    at = _first(data, [s.encode("utf-8") for s in stops])
+    return text if at < 0 else data[:at].decode("utf-8")
 
 
 def _first(data: bytes | bytearray, stops: Sequence[bytes], since: int = 0) -> int:

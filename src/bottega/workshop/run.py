@@ -44,6 +44,7 @@ from bottega.core import (
     nearest,
 )
 from bottega.nets.inception import load_inception
+from bottega.samplers.texts import Stops, cut, stop_strings
 from bottega.training import checkpoint, cluster, lora
 from bottega.training.precision import pick_device
 from bottega.trust.mark import mark
@@ -246,6 +247,7 @@ class Run:
         seeds = list(range(seed, seed + n)) if seeds is None else [int(s) for s in seeds]
         if not seeds:
             raise RecipeError("asked for no pieces; n must be at least 1")
+        stops, knobs = self._stops(knobs)
         check_knobs(self.model.sample, knobs, skip=3)
         self._check_guidance(knobs)
         known = self._conditions(cond, seeds)
@@ -256,12 +258,44 @@ class Run:
         for first in range(0, len(seeds), CHUNK):
             some = seeds[first : first + CHUNK]
             given = None if codes is None else codes[first : first + CHUNK]
-            parts.append(self.model.sample(len(some), Rng.for_rows(some, self.device), given, **knobs).cpu())
+            rng = Rng.for_rows(some, self.device)
+            if stops and self._guided:
+                parts.append(self._joined(len(some), rng, given, stops, knobs))
+            else:
+                parts.append(self.model.sample(len(some), rng, given, **knobs).cpu())
             if progress is not None:
                 progress(_at("sample", first + len(some), len(seeds), began))
         x = torch.cat(parts)
         items = self.codec.decode(x, None if codes is None else codes.cpu())
-        return Pieces(self, items, seeds, x)
+        return Pieces(self, [replace(i, value=cut(i.value, stops)) for i in items] if stops else items, seeds, x)
+
+    @property
+    def _guided(self) -> bool:
+        """Whether the family's ``stream`` can be watched over."""
+        stream = getattr(self.model, "stream", None)
+        return stream is not None and "guides" in inspect.signature(stream).parameters
+
+    def _stops(self, knobs: dict[str, Any]) -> tuple[list[str], dict[str, Any]]:
+        """The strings that end texts, and the knobs for the family, which knows of tokens only."""
+        codec: Any = self.codec
+        stop = knobs.get("stop")
+        if stop is None or not hasattr(codec, "spelling") or "stop" not in knobs_of(self.model.sample, 3):
+            return [], knobs
+        if isinstance(stop, int) and not isinstance(stop, bool):
+            if not 0 <= stop <= codec.end:
+                raise RecipeError(f"stop is {stop}; the tokens of {self.recipe.name} are 0 to {codec.end}")
+            if stop == codec.end:
+                return [], knobs
+            stop = codec.spelling[stop].decode("utf-8", "replace")
+        return stop_strings(stop), {**knobs, "stop": codec.end}
+
+    def _joined(
+        self, n: int, rng: Rng, cond: Tensor | None, stops: list[str], knobs: dict[str, Any], **given: Any
+    ) -> Tensor:
+        model: Any = self.model
+        codec: Any = self.codec
+        guides = [Stops(stops, codec.spelling)]
+        return torch.cat(list(model.stream(n, rng, cond, guides=guides, **given, **knobs)), 1).cpu()
 
     def _check_guidance(self, knobs: Mapping[str, Any]) -> None:
         if self.spec.cond is None and knobs.get("guidance", 1) != 1:
@@ -321,9 +355,19 @@ class Run:
         if not has(model, Edits):
             raise BottegaError(f"a {self.recipe.family['name']} cannot edit; use {_with('edit')}")
         seeds = list(range(seed, seed + n)) if seeds is None else [int(s) for s in seeds]
+        stops, knobs = self._stops(knobs)
         check_knobs(model.edit, knobs, skip=3)
         self._check_guidance(knobs)
         batch, keep = self.codec.start_edit(source, mask)
+        if (
+            self.codec.medium == "text"
+            and batch.x.shape[1] > self.spec.shape[0]
+            and "overflow" not in knobs_of(model.edit, 3)
+        ):
+            raise RecipeError(
+                f"the beginning has {int(keep.sum())} tokens, but a row of {self.recipe.name} has {self.spec.shape[0]}; give a "
+                "shorter one"
+            )
         if self.spec.given_picture and cond is None and batch.cond is None:
             raise RecipeError(f"{self.recipe.name} makes a picture of a picture; say with --cond FILE of which")
         if mask is None and knobs.keys() & model.reworks:
@@ -338,8 +382,15 @@ class Run:
         )
         keep = keep.expand(len(seeds), *keep.shape[1:]).to(self.device)
         self.model.eval()
-        x = model.edit(many, keep, Rng.for_rows(seeds, self.device), **knobs).cpu()
+        rng = Rng.for_rows(seeds, self.device)
+        if stops and self._guided:
+            x = self._joined(len(seeds), rng, many.cond, stops, knobs, batch=many, keep=keep)
+        else:
+            x = model.edit(many, keep, rng, **knobs).cpu()
         items = self.codec.decode(x, None if codes is None else codes.cpu())
+        if stops:
+            begun = self.codec.decode(batch.x[:1, : int(keep[0].sum())])[0].value
+            items = [replace(i, value=begun + cut(i.value.removeprefix(begun), stops)) for i in items]
         restore, given = getattr(self.codec, "restore", None), getattr(self.codec, "given", None)
         keep_bytes = getattr(self.codec, "keep_bytes", None)
         if restore is not None:
