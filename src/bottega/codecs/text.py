@@ -18,6 +18,7 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from bottega.codecs._files import contents, is_archive, json_rows, read_bytes
+from bottega.codecs._foreign import Foreign, is_place, written
 from bottega.core import Batch, DataError, Item, OutputError, RecipeError, Rng, Source, Spec, nearest
 
 __all__ = ["TextCodec", "SUFFIXES", "csv_rows", "page", "utf8"]
@@ -27,7 +28,7 @@ TABLES = frozenset({".jsonl", ".csv", ".tsv"})
 
 
 class TextCodec:
-    r"""Text as token numbers ``(length,)``, 0 .. vocab - 1; the last number is ``end``, which no text contains.
+    r"""Text as token numbers ``(length,)``, 0 .. vocab - 1; one number is ``end``, which no text contains: the last one.
 
     ``read`` takes a UTF-8 file, a folder or an archive of ``.txt``, ``.md``, ``.rst``, ``.py``, ``.tex`` or ``.abc``
     files, or ``.jsonl`` / ``.csv`` / ``.tsv`` with the text in one column; each also gzipped. Line ends become ``\n``.
@@ -36,7 +37,8 @@ class TextCodec:
     Args:
         tokenizer: ``"bpe"``, byte-pair encoding over bytes trained on the data (Sennrich et al. 2016, arXiv:1508.07909;
             over bytes after Radford et al. 2019), ``"char"``, or ``"byte"``. Bytes and BPE write any Unicode exactly;
-            characters only those seen.
+            characters only those seen. A path (``"./gpt2"``) is the directory of a Hugging Face model or its
+            ``tokenizer.json``: the numbers are that model's, ``end`` its own, and the run keeps a copy.
         vocab: how many different tokens BPE may use, ``end`` included; at least 257. The others need no number.
         length: tokens in a row.
         unit: what a row is. ``"document"``: windows over all documents in a line, with ``end`` after each (random
@@ -65,11 +67,14 @@ class TextCodec:
     """
 
     medium = "text"
+    free = frozenset(
+        {"length", "unit", "column", "label", "long", "on_error"}
+    )  # what decides nothing about the numbers
 
     def __init__(
         self,
         *,
-        tokenizer: Literal["bpe", "char", "byte"] = "bpe",
+        tokenizer: str = "bpe",
         vocab: int = 1024,
         length: int = 128,
         unit: Literal["document", "paragraph", "line", "item", "pair"] = "document",
@@ -86,7 +91,7 @@ class TextCodec:
             ("long", long, ("stop", "cut", "skip")),
             ("on_error", on_error, ("stop", "skip")),
         ):
-            if value not in known:
+            if value not in known and not (name == "tokenizer" and is_place(value)):
                 raise RecipeError(f"codec.{name} is {value!r}{nearest(value, known)}")
         if tokenizer == "bpe" and vocab < 257:
             raise RecipeError(f"codec.vocab is {vocab}; BPE over bytes needs at least 257 (256 bytes and the end)")
@@ -102,6 +107,10 @@ class TextCodec:
             raise RecipeError(
                 f"codec.given is {given!r}; it needs codec.unit = 'item', another codec.column and no codec.label"
             )
+        if given and is_place(tokenizer):
+            raise RecipeError(
+                f"codec.given is {given!r}; pairs of texts have a tokenizer of their own: 'bpe' or 'char'"
+            )
         if given_length < 0 or given_length and not given:
             raise RecipeError(f"codec.given_length is {given_length}; it must be at least 0, and codec.given be named")
         self.tokenizer, self.vocab, self.length, self.unit = tokenizer, vocab, length, unit
@@ -111,6 +120,7 @@ class TextCodec:
             given_length or length,
             long,
         )  # ``given`` is a method elsewhere
+        self.foreign: Foreign | None = None
         self.classes: list[str] = []
         self.skipped: list[str] = []
 
@@ -236,13 +246,16 @@ class TextCodec:
             DataError: no text.
         """
         texts = [item.value for item in items]
-        if not any(texts):
+        if not any(texts) and not is_place(self.tokenizer):
             raise DataError("there is no text to learn from; give at least one character")
         self._check_unicode(items)
         if self.given_column:
             texts += list(dict.fromkeys(self._given_of(items)))
         learned = ""
-        if self.tokenizer == "bpe":
+        if is_place(self.tokenizer):
+            self.foreign = Foreign.read(Path(self.tokenizer))
+            learned = self.foreign.learned
+        elif self.tokenizer == "bpe":
             learned = _train_bpe(texts, self.vocab - 1)
         elif self.tokenizer == "char":
             learned = "".join(sorted(set().union(*texts)))
@@ -254,7 +267,9 @@ class TextCodec:
 
     def _ready(self, learned: str) -> Self:
         self.learned = learned
-        if self.tokenizer == "bpe":
+        if self.foreign is not None:
+            self.end = self.foreign.end
+        elif self.tokenizer == "bpe":
             from tokenizers import Tokenizer
 
             self._bpe = Tokenizer.from_str(learned)
@@ -264,10 +279,11 @@ class TextCodec:
             self.end = len(self._codes)
         else:
             self.end = 256
+        size = self.end + 1 if self.foreign is None else self.foreign.size
         cond = Spec((), vocab=len(self.classes)) if self.classes else None
         if self.given_column:
-            cond = Spec((self.given_length,), vocab=self.end + 1)
-        self.spec = Spec((self.length,), vocab=self.end + 1, cond=cond)
+            cond = Spec((self.given_length,), vocab=size)
+        self.spec = Spec((self.length,), vocab=size, cond=cond)
         return self
 
     def _check_unicode(self, items: Iterable[Item]) -> None:
@@ -286,6 +302,8 @@ class TextCodec:
         Raises:
             DataError: a character that the character tokeniser has not seen.
         """
+        if self.foreign is not None:
+            return [np.asarray(row, np.int64) for row in self.foreign.encode(texts)]
         if self.tokenizer == "bpe":
             found: list[list[NDArray[np.int64]]] = [[] for _ in texts]
             pieces = [(k, piece) for k, text in enumerate(texts) for piece in _pieces_of(text)]
@@ -310,8 +328,26 @@ class TextCodec:
             out.append(place.astype(np.int64))
         return out
 
+    @property
+    def spelling(self) -> list[bytes]:
+        r"""The UTF-8 bytes of every token; a text is its tokens' joined. ``end`` has none.
+
+        >>> TextCodec(tokenizer="char").fit([Item("öh")]).spelling
+        [b'h', b'\xc3\xb6', b'']
+        """
+        if self.foreign is not None:
+            return self.foreign.spelling(_byte_letters())
+        if self.tokenizer == "byte":
+            return [bytes([k]) for k in range(256)] + [b""]
+        if self.tokenizer == "char":
+            return [c.encode("utf-8") for c in self.learned] + [b""]
+        byte_of = _byte_letters()
+        return [bytes(byte_of[c] for c in self._bpe.id_to_token(k)) for k in range(self.end)] + [b""]
+
     def strings(self, rows: list[list[int]]) -> list[str]:
         """The text of each row of tokens, none of them ``end``; bytes that are no UTF-8 become U+FFFD."""
+        if self.foreign is not None:
+            return self.foreign.decode(rows)
         if self.tokenizer == "bpe":
             return list(self._bpe.decode_batch(rows, skip_special_tokens=False))
         if self.tokenizer == "byte":
@@ -503,8 +539,8 @@ class TextCodec:
         """A beginning and which tokens to keep: ``(1, length)``, what follows is to be made.
 
         Args:
-            source: the beginning itself, a piece, or a file that holds it. Of one as long as a row only its last half
-                is kept.
+            source: the beginning itself, a piece, or a file that holds it. All of it is kept: behind one as long as a
+                row or longer there is room for half a row more, if the model takes so much.
             mask: has no meaning for text.
 
         Raises:
@@ -517,14 +553,13 @@ class TextCodec:
         if isinstance(source, Path):
             source = self.read(source)[0]
         begun = self.encode_prompt(source.value if isinstance(source, Item) else source)
-        if len(begun) >= self.length:
-            begun = begun[-(self.length // 2) :]
-        x = torch.full((1, self.length), self.end)
+        length = self.length if len(begun) < self.length else len(begun) + self.length // 2
+        x = torch.full((1, length), self.end)
         x[0, : len(begun)] = begun
         cond = torch.full((1,), -1) if self.classes else None
         if self.given_column and isinstance(source, Item) and source.cond is not None:
             cond = self.encode_cond([source.cond])
-        return Batch(x, cond), torch.arange(self.length)[None] < len(begun)
+        return Batch(x, cond), torch.arange(length)[None] < len(begun)
 
     def decode(self, x: Tensor, cond: Tensor | None = None) -> list[Item]:
         """The text of each row up to its first ``end``."""
@@ -575,11 +610,26 @@ class TextCodec:
 
     def state(self) -> dict[str, Any]:
         """The tokeniser itself and the classes."""
-        return {"tokenizer": self.learned, "classes": self.classes}
+        state = {"tokenizer": self.learned, "classes": self.classes}
+        if self.foreign is not None:
+            state["foreign"] = {k: getattr(self.foreign, k) for k in ("end", "size", "begins")}
+        return state
+
+    def to_huggingface(self, start: int | None) -> dict[str, dict[str, Any]]:
+        """``tokenizer.json`` and ``tokenizer_config.json``: the same numbers for the same text.
+
+        Args:
+            start: the number of a mark that is to stand before every text; None for none.
+        """
+        if self.foreign is not None:
+            return self.foreign.to_huggingface()
+        return written(self.learned, self.tokenizer, self.end, start)
 
     def load_state(self, state: dict[str, Any]) -> Self:
         """The inverse of ``state``."""
         self.classes = list(state["classes"])
+        if "foreign" in state:
+            self.foreign = Foreign(state["tokenizer"], **state["foreign"])
         return self._ready(state["tokenizer"])
 
 
@@ -665,6 +715,13 @@ def utf8(where: str, data: bytes) -> str:
             "convert it, for example: iconv -f latin1 -t utf-8"
         ) from error
     return text.replace("\r\n", "\n").replace("\r", "\n")
+
+
+def _byte_letters() -> dict[str, int]:
+    """Which byte each letter of a byte-level token stands for (Radford et al. 2019): printable ones stand for themselves."""
+    plain = [*range(ord("!"), ord("~") + 1), *range(ord("¡"), ord("¬") + 1), *range(ord("®"), ord("ÿ") + 1)]
+    others = [b for b in range(256) if b not in plain]
+    return {chr(b): b for b in plain} | {chr(256 + k): b for k, b in enumerate(others)}
 
 
 def _train_bpe(texts: Sequence[str], vocab: int) -> str:

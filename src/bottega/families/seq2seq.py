@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from typing import Any, ClassVar, Literal
 
 import torch
@@ -14,8 +14,11 @@ from bottega.core.measure import Bound
 from bottega.nets import explain
 from bottega.nets.condition import check_drop
 from bottega.nets.text_encoder import TextEncoder, trim
-from bottega.nets.transformer import Transformer
-from bottega.samplers.tokens import Step, generate
+from bottega.nets.transformer import Cache, Transformer
+from bottega.samplers.decode import decode
+from bottega.samplers.speculative import Draft
+from bottega.samplers.steps import CachedStep
+from bottega.samplers.tokens import Guide, Notes
 
 __all__ = ["Seq2Seq"]
 
@@ -169,30 +172,36 @@ class Seq2Seq(Family):
         most = self.spec.cond.dims  # type: ignore[union-attr]
         return torch.cat([F.pad(given, (0, most - given.shape[-1])), F.pad(own, (0, 1))], -1)
 
-    def _step(self, n: int, cond: Tensor | None, length: int) -> Step:
-        """The model as ``generate`` wants it: what is given is read once, and kept as the decoder's keys and values."""
-        memory, seen = self._read(cond, n)
-        cache = self.decoder.cache(n, length)
-        start = torch.full((n, 1), self.spec.vocab, device=memory.device)
+    def step(self, n: int, cond: Tensor | None = None) -> CachedStep:
+        """The model as the samplers want it: what is given is read once, and kept as the decoder's keys and values."""
 
-        def step(fresh: Tensor) -> Tensor:
-            first = cache.filled == 0
-            stream = self.table(torch.cat([start, fresh], 1) if first else fresh)
-            h = self.decoder(stream, cache=cache, memory=memory if first else None, memory_mask=seen)[:, -1]
+        def read(tokens: Tensor, cache: Any, last: int | Tensor | None, memory: Tensor, seen: Tensor) -> Tensor:
+            h = self.decoder(self.table(tokens), cache=cache, memory=memory, memory_mask=seen)
+            if isinstance(last, Tensor):
+                h = h[torch.arange(len(h), device=h.device), last][:, None]
+            elif last is not None:
+                h = h[:, last : last + 1]
             return F.linear(h, self.table.weight[: self.spec.vocab]).float()
 
-        return step
+        def cache(rows: int) -> Cache:
+            return self.decoder.cache(rows, self.length)
 
-    @passes_on(generate)
+        state, device = self._read(cond, n), self.table.weight.device
+        return CachedStep(read, cache, n, length=self.length, begin=self.spec.vocab, state=state, device=device)
+
+    @passes_on(decode)
     @torch.no_grad()
     def stream(
         self,
         n: int,
         rng: Rng,
         cond: Tensor | None = None,
-        *,
         batch: Batch | None = None,
         keep: Tensor | None = None,
+        guides: Sequence[Guide] = (),
+        notes: Notes | None = None,
+        draft: Draft | None = None,
+        *,
         max_new: int | None = None,
         **knobs: Any,
     ) -> Iterator[Tensor]:
@@ -204,8 +213,11 @@ class Seq2Seq(Family):
             cond: ``(n, S)`` tokens of what is given, or None.
             batch: a piece to go on from or to fill, with ``keep``; see ``edit``.
             keep: bool, broadcastable to ``batch.x``: what stays.
+            guides: what watches over the rows; see ``samplers.tokens.generate``.
+            notes: takes log-probabilities, and why rows ended.
+            draft: guesses tokens; see ``samplers.speculative``.
             max_new: how many tokens to make; by default ``spec.shape[0]``, which is the most in all.
-            knobs: see ``samplers.tokens.generate``.
+            knobs: see ``samplers.decode.decode`` and ``samplers.tokens.generate``; ``beams`` search for the likeliest.
         """
         x = torch.zeros(n, 0, dtype=torch.long, device=self.table.weight.device) if batch is None else batch.x
         kept = torch.ones_like(x, dtype=torch.bool) if keep is None else keep.expand(x.shape)
@@ -215,9 +227,12 @@ class Seq2Seq(Family):
                 f"max_new is {max_new}, behind {x.shape[1]} tokens; it must be at least 1, and {self.length} in all"
             )
         whole, open_ = F.pad(x, (0, more)), F.pad(kept, (0, more), value=False)
-        yield from generate(self._step(n, cond, whole.shape[1]), whole, open_, rng, **knobs)
+        lengths = None
+        if more and batch is not None and batch.mask is not None and bool(kept.all()):
+            lengths = batch.mask.expand(x.shape).sum(1)
+        yield from decode(self.step(n, cond), whole, open_, rng, lengths, guides, notes, draft, **knobs)
 
-    @passes_on(generate)
+    @passes_on(decode)
     @torch.no_grad()
     def sample(
         self, n: int, rng: Rng, cond: Tensor | None = None, *, max_new: int | None = None, **knobs: Any
@@ -225,7 +240,7 @@ class Seq2Seq(Family):
         """``(n, *spec.shape)`` tokens, int64; with ``max_new``, ``(n, max_new)``. Knobs are those of ``stream``."""
         return torch.cat(list(self.stream(n, rng, cond, max_new=max_new, **knobs)), 1)
 
-    @passes_on(generate)
+    @passes_on(decode)
     @torch.no_grad()
     def edit(self, batch: Batch, keep: Tensor, rng: Rng, *, max_new: int | None = None, **knobs: Any) -> Tensor:
         """Kept tokens stay; the others are made from left to right, each given all before it and what is given.
@@ -237,5 +252,5 @@ class Seq2Seq(Family):
             max_new: how many tokens to add at the end; none by default.
             knobs: as in ``stream``.
         """
-        parts = self.stream(len(batch), rng, batch.cond, batch=batch, keep=keep, max_new=max_new, **knobs)
+        parts = self.stream(len(batch), rng, batch.cond, batch, keep, max_new=max_new, **knobs)
         return torch.cat(list(parts), 1)

@@ -10,8 +10,9 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from bottega.core import Rng
+from bottega.nets.cache import Cache, PagedCache
 
-__all__ = ["Attention", "Cache", "FeedForward", "Layer", "Relative", "Rotary", "Transformer"]
+__all__ = ["Attention", "Cache", "FeedForward", "Layer", "Relative", "Rotary", "TiedReadOut", "Transformer"]
 
 Norm = Literal["rms", "layer"]
 Feed = Literal["swiglu", "geglu", "gelu", "gelu_tanh", "relu"]
@@ -31,6 +32,7 @@ class Rotary(nn.Module):
 
     def __init__(self, head: int, theta: float = 10000.0) -> None:
         super().__init__()
+        self.theta = theta
         self.register_buffer("rate", theta ** (-torch.arange(0, head, 2) / head), persistent=False)
 
     def angles(self, start: int, length: int) -> tuple[Tensor, Tensor]:
@@ -69,8 +71,8 @@ class Relative(nn.Module):
         self.bias = nn.Embedding(buckets, heads)
 
     def forward(self, queries: Tensor, keys: Tensor) -> Tensor:
-        """Positions ``(T,)`` and ``(S,)`` -> ``(1, heads, T, S)``."""
-        away = keys[None, :] - queries[:, None]
+        """Positions ``(T,)`` and ``(S,)`` -> ``(1, heads, T, S)``; those of queries ``(B, T)`` -> ``(B, heads, T, S)``."""
+        away = keys - queries[..., None]
         half = self.buckets // 2 if self.both else self.buckets
         base = (away > 0) * half if self.both else torch.zeros_like(away)
         away = away.abs() if self.both else (-away).clamp_min(0)
@@ -79,35 +81,7 @@ class Relative(nn.Module):
         far = near + ((away.float() / near).clamp_min(1).log() * scale).long()
         bucket = base + torch.where(away < near, away, far.clamp_max(half - 1))
         out: Tensor = self.bias(bucket)
-        return out.permute(2, 0, 1)[None]
-
-
-class Cache:
-    """Keys and values of every layer, allocated once; decoding then costs one position at a time.
-
-    Attributes:
-        keys, values: ``(depth, B, kv_heads, length, head)``.
-        filled: how many positions hold something; setting it lower forgets the last ones.
-        memory: keys and values that the layers made of an encoder's output, each ``(B, kv_heads, S, head)``.
-    """
-
-    def __init__(self, depth: int, n: int, kv_heads: int, length: int, head: int, like: Tensor) -> None:
-        self.keys = like.new_empty(depth, n, kv_heads, length, head)
-        self.values = torch.empty_like(self.keys)
-        self.filled = 0
-        self.memory: dict[int, tuple[Tensor, Tensor]] = {}
-
-    def put(self, layer: int, k: Tensor, v: Tensor) -> tuple[Tensor, Tensor]:
-        """Write ``(B, kv_heads, t, head)`` behind what is there; returns everything so far of that layer."""
-        end = self.filled + k.shape[2]
-        self.keys[layer, :, :, self.filled : end] = k
-        self.values[layer, :, :, self.filled : end] = v
-        return self.keys[layer, :, :, :end], self.values[layer, :, :, :end]
-
-    def take(self, rows: Tensor) -> None:
-        """Go on with these rows, ``(n,)``, in this order; a row may come more than once (beams)."""
-        self.keys, self.values = self.keys[:, rows], self.values[:, rows]
-        self.memory = {layer: (k[rows], v[rows]) for layer, (k, v) in self.memory.items()}
+        return out.movedim(-1, -3) if out.ndim == 4 else out.movedim(-1, -3)[None]
 
 
 class Attention(nn.Module):
@@ -135,6 +109,7 @@ class Attention(nn.Module):
         self.k = nn.Linear(source or width, kv_heads * self.head, bias=qkv_bias)
         self.v = nn.Linear(source or width, kv_heads * self.head, bias=qkv_bias)
         self.o = nn.Linear(heads * self.head, width, bias=bias)
+        self.joined: nn.Module | None = None  # queries, keys and values at once, where it was made for inference
 
     def forward(
         self, x: Tensor, layer: int, *, turn: tuple[Tensor, Tensor] | None = None, seen: Tensor | None = None,
@@ -151,7 +126,11 @@ class Attention(nn.Module):
             cache: what came before, to which ``x`` is added.
             maps: gets the weights ``(B, heads, T, S)``.
         """
-        q, k, v = self._split(self.q(x), self.heads), self._split(self.k(x), self.kv_heads), self.values(x)
+        if self.joined is None:
+            q, k, v = self._split(self.q(x), self.heads), self._split(self.k(x), self.kv_heads), self.values(x)
+        else:
+            whole = self._split(self.joined(x), self.heads + 2 * self.kv_heads)
+            q, k, v = whole.split((self.heads, self.kv_heads, self.kv_heads), 1)
         if turn is not None:
             q, k = Rotary.turn(q, *turn), Rotary.turn(k, *turn)
         if cache is not None:
@@ -219,6 +198,7 @@ class FeedForward(nn.Module):
         self.kind = kind
         if self.gated:
             self.gate = nn.Linear(width, hidden, bias=bias)
+        self.joined: nn.Module | None = None  # gate and up at once, where it was made for inference
         self.up = nn.Linear(width, hidden, bias=bias)
         self.down = nn.Linear(hidden, width, bias=bias)
 
@@ -229,6 +209,9 @@ class FeedForward(nn.Module):
 
     def forward(self, x: Tensor) -> Tensor:
         """``(..., width) -> (..., width)``."""
+        if self.joined is not None:
+            gate, up = self.joined(x).chunk(2, -1)
+            return self.down((F.silu(gate) if self.kind == "swiglu" else F.gelu(gate, approximate="tanh")) * up)
         if self.kind == "swiglu":
             return self.down(F.silu(self.gate(x)) * self.up(x))
         if self.kind == "geglu":
@@ -381,6 +364,10 @@ class Transformer(nn.Module):
         """Room for ``length`` positions of ``n`` rows."""
         return Cache(self.depth, n, self.kv_heads, length, self.head, self.norm.weight)
 
+    def paged(self, n: int, length: int, *, block: int = 16) -> PagedCache:
+        """The same in blocks that are lent as rows grow, so that rows can join and leave."""
+        return PagedCache(self.depth, n, self.kv_heads, length, self.head, self.norm.weight, block=block)
+
     def forward(
         self,
         x: Tensor,
@@ -409,8 +396,14 @@ class Transformer(nn.Module):
             maps: gets the attention weights of each layer ``(B, heads, T, S)``, and behind them those on the memory.
         """
         before, fresh = 0 if cache is None else cache.filled, x.shape[1]
+        uneven = None if cache is None else cache.seen(fresh)
+        if uneven is not None and places is None:
+            assert cache is not None
+            places = cache.places(fresh)
         if hasattr(self, "place"):
-            x = x + (self.place[before : before + fresh] if places is None else self.place[places])
+            x = x + (
+                self.place[before : before + fresh] if places is None else self.place[places.clamp_max(self.length - 1)]
+            )
         turn = None
         if self.rotates:
             if places is None:
@@ -418,7 +411,7 @@ class Transformer(nn.Module):
             else:
                 cos, sin = self.rotary.at(places)
                 turn = cos[:, None], sin[:, None]
-        seen, causal = self._seen(x, before, mask)
+        seen, causal = self._seen(x, before, mask, places, uneven)
         beside = None if memory_mask is None else memory_mask[:, None, None, :]
         after = self.order == "post"
         if after:
@@ -436,23 +429,26 @@ class Transformer(nn.Module):
             x = x + _forget(layer.feed(x if after else layer.before_feed(x)), dropout, rng)
             x = layer.before_feed(x) if after else x
         if cache is not None:
-            cache.filled += fresh
+            cache.advance(fresh)
         return x if after else self.norm(x)
 
-    def _seen(self, x: Tensor, before: int, mask: Tensor | None) -> tuple[Tensor | None, bool]:
+    def _seen(
+        self, x: Tensor, before: int, mask: Tensor | None, places: Tensor | None, uneven: Tensor | None
+    ) -> tuple[Tensor | None, bool]:
         """What each position may see, as ``Attention`` takes it: ``seen`` and ``causal``."""
         fresh = x.shape[1]
         seen = None if mask is None else mask[:, None, None, :]
         causal = self.causal and fresh > 1
-        if causal and (
-            before or seen is not None or self.relative is not None
-        ):  # torch's own flag knows nothing beside it
+        if uneven is not None:  # rows of the cache end at different places
+            seen, causal = uneven if seen is None else seen & uneven, False
+        elif causal and (before or seen is not None or self.relative is not None):
+            # torch's own flag knows nothing beside it
             below = torch.ones(fresh, before + fresh, dtype=torch.bool, device=x.device).tril(before)
             seen, causal = below if seen is None else seen & below, False
         if self.relative is None:
             return seen, causal
-        keys = torch.arange(before + fresh, device=x.device)
-        bias = self.relative(keys[before:], keys)
+        keys = torch.arange(before + fresh if uneven is None else uneven.shape[-1], device=x.device)
+        bias = self.relative(keys[before:] if uneven is None or places is None else places, keys)
         return bias if seen is None else torch.where(seen, bias, -torch.inf), False
 
 
@@ -466,3 +462,25 @@ def _forget(x: Tensor, p: float, rng: Rng | None) -> Tensor:
         return x
     assert rng is not None
     return x * (rng.uniform(*x.shape) >= p) / (1 - p)
+
+
+class TiedReadOut(nn.Module):
+    """Reads out with an embedding: ``(..., width) -> (..., vocab)`` logits. It has no weights of its own.
+
+    Args:
+        embed: the embedding, of at least ``vocab`` rows.
+        vocab: how many of them are read out.
+    """
+
+    def __init__(self, embed: nn.Embedding, vocab: int) -> None:
+        super().__init__()
+        self.embeds, self.vocab = (embed,), vocab  # in a tuple, so that its weights are not listed twice
+
+    @property
+    def weight(self) -> Tensor:
+        """``(vocab, width)``."""
+        return self.embeds[0].weight[: self.vocab]
+
+    def forward(self, h: Tensor) -> Tensor:
+        """``(..., width) -> (..., vocab)``."""
+        return F.linear(h, self.weight)
