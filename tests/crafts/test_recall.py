@@ -106,3 +106,38 @@ def test_mistakes_are_told():
         recall(perfect, ())
     with pytest.raises(BottegaError, match="one is wanted for each"):
         recall(lambda texts: [], (1,), n=3)
+
+
+def test_an_endpoint_is_sent_the_conversation_and_says_the_next_line():
+    from bottega.crafts.endpoint import Endpoint
+    from bottega.crafts.recall import speaker
+
+    endpoint = Endpoint.__new__(Endpoint)
+    asked = []
+
+    def complete(prompt, *, max_new, stop, temperature):
+        asked.append((max_new, stop, temperature))
+        return f"B: {ANSWER(prompt)}"
+
+    endpoint.complete = complete
+    assert recall(speaker(endpoint, max_new=9), (1,), n=4)[0].recalled.value == 1
+    assert set(map(str, asked)) == {"(9, ['\\n'], 0.0)"}
+
+
+def test_a_run_speaks_and_long_conversations_are_cut_at_their_beginning(tmp_path, capsys):
+    import json
+
+    import bottega
+    from bottega.cli import main
+
+    (tmp_path / "r.toml").write_text(
+        'about = "talk"\n[data]\nname = "dialogues"\n[codec]\nname = "text"\ntokenizer = "char"\nlength = 64\nunit = "item"\n'
+        '[family]\nname = "gpt"\nsize = 1\n[train]\nsteps = 2\nbatch = 4\n'
+    )
+    run = bottega.train(tmp_path / "r.toml", out=tmp_path / "run", judge=False)
+    assert main(["recall", str(run.path), "--turns", "0,3", "-n", "3", "--json", "--quiet"]) == 0
+    told = json.loads(capsys.readouterr().out)
+    assert [row["turns"] for row in told["rows"]] == [0, 3]
+    assert told["reads"] == 64
+    assert all(row["tokens"] > 64 for row in told["rows"])
+    assert main(["recall", str(run.path), "--model", "x"]) == 2

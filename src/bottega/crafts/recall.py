@@ -14,7 +14,8 @@ from typing import Any
 
 from bottega.core import BottegaError, Measure, RecipeError
 from bottega.core.measure import wilson
-from bottega.crafts.write import generate, need_text
+from bottega.crafts.endpoint import Endpoint
+from bottega.crafts.write import complete, need_text
 from bottega.data import worlds
 from bottega.workshop.run import Run, load
 
@@ -69,14 +70,35 @@ class RunSpeaker:
 
     def __call__(self, conversations: Sequence[str]) -> list[str]:
         """The next line of each."""
+        written = complete(
+            self.run, list(conversations), max_new=self.max_new, stop=["\n"], long="slide", temperature=0.0
+        )
+        return [one.text for one in written]
+
+
+class EndpointSpeaker:
+    """A model behind an OpenAI-compatible endpoint, which is sent each conversation as one message.
+
+    Args:
+        endpoint: where it is.
+        max_new: tokens of an answer, at most.
+    """
+
+    def __init__(self, endpoint: Endpoint, max_new: int = 32) -> None:
+        self.endpoint, self.max_new = endpoint, max_new
+
+    def __call__(self, conversations: Sequence[str]) -> list[str]:
+        """The next line of each."""
         return [
-            generate(self.run, text, max_new=self.max_new, stop=["\n"], long="slide", temperature=0.0)[0]
+            self.endpoint.complete(text, max_new=self.max_new, stop=["\n"], temperature=0.0).lstrip().removeprefix("B:")
             for text in conversations
         ]
 
 
-def speaker(run: Run | Path | str, *, max_new: int = 32) -> RunSpeaker:
-    """A run as somebody to talk to. Raises BottegaError where it writes no text."""
+def speaker(run: Run | Endpoint | Path | str, *, max_new: int = 32) -> RunSpeaker | EndpointSpeaker:
+    """A run or an endpoint as somebody to talk to. Raises BottegaError where a run writes no text."""
+    if isinstance(run, Endpoint):
+        return EndpointSpeaker(run, max_new)
     return RunSpeaker(run if isinstance(run, Run) else load(run), max_new)
 
 

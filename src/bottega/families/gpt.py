@@ -11,8 +11,7 @@ from torch import Tensor, nn
 
 from bottega.core import Attribution, Batch, Family, RecipeError, Rng, Spec, Terms, passes_on
 from bottega.core.measure import Bound
-from bottega.nets import explain
-from bottega.nets import huggingface
+from bottega.nets import explain, huggingface
 from bottega.nets.condition import Condition, check_drop, no_picture
 from bottega.nets.transformer import TiedReadOut, Transformer
 from bottega.samplers.decode import decode
