@@ -63,11 +63,11 @@ def test_classes():
     codec = LabelledCodec(kind="class", tokenizer="char", length=32)
     train, held = _lines(200, 0), _lines(200, 1)
     best = _judged(codec, train, held, 0.0, lambda x: x)
-    assert best["macro_f1"].value == best["accuracy"].value == 1
+    assert best["macro_f1"].value == best["class_accuracy"].value == 1
     assert best["macro_f1_plain"].value > 0.9, "one word tells the class: counting finds it"
     worse = _judged(codec, train, held, 0.5, lambda x: (x + 1) % 4)
-    assert worse["accuracy"].value == pytest.approx(0.5, abs=0.1)
-    assert worse["accuracy"].low < 0.5 < worse["accuracy"].high
+    assert worse["class_accuracy"].value == pytest.approx(0.5, abs=0.1)
+    assert worse["class_accuracy"].low < 0.5 < worse["class_accuracy"].high
     assert worse["macro_f1_gain"].high < 0
     assert "not beaten" in worse["macro_f1_gain"].note
     rng = Rng(0)
@@ -125,10 +125,10 @@ def test_answers_as_squad_counts_them():
 
     train, held = lines(100, 0), lines(60, 1)
     best = _judged(codec, train, held, 0.0, lambda x: x)
-    assert best["answer_em"].value == best["answer_f1"].value == best["abstain_f1"].value == 1
-    assert "12 of which" in best["answer_em"].note
+    assert best["exact_match"].value == best["answer_f1"].value == best["abstain_f1"].value == 1
+    assert "12 of which" in best["exact_match"].note
     silent = _judged(codec, train, held, 1.0, lambda x: torch.zeros_like(x))
-    assert silent["answer_em"].value == pytest.approx(0.2)
+    assert silent["exact_match"].value == pytest.approx(0.2)
     assert silent["abstain_f1"].value == pytest.approx(2 * 12 / (12 + 60))
 
 

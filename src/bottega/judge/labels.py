@@ -117,8 +117,8 @@ def _some(batch: Batch, most: int, rng: Rng) -> Batch:
 def measure(case: Case) -> list[Measure]:
     """Each score of held-out texts, that of a linear model on counted words, and whether the latter is beaten.
 
-    Classes: ``accuracy``, ``macro_f1``. Tags: ``span_f1`` (start, end and name equal), ``span_f1_part`` (of single
-    characters). Answers: ``answer_em``, ``answer_f1`` (SQuAD 2.0's), and where some questions have none ``abstain_f1``,
+    Classes: ``class_accuracy``, ``macro_f1``. Tags: ``span_f1`` (start, end and name equal), ``span_f1_part`` (of single
+    characters). Answers: ``exact_match``, ``answer_f1`` (SQuAD 2.0's), and where some questions have none ``abstain_f1``,
     how well the model tells those. The baseline learns from the same training texts (at most 20,000, and 5,000 for spans and answers). A row counts for
     itself: of a passage in several windows each window.
     """
@@ -149,7 +149,7 @@ def _classes(case: Case, true: NDArray[Any], names: list[str], said: list[str], 
     right, base = true == told, true == plain
     out = _pair("macro_f1", lambda r: macro_f1(true[r], told[r]), lambda r: macro_f1(true[r], plain[r]), len(true), case,
                 f"mean F1 over {len(number)} classes of {len(true)} held-out texts", how)  # fmt: skip
-    return out + _pair("accuracy", lambda r: float(right[r].mean()), lambda r: float(base[r].mean()), len(true), case,
+    return out + _pair("class_accuracy", lambda r: float(right[r].mean()), lambda r: float(base[r].mean()), len(true), case,
                        "share of held-out texts whose class is told", how)  # fmt: skip
 
 
@@ -192,7 +192,7 @@ def _answers(case: Case, true: Sequence[Item], told: Sequence[Item], known: Sequ
     how = "logistic regression on runs of words in the sentences nearest to the question by TF-IDF"
     n, none = len(true), sum(a is None for a in right)
     out: list[Measure] = []
-    for k, (name, what) in enumerate((("answer_em", "exact match"), ("answer_f1", "F1 of words"))):
+    for k, (name, what) in enumerate((("exact_match", "exact match"), ("answer_f1", "F1 of words"))):
         out += _pair(name, lambda r, k=k: float(both[0][r, k].mean()), lambda r, k=k: float(both[1][r, k].mean()), n, case,
                      f"{what} as SQuAD 2.0 counts it, over {n} held-out questions, {none} of which have no answer", how)  # fmt: skip
     if none:
