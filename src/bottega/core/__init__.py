@@ -12,10 +12,12 @@ from typing import TYPE_CHECKING, Any
 if TYPE_CHECKING:
     from bottega.core.batch import Batch
     from bottega.core.contract import (
+        Attribution,
         Classifies,
         Codec,
         Edits,
         Encodes,
+        Explains,
         Family,
         Item,
         Scores,
@@ -45,10 +47,12 @@ if TYPE_CHECKING:
 _HOMES = {
     "batch": ("Batch",),
     "contract": (
+        "Attribution",
         "Classifies",
         "Codec",
         "Edits",
         "Encodes",
+        "Explains",
         "Family",
         "Item",
         "Scores",
@@ -77,6 +81,7 @@ _HOMES = {
 }
 
 __all__ = [
+    "Attribution",
     "Batch",
     "Block",
     "BottegaError",
@@ -87,6 +92,7 @@ __all__ = [
     "DivergedError",
     "Edits",
     "Encodes",
+    "Explains",
     "Family",
     "Item",
     "Measure",

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, ClassVar, Protocol, Self, runtime_checkable
+from typing import Any, ClassVar, NamedTuple, Protocol, Self, runtime_checkable
 
 from torch import Tensor, nn
 
@@ -122,6 +122,35 @@ class Classifies(Protocol):
 
     def classify(self, batch: Batch) -> Tensor:
         """``(B, classes)`` log probabilities in nats; ``batch.cond`` is not looked at."""
+
+
+class Attribution(NamedTuple):
+    """What of a piece moved what a model says of one of its places.
+
+    Attributes:
+        parts: ``(B, n)``, how many nats each token adds: those of the text that was given (``spec.cond``), where there is
+            one, then those of ``x``, flattened. Tokens that are not looked at add nothing.
+        score: ``(B,)`` nats, the log probability of what stands at the place.
+        base: ``(B,)`` nats, the same where nothing is known of any token. ``parts`` sum to ``score - base``, by
+            integrated gradients as nearly as its points allow.
+    """
+
+    parts: Tensor
+    score: Tensor
+    base: Tensor
+
+
+@runtime_checkable
+class Explains(Protocol):
+    """Says which tokens moved what it says."""
+
+    def attribute(self, batch: Batch, at: Tensor, *, by: str = "integrated", points: int = 32) -> Attribution:
+        """Of the token at place ``at`` ``(B,)`` of each flattened ``x``; ``by`` is ``"integrated"`` or ``"gradient"``.
+
+        A family that looks by attention also has ``attend(batch) -> (B, layers, heads, dims, n)``: how much the place
+        from which each token of ``x`` is said took of each of the ``n`` tokens of ``Attribution.parts``; what a place
+        took of no token (of the start) is left out.
+        """
 
 
 def has(model: object, capability: type) -> bool:

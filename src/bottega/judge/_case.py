@@ -19,16 +19,17 @@ class Case:
     """What is judged, and what it is judged against.
 
     Attributes:
-        medium: ``"image"``, ``"text"``, ``"table"`` or ``"points"``.
+        medium: ``"image"``, ``"text"``, ``"labels"`` (of texts), ``"table"`` or ``"points"``.
         spec: of the examples.
         train: examples the model was trained on (a seeded part of them when there are very many).
         held: examples it never saw; never fewer than two.
         samples: its own, ``(N, *spec.shape)``, with ``sample_cond`` as they were asked for.
         model: for measures that need more than samples (likelihood, codes, speed); None when only pieces are judged.
-        decode: examples to pieces, the codec's.
+        decode: examples to pieces, the codec's; of labels, given their texts.
         seed: of whatever a judge draws.
         facts: what judges may need and the workshop knows: ``classes`` (names), ``target`` (a table's column),
-            ``truth`` (a made world's), ``bytes_per_token``, ``seconds_per_sample``, ``knobs`` (how the samples were
+            ``truth`` (a made world's), ``bytes_per_token``, ``line`` (held-out text in reading order, tokens ``(T,)``),
+            ``seconds_per_sample``, ``knobs`` (how the samples were
             asked for), ``iwae`` (importance samples), ``cache_dir`` (where trained feature networks are kept),
             ``features`` (the user's own: a callable, pictures ``(N, C, H, W)`` in [-1, 1] to ``(N, D)``, whose
             attribute ``about`` says which they are; ``nets.inception`` is one).
@@ -42,7 +43,7 @@ class Case:
     samples: Tensor
     sample_cond: Tensor | None = None
     model: Family | None = None
-    decode: Callable[[Tensor], Sequence[Item]] | None = None
+    decode: Callable[..., Sequence[Item]] | None = None
     seed: int = 0
     device: torch.device = field(default_factory=lambda: torch.device("cpu"))
     facts: dict[str, Any] = field(default_factory=dict)
@@ -58,6 +59,11 @@ class Case:
     def pictured(self) -> bool:
         """Whether a picture is known of each example, and the held-out ones have theirs."""
         return self.spec.given_picture and self.held.cond is not None
+
+    @property
+    def worded(self) -> bool:
+        """Whether a text is known of each example (the source of a translation), and the held-out ones have theirs."""
+        return self.spec.given_text and self.held.cond is not None
 
     def rng(self, label: str) -> Rng:
         """A stream of randomness for one purpose, the same whatever other judges drew."""

@@ -73,7 +73,7 @@ def make_family(table: Mapping[str, Any], spec: Spec, seed: int, *, teach: bool 
 def begin_with(model: Family, start: Family, name: str) -> str:
     """Copy the weights of ``start`` into ``model``, in place; returns a sentence that says what was taken.
 
-    What a model knows of conditions begins anew where these are others (``nets.condition.Condition``), and so do buffers
+    A family with a method ``adopt`` takes what it can use of one of another family. What a model knows of conditions begins anew where these are others (``nets.condition.Condition``), and so do buffers
     that one of the two has not; everything else must agree.
 
     Args:
@@ -84,11 +84,13 @@ def begin_with(model: Family, start: Family, name: str) -> str:
     Raises:
         RecipeError: another family, other examples, or a network of another size.
     """
+    if type(start) is not type(model) and (adopt := getattr(model, "adopt", None)) is not None:
+        return str(adopt(start, name))
     if type(start) is not type(model):
         raise RecipeError(
             f"train.start is {name}, of family {type(start).__name__} and not {type(model).__name__}; use its recipe"
         )
-    if replace(start.spec, cond=None) != replace(model.spec, cond=None):
+    if _examples(start.spec) != _examples(model.spec):
         raise RecipeError(
             f"train.start is {name}, whose examples are {start.spec}; here they are {model.spec}; set [codec] as there"
         )
@@ -102,6 +104,11 @@ def begin_with(model: Family, start: Family, name: str) -> str:
     model.load_state_dict({**mine, **{k: theirs[k] for k in fits}})
     anew = len(mine.keys() - fits)
     return f"began with the weights of {name}" + (f"; {anew} of {len(mine)} tensors begin anew" if anew else "")
+
+
+def _examples(spec: Spec) -> Spec:
+    """What two models must share: a network for texts reads any length, and says by its weights where it does not."""
+    return replace(spec, cond=None, shape=(0,) if spec.is_text else spec.shape)
 
 
 def _of_condition(model: Family, parameter: str) -> bool:
