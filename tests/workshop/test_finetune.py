@@ -1,5 +1,6 @@
 """Row F16: a trained language model goes on learning from 200 lines, whole and by adapters; what it forgets is said."""
 
+import json
 import re
 import shutil
 from pathlib import Path
@@ -22,7 +23,10 @@ def lines(n, seed=0):
     rng = Rng(seed)
     ships, goods = ("Aurora", "Borea", "Cygnus", "Dorado"), ("copper", "grain", "timber", "salt", "wool")
     pick = [rng.integers(k, n).tolist() for k in (4, 5, 60, 24)]
-    return [f"{s:02d}h: the {ships[a]} lands {t} tons of {goods[b]} at quay {1 + t % 7};" for a, b, t, s in zip(*pick, strict=True)]
+    return [
+        f"{s:02d}h: the {ships[a]} lands {t} tons of {goods[b]} at quay {1 + t % 7};"
+        for a, b, t, s in zip(*pick, strict=True)
+    ]
 
 
 def told(run, of):
@@ -45,7 +49,7 @@ def base(tmp_path_factory):
 def tune(base, tmp_path, name="tuned", steps=60, **changes):
     file = tmp_path / "harbour.jsonl"
     if not file.exists():
-        file.write_text("".join('{"text": "%s"}\n' % line for line in lines(200)))
+        file.write_text("".join(json.dumps({"text": line}) + "\n" for line in lines(200)))
     own = {f"codec.{k}": v for k, v in base.recipe.codec.items() if k != "name"}
     kind = {f"family.{k}": v for k, v in base.recipe.family.items() if k != "name"}
     changes = own | kind | FREE | {"optim.lr": 2e-3, "train.start": str(base.path), "train.batch": 16} | changes
@@ -141,7 +145,9 @@ def test_other_peoples_models_learn_and_are_written_back(tmp_path, kind, rank):
     start = torch.full((1, 1), run.model.start)
     with torch.no_grad():
         logits = other(torch.cat([start, x[:, :-1]], 1)).logits.log_softmax(-1)
-        assert torch.allclose(run.model.log_prob(Batch(x), Rng(0)), logits.gather(2, x[..., None]).sum((1, 2)), atol=1e-3)
+        assert torch.allclose(
+            run.model.log_prob(Batch(x), Rng(0)), logits.gather(2, x[..., None]).sum((1, 2)), atol=1e-3
+        )
 
 
 def test_what_it_refuses(base, tmp_path):
