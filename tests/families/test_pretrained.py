@@ -56,8 +56,10 @@ def test_nothing_is_drawn_but_from_rng_and_every_tensor_is_saved_once(tmp_path):
 
 
 def test_what_it_refuses(run):
-    with pytest.raises(RecipeError, match="--base DIR"):
-        Pretrained(Spec((8,), vocab=30))
+    with pytest.raises(RecipeError, match="of two models"):
+        Pretrained(Spec((8,), vocab=30), config=run.recipe.family["config"])
+    with pytest.raises(RecipeError, match="size is 0"):
+        Pretrained(Spec((8,), vocab=30), size=0)
     with pytest.raises(RecipeError, match="no causal language model of 'nothing'"):
         Pretrained(Spec((8,), vocab=30), config='{"model_type": "nothing"}')
     tensors = {k.removeprefix("inner."): t for k, t in run.model.state_dict().items()}
