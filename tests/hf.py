@@ -17,7 +17,8 @@ def tokenizer(vocab=300, begin=False):
     special = [END, "<s>"] if begin else [END]
     alphabet = sorted(pre_tokenizers.ByteLevel.alphabet())
     made.train_from_iterator(
-        TEXT, trainers.BpeTrainer(vocab_size=vocab, initial_alphabet=alphabet, special_tokens=special, show_progress=False)
+        TEXT,
+        trainers.BpeTrainer(vocab_size=vocab, initial_alphabet=alphabet, special_tokens=special, show_progress=False),
     )
     if begin:
         made.post_processor = processors.TemplateProcessing(
@@ -50,6 +51,8 @@ def directory(folder: Path, kind: str, seed: int = 0, **more) -> Path:
     model.save_pretrained(folder)
     made.save(str(folder / "tokenizer.json"))
     (folder / "tokenizer_config.json").write_text(
-        json.dumps({"tokenizer_class": "PreTrainedTokenizerFast", "eos_token": END} | ({"bos_token": "<s>"} if begin else {}))
+        json.dumps(
+            {"tokenizer_class": "PreTrainedTokenizerFast", "eos_token": END} | ({"bos_token": "<s>"} if begin else {})
+        )
     )
     return folder

@@ -6,7 +6,9 @@ import shutil
 import pytest
 import torch
 
-transformers = pytest.importorskip("transformers", reason="needs the extra text")
+pytest.importorskip("transformers", reason="needs the extra text")
+
+import transformers
 
 import bottega
 from bottega.cli import main
@@ -133,7 +135,9 @@ def test_pickles_are_refused_with_the_mend(folders, tmp_path):
     with pytest.raises(CheckpointError, match=r"there is no model.safetensors"):
         bottega.load(there)
     (there / "pytorch_model.bin").write_bytes(b"\x80\x02whatever")
-    with pytest.raises(CheckpointError, match=r"as a pickle only \(pytorch_model.bin\).*save_pretrained\(NEW\)") as told:
+    with pytest.raises(
+        CheckpointError, match=r"as a pickle only \(pytorch_model.bin\).*save_pretrained\(NEW\)"
+    ) as told:
         bottega.load(there)
     assert "\n" not in str(told.value)
 
@@ -219,7 +223,11 @@ def test_marks_in_a_text_are_letters_and_the_round_trip_is_exact(folders, tmp_pa
         assert batch.mask.sum() == len(codec.encode_prompt("short")) + 1
         state = json.loads(json.dumps(codec.state()))
         again = TextCodec(tokenizer="/gone/tokenizer.json", length=32).load_state(state)
-        assert (again.end, again.spec.vocab, again.foreign.begins) == (codec.end, codec.spec.vocab, codec.foreign.begins)
+        assert (again.end, again.spec.vocab, again.foreign.begins) == (
+            codec.end,
+            codec.spec.vocab,
+            codec.foreign.begins,
+        )
         assert codec.foreign.begins == (-1 if kind in {"gpt2", "qwen2"} else codec.foreign.begins)
     with pytest.raises(RecipeError, match="a tokenizer of their own"):
         TextCodec(tokenizer="./x", unit="item", given="de")

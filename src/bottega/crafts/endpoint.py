@@ -8,7 +8,6 @@ import re
 from collections.abc import Iterator, Mapping, Sequence
 from ipaddress import ip_address
 from typing import Any, Literal, NoReturn
-from urllib.parse import urlsplit
 
 from bottega.core import BottegaError, RecipeError, nearest
 
@@ -163,7 +162,7 @@ class Endpoint:
         if stop:
             asked["stop"] = list(stop[:_STOPS])
         if max_new is not None:  # OpenAI's newer models know the newer name only, everyone else's the older one
-            newer = self.way == "chat" and urlsplit(self.url).hostname == "api.openai.com"
+            newer = self.way == "chat" and _host(self.url) == "api.openai.com"
             asked["max_completion_tokens" if newer else "max_tokens"] = max_new
         if self.way == "chat":
             said = [*({"role": m["role"], "content": m["content"]} for m in history)]
@@ -180,11 +179,13 @@ class Endpoint:
 
     def _tell(self, error: Exception) -> NoReturn:
         """The one line that a person gets. The cause is not chained: it holds the request, and with it the key."""
-        import httpx2
         import openai
 
         where, times = f"{self.url} (model {self.model!r})", f"{self.tries} tries" if self.tries > 1 else "1 try"
-        if isinstance(error, openai.APITimeoutError | httpx2.TimeoutException):
+        of_transport = type(error).__module__.startswith(
+            "httpx"
+        )  # in the middle of an answer the library lets them through
+        if isinstance(error, openai.APITimeoutError) or of_transport and "Timeout" in type(error).__name__:
             why = f"{where} did not answer within {self.timeout:g} s in {times}; wait, or allow a longer timeout"
         elif isinstance(error, openai.RateLimitError):
             why = f"{where} refuses for now (429) after {times}: {self._said(error)}; wait, or ask for less"
@@ -196,7 +197,7 @@ class Endpoint:
         elif isinstance(error, openai.APIStatusError):
             tried = f" after {times}" if error.status_code >= 500 or error.status_code in {408, 409} else ""
             why = f"{where} answered {error.status_code}{tried}: {self._said(error)}; check what is asked of it"
-        elif isinstance(error, openai.APIConnectionError | httpx2.TransportError):
+        elif of_transport or isinstance(error, openai.APIConnectionError):
             why = f"no connection to {where} in {times}; check that it runs"
         elif isinstance(error, openai.OpenAIError | ValueError):
             why = f"{where} does not answer as an OpenAI-compatible endpoint: {self._said(error)}; check the address"
@@ -214,18 +215,28 @@ class Endpoint:
         return re.sub(r"\bsk-[\w*-]{4,}", "***", text)[:200]
 
 
+_ADDRESS = re.compile(
+    r"(?P<scheme>https?)://(?P<open>[^/?#]*@)?(?P<host>\[[0-9a-fA-F:.]+\]|[\w.-]+)(:\d+)?(/[^?#\s]*)?(?P<more>[?#].*)?"
+)
+
+
+def _host(url: str) -> str:
+    found = _ADDRESS.fullmatch(url)
+    return found["host"].strip("[]") if found else ""
+
+
 def _checked(url: str, has_key: bool) -> str:
-    parts = urlsplit(url)
-    if parts.scheme not in {"http", "https"} or not parts.hostname:
-        raise RecipeError(f"{url!r} is no address of an endpoint; write https://HOST/v1")
-    if parts.username or parts.password or parts.query or parts.fragment:
+    found = _ADDRESS.fullmatch(url.strip())
+    if found is None:
+        raise RecipeError("this is no address of an endpoint; write https://HOST/v1")
+    if found["open"] or found["more"]:
         raise RecipeError(
-            f"the address of {parts.hostname} holds a name, password or query, which records would show; leave it out and "
+            f"the address of {found['host']} holds a name, password or query, which records would show; leave it out and "
             f"put the key into {KEY}"
         )
-    if has_key and parts.scheme == "http" and not _here(parts.hostname):
+    if has_key and found["scheme"] == "http" and not _here(found["host"].strip("[]")):
         raise RecipeError(f"{url} is not encrypted and {KEY} would travel in the open; use https, or unset {KEY}")
-    return url.rstrip("/")
+    return url.strip().rstrip("/")
 
 
 def _here(host: str) -> bool:

@@ -22,6 +22,9 @@ from bottega.samplers.tokens import Guide, Notes
 __all__ = ["GPT"]
 
 
+_DRAFTED = 64  # tokens of drafts that are read before it is known that they are too many
+
+
 class GPT(Family):
     """A causal transformer over tokens: ``log p(x) = sum_i log p(x_i | x_<i)``, exact.
 
@@ -100,7 +103,9 @@ class GPT(Family):
         self.start, self.begins = bos if bos >= 0 else spec.vocab, begins
         self.embed = nn.Embedding(spec.vocab + (bos < 0), width)  # the last one is the start where no token is
         nn.init.normal_(self.embed.weight, std=0.02)
-        self.read_out: nn.Module = TiedReadOut(self.embed, spec.vocab) if tied else nn.Linear(width, spec.vocab, bias=False)
+        self.read_out: nn.Module = (
+            TiedReadOut(self.embed, spec.vocab) if tied else nn.Linear(width, spec.vocab, bias=False)
+        )
         if isinstance(self.read_out, nn.Linear):
             nn.init.normal_(self.read_out.weight, std=0.02)
             self.read_out.readout = True  # type: ignore[assignment]
@@ -170,16 +175,18 @@ class GPT(Family):
         return self._logits(h, start)
 
     def step(
-        self, n: int, cond: Tensor | None = None, guidance: float = 1.0, *, prompted: bool = False
+        self, n: int, cond: Tensor | None = None, guidance: float = 1.0, *, prompted: bool = False, most: int = 0
     ) -> CachedStep:
         """The model as the samplers want it, for ``n`` rows; beyond ``length`` tokens it reads the later half again.
 
-        ``prompted``: every row has a beginning, behind which a model that does not begin with its start goes on.
+        ``prompted``: every row has a beginning, behind which a model that does not begin with its start goes on. ``most``:
+        how many tokens a row will have at most, so that no more room is made; 0 makes as much as the model sees.
         """
         twice = guidance != 1 and cond is not None and self.spec.cond is not None
+        room = min(self.sees, most + 1) if most else self.sees
         return CachedStep(
             self._read,
-            lambda rows: self.body.cache(rows, self.sees),
+            lambda rows: self.body.cache(rows, room),
             n,
             length=self.sees,
             begin=None if prompted and not self.begins else self.start,
@@ -238,8 +245,9 @@ class GPT(Family):
             kept = kept.flatten(1)
             if more and batch.mask is not None and bool(kept.all()):
                 lengths = batch.mask.expand(batch.x.shape).sum(1)
+        prompted = bool(kept.shape[1] and kept[:, 0].all())
         yield from decode(
-            self.step(n, cond, guidance, prompted=bool(kept.shape[1] and kept[:, 0].all())), F.pad(x, (0, more)), F.pad(kept, (0, more), value=False), rng, lengths, guides,
+            self.step(n, cond, guidance, prompted=prompted, most=x.shape[1] + more + _DRAFTED), F.pad(x, (0, more)), F.pad(kept, (0, more), value=False), rng, lengths, guides,
             notes, draft, **knobs,
         )  # fmt: skip
 

@@ -34,9 +34,7 @@ class Pretrained(Family):
 
     bound: Bound = "exact"
 
-    def __init__(
-        self, spec: Spec, *, config: str = "", context: int = 0, bos: int = 0, begins: bool = True
-    ) -> None:
+    def __init__(self, spec: Spec, *, config: str = "", context: int = 0, bos: int = 0, begins: bool = True) -> None:
         super().__init__(spec)
         try:
             import transformers
@@ -76,7 +74,9 @@ class Pretrained(Family):
         start = config.get("bos_token_id")
         start = config.get("eos_token_id") if start is None else start
         start = start[0] if isinstance(start, list) and start else start
-        sees = next((config[k] for k in ("max_position_embeddings", "n_positions", "max_seq_len") if config.get(k)), 2048)
+        sees = next(
+            (config[k] for k in ("max_position_embeddings", "n_positions", "max_seq_len") if config.get(k)), 2048
+        )
         return {"name": "pretrained", "config": json.dumps(dict(config)), "context": int(sees), "bos": start or 0}
 
     def take_weights(self, tensors: Mapping[str, Tensor], config: Mapping[str, Any]) -> None:

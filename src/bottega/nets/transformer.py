@@ -109,6 +109,7 @@ class Attention(nn.Module):
         self.k = nn.Linear(source or width, kv_heads * self.head, bias=qkv_bias)
         self.v = nn.Linear(source or width, kv_heads * self.head, bias=qkv_bias)
         self.o = nn.Linear(heads * self.head, width, bias=bias)
+        self.joined: nn.Module | None = None  # queries, keys and values at once, where it was made for inference
 
     def forward(
         self, x: Tensor, layer: int, *, turn: tuple[Tensor, Tensor] | None = None, seen: Tensor | None = None,
@@ -125,7 +126,11 @@ class Attention(nn.Module):
             cache: what came before, to which ``x`` is added.
             maps: gets the weights ``(B, heads, T, S)``.
         """
-        q, k, v = self._split(self.q(x), self.heads), self._split(self.k(x), self.kv_heads), self.values(x)
+        if self.joined is None:
+            q, k, v = self._split(self.q(x), self.heads), self._split(self.k(x), self.kv_heads), self.values(x)
+        else:
+            whole = self._split(self.joined(x), self.heads + 2 * self.kv_heads)
+            q, k, v = whole.split((self.heads, self.kv_heads, self.kv_heads), 1)
         if turn is not None:
             q, k = Rotary.turn(q, *turn), Rotary.turn(k, *turn)
         if cache is not None:
@@ -193,6 +198,7 @@ class FeedForward(nn.Module):
         self.kind = kind
         if self.gated:
             self.gate = nn.Linear(width, hidden, bias=bias)
+        self.joined: nn.Module | None = None  # gate and up at once, where it was made for inference
         self.up = nn.Linear(width, hidden, bias=bias)
         self.down = nn.Linear(hidden, width, bias=bias)
 
@@ -203,6 +209,9 @@ class FeedForward(nn.Module):
 
     def forward(self, x: Tensor) -> Tensor:
         """``(..., width) -> (..., width)``."""
+        if self.joined is not None:
+            gate, up = self.joined(x).chunk(2, -1)
+            return self.down((F.silu(gate) if self.kind == "swiglu" else F.gelu(gate, approximate="tanh")) * up)
         if self.kind == "swiglu":
             return self.down(F.silu(self.gate(x)) * self.up(x))
         if self.kind == "geglu":
@@ -392,7 +401,9 @@ class Transformer(nn.Module):
             assert cache is not None
             places = cache.places(fresh)
         if hasattr(self, "place"):
-            x = x + (self.place[before : before + fresh] if places is None else self.place[places.clamp_max(self.length - 1)])
+            x = x + (
+                self.place[before : before + fresh] if places is None else self.place[places.clamp_max(self.length - 1)]
+            )
         turn = None
         if self.rotates:
             if places is None:

@@ -30,7 +30,9 @@ def to_huggingface(model: Any, codec: Any, folder: Path, note: str = "") -> list
     """
     for part, what in ((model, "family"), (codec, "codec")):
         if not hasattr(part, "to_huggingface"):
-            raise BottegaError(f"a {type(part).__name__} has no Hugging Face form; only language models ({what} gpt) do")
+            raise BottegaError(
+                f"a {type(part).__name__} has no Hugging Face form; only language models ({what} gpt) do"
+            )
     config, tensors = model.to_huggingface()
     start = config.get("bos_token_id")
     files = codec.to_huggingface(start if model.begins else None)

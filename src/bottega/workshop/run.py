@@ -8,6 +8,7 @@
 
 from __future__ import annotations
 
+import copy
 import inspect
 import json
 import math
@@ -16,7 +17,7 @@ from collections import Counter
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Literal
 
 import torch
 from torch import Tensor
@@ -45,6 +46,7 @@ from bottega.core import (
 )
 from bottega.nets.inception import load_inception
 from bottega.samplers.texts import Stops, cut, stop_strings
+from bottega.shrink.quantise import lighten
 from bottega.training import checkpoint, cluster, lora
 from bottega.training.precision import pick_device
 from bottega.trust.mark import mark
@@ -59,6 +61,7 @@ if TYPE_CHECKING:
 __all__ = ["Pieces", "Progress", "Run", "compare", "knobs_of", "load", "train"]
 
 WEIGHTS, EVIDENCE, LOG, RECIPE = "model.safetensors", "evidence.json", "log.jsonl", "recipe.toml"
+ADAPTERS = "adapters.safetensors"
 CHUNK = 250  # rows sampled or scored at once
 WATTS_PER_CORE = 15.0  # what a busy server core draws, about; stated beside every estimate
 
@@ -211,6 +214,18 @@ class Run:
         """What was measured; an empty form when nothing was."""
         path = self.path / EVIDENCE
         return ev.Evidence.read(path) if path.exists() else _blank_evidence(self)
+
+    def lighter(self, kind: Literal["fp32", "bf16", "fp16", "int8"], rows: int = 1) -> Run:
+        """The same run with its weights packed for making pieces on this processor, ``rows`` at a time.
+
+        ``shrink.quantise`` says what each kind is; pieces are marked with the hash of the whole weights.
+
+        Raises:
+            BottegaError: this processor has no such kernels, or the model is not on it.
+        """
+        made = copy.copy(self)
+        made.model = lighten(self.model, kind, rows)
+        return made
 
     def mark(self, seed: int) -> dict[str, str]:
         """What is written into every piece: machine-made, by which weights, from which seed."""
@@ -369,6 +384,8 @@ class Run:
             )
         if self.spec.given_picture and cond is None and batch.cond is None:
             raise RecipeError(f"{self.recipe.name} makes a picture of a picture; say with --cond FILE of which")
+        if self.spec.given_text and cond is None and batch.cond is None:
+            raise RecipeError(f"{self.recipe.name} makes a text of a text; say with --cond TEXT of which")
         if mask is None and knobs.keys() & model.reworks:
             keep = torch.zeros_like(keep)
         known = None if self.spec.cond is None else self._conditions(cond, seeds)
@@ -470,6 +487,9 @@ class Run:
         out = []
         for source in sources:
             items = self.codec.read(source)
+            if self.spec.given_text:  # the class is the piece itself, and what is known of it the text
+                out += self._read_classes(items, source)
+                continue
             batch = Batch(self.codec.encode([replace(item, cond=None) for item in items]).x)
             parts = batch.to(self.device).split(math.ceil(len(batch) / CHUNK))
             found = torch.cat([model.classify(part).cpu() for part in parts]).exp().max(1)
@@ -478,6 +498,20 @@ class Run:
                 row = {"name": item.name or str(source), "class": name.cond, "probability": share}
                 out.append(row if item.cond is None else row | {"said": str(item.cond)})
         return out
+
+    def _read_classes(self, items: Sequence[Item], source: Path | str) -> list[dict[str, Any]]:
+        """The rows of ``classify`` for labels of given texts."""
+        model: Any = self.model
+        given = self.codec.encode_cond([item.cond for item in items])
+        blank = torch.zeros(len(items), dtype=torch.long)
+        parts = Batch(blank, given).to(self.device).split(math.ceil(len(items) / CHUNK))
+        with torch.no_grad():
+            found = torch.cat([model.classify(part).cpu() for part in parts]).exp().max(1)
+        named = self.codec.decode(found.indices, given)
+        return [
+            {"name": item.name or str(source), "class": made.value, "probability": share, "said": str(item.value)}
+            for item, made, share in zip(items, named, found.values.tolist(), strict=True)
+        ]
 
     def _log_prob(self, batch: Batch, seed: int) -> Tensor:
         rng = Rng(seed, device=self.device)

@@ -28,6 +28,7 @@ from bottega.core import (
     OutputError,
     RecipeError,
     Rng,
+    Scores,
     Terms,
     Translates,
     Turn,
@@ -48,7 +49,7 @@ from bottega.training.precision import use_bf16
 from bottega.workshop import evidence as ev
 from bottega.workshop.build import begin_with, find_data, make_codec, make_family
 from bottega.workshop.recipe import Recipe, check_arguments
-from bottega.workshop.run import EVIDENCE, LOG, RECIPE, WEIGHTS, Progress, Run, Tell, load, revive
+from bottega.workshop.run import ADAPTERS, EVIDENCE, LOG, RECIPE, WEIGHTS, Progress, Run, Tell, load, revive
 
 __all__ = ["Training", "divide"]
 
@@ -64,6 +65,7 @@ class Training:
         self.rank, self.world = cluster.join()
         self.notes: list[str] = []
         self.best, self.waited, self.seconds, self.done = math.inf, 0, 0.0, 0
+        self.known: dict[str, float] = {}
         self.first_losses: dict[str, float] = {}
         self.last_losses: dict[str, float] = {}
 
@@ -79,6 +81,7 @@ class Training:
         self.tell(Progress("data", note="reading the data"))
         start = load(self.plan.train.start, device="cpu") if self.plan.train.start and before is None else None
         self.prepare(start, None if before is None else before[1])
+        self.known = before[1].get("known", {}) if before is not None else {} if start is None else self._knows()
         if before is not None:
             self._go_on(*before)
         elif self.rank == 0:
@@ -151,6 +154,10 @@ class Training:
     def _fitted(self, codec: Codec, earlier: dict[str, Any] | None) -> Codec:
         """Fitted on the training part; with ``train.start`` a codec of numbers keeps what they meant to the model there."""
         if not self.plan.train.start or earlier is None or self.plan.codec["name"] == "image":
+            return codec.fit(self.parts.train)
+        adopt = getattr(codec, "adopt", None)
+        if adopt is not None and earlier["recipe"]["codec"]["name"] != self.plan.codec["name"]:
+            adopt(earlier["recipe"]["codec"], earlier["codec"])
             return codec.fit(self.parts.train)
         free: frozenset[str] = getattr(codec, "free", frozenset())
         there, here = (
@@ -239,7 +246,41 @@ class Training:
                     ) from error
             if self.monitor is not None:
                 self.monitor.end(self.done)
+        if self.known and not self.rank:
+            self._compare()
         self._save(stopped=True)
+        if self.plan.train.lora and not self.rank:
+            checkpoint.save(self.out / ADAPTERS, lora.tensors(self.model), {"lora_alpha": self.plan.train.lora_alpha})
+
+    def _knows(self) -> dict[str, float]:
+        """Nats for each token of what was kept back, and of ``train.remember``; nothing for families without likelihood."""
+        model: Any = self.model
+        if not has(model, Scores) or not model.spec.is_text:
+            return {}
+        held = {} if self.held is None else {"the held-out text": self.held}
+        if name := self.plan.train.remember:
+            other = find_data(replace(self.plan, data={}), name, self.codec)
+            rows = _held_rows(self.codec, other.items, 256)
+            held |= {name: rows} if rows is not None else {}
+        out = {}
+        model.eval()
+        for name, batch in held.items():
+            with torch.no_grad(), self.ema.swapped(model) if self.ema is not None else nullcontext():
+                parts = batch.to(self.device).split(max(1, -(-len(batch) // self.plan.train.batch)))
+                nats = -sum(model.log_prob(part, Rng(0, device=self.device)).sum().item() for part in parts)
+            out[name] = nats / (batch.x.numel() if batch.mask is None else int(batch.mask.sum()))
+        model.train()
+        return out
+
+    def _compare(self) -> None:
+        """What training did to what the start knew, as notes."""
+        for name, after in self._knows().items():
+            if name in self.known:
+                before = self.known[name]
+                change = math.exp(after - before) - 1
+                self._note(
+                    f"perplexity of {name}: {math.exp(before):.4g} before, {math.exp(after):.4g} after ({change:+.1%})"
+                )
 
     def _watch(self, step: int, played: Sequence[tuple[Turn, Terms]]) -> None:
         self.done = step + 1
@@ -392,6 +433,7 @@ class Training:
             "best": self.best if math.isfinite(self.best) else 1e300,
             "waited": self.waited,
             "notes": self.notes,
+            "known": self.known,
             "monitor": None if self.monitor is None else self.monitor.state(),
             "first_losses": self.first_losses,
             "last_losses": self.last_losses,
@@ -488,6 +530,8 @@ def _conditions(codec: Codec, items: Sequence[Item], most: int = 256) -> list[An
     if codec.spec.given_picture:
         pictures: list[Any] = inner.given_examples(items)
         return pictures
+    if codec.spec.given_text:
+        most = 16  # texts may be long, and few are enough to show what a run makes of them
     own = getattr(inner, "conditions", None)
     seen = dict.fromkeys(item.cond for item in items if item.cond is not None)
     values = own() if own else sorted(seen, key=lambda v: (len(v), v) if isinstance(v, str) else (0, str(v)))
