@@ -83,7 +83,7 @@ def test_cached_decoding_gives_uncached_logits(spec, kv_heads):
     with torch.no_grad():
         inputs = torch.nn.functional.pad(x[:, :-1], (1, 0), value=spec.vocab)
         whole = model._logits(model.body(model._stream(inputs, 0, model.condition(None, 5))), 0)
-        step = model._step(5, None, 1.0)
+        step = model.step(5)
         steps = [step(x[:, :0])] + [step(x[:, i : i + 1]) for i in range(spec.dims - 1)]
     torch.testing.assert_close(torch.stack(steps, 1), whole, atol=1e-5, rtol=1e-5)
 
@@ -160,11 +160,13 @@ def test_beyond_the_window_it_reads_the_later_half_again():
     greedy = model.sample(1, Rng(0), max_new=40, temperature=0)[0].tolist()
     again = torch.tensor([greedy[6:12]])  # the start and 11 tokens fill the window; then the start and the last 6
     with torch.no_grad():
-        logits = model._step(1, None, 1.0)(again)
+        logits = model.step(1)(again)
     assert logits.argmax().item() == greedy[12]
     long_prompt = tokens(1, Spec((30,), vocab=11))
     kept = torch.ones_like(long_prompt, dtype=torch.bool)
-    assert model.edit(Batch(long_prompt), kept, Rng(0), max_new=2).shape == (1, 32)
+    assert model.edit(Batch(long_prompt), kept, Rng(0), max_new=2, overflow="slide").shape == (1, 32)
+    with pytest.raises(RecipeError, match="30 tokens.*11 at most"):
+        model.edit(Batch(long_prompt), kept, Rng(0), max_new=2)
 
 
 def test_stop_reaches_generate():
@@ -184,8 +186,8 @@ def test_conditional_and_guidance():
     plain = model.sample(4, Rng(1), cond)
     torch.testing.assert_close(model.sample(4, Rng(1), cond, guidance=1.0), plain)
     with torch.no_grad():
-        known, free = model._step(4, cond, 1.0)(x[:, :2]), model._step(4, None, 1.0)(x[:, :2])
-        guided = model._step(4, cond, 3.0)(x[:, :2])
+        known, free = model.step(4, cond)(x[:, :2]), model.step(4)(x[:, :2])
+        guided = model.step(4, cond, 3.0)(x[:, :2])
     torch.testing.assert_close(guided, free + 3 * (known - free), atol=1e-5, rtol=1e-5)
 
 

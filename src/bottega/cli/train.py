@@ -18,6 +18,7 @@ EXAMPLES = """\
   bottega train my/pictures                         your own folder; a fitting recipe is chosen
   bottega train pictures --data my/pictures --out runs/mine
   bottega train digits-vae --set family.latent=64 --steps 500
+  bottega train my/texts --base ./gpt2 --set train.lora=8    a language model goes on learning from your texts
 """
 
 
@@ -25,6 +26,7 @@ def train(
     recipe: Annotated[str, typer.Argument(metavar="RECIPE", help="A shipped recipe, a recipe file, or your own folder or file.")],
     data: Annotated[str | None, typer.Option("--data", metavar="PATH|NAME", help="Other data than the recipe's: a path, or a name from `bottega data`.")] = None,
     out: Annotated[Path | None, typer.Option("--out", metavar="DIR", help="The folder of the run; runs/NAME by default.")] = None,
+    base: Annotated[str | None, typer.Option("--base", metavar="DIR", help="A language model to begin with: a Hugging Face directory, or hub:OWNER/NAME.")] = None,
     steps: Annotated[int | None, typer.Option("--steps", metavar="N", min=1, help="Train so many steps.")] = None,
     set_: Sets = [],  # noqa: B006
     judge: Annotated[bool, typer.Option("--judge/--no-judge", help="Measure the result against held-out data.")] = True,
@@ -48,7 +50,7 @@ def train(
     try:
         with say.progress() as watch:
             run = play(
-                recipe, data, out, steps=steps, set=changed, device=device, seed=seed, judge=judge, progress=watch
+                recipe, data, out, steps=steps, set=changed, device=device, seed=seed, judge=judge, base=base, progress=watch
             )
     except KeyboardInterrupt as stop:
         raise KeyboardInterrupt(f"{str(stop) or 'stopped'}; run the same command again to go on") from None

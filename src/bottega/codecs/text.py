@@ -18,32 +18,43 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from bottega.codecs._files import contents, is_archive, json_rows, read_bytes
-from bottega.core import Batch, DataError, Item, OutputError, RecipeError, Source, Spec, nearest
+from bottega.codecs._foreign import Foreign, is_place, written
+from bottega.core import Batch, DataError, Item, OutputError, RecipeError, Rng, Source, Spec, nearest
 
 __all__ = ["TextCodec", "SUFFIXES"]
 
 SUFFIXES = frozenset({".txt", ".md", ".rst", ".py", ".tex", ".abc"})
-TABLES = frozenset({".jsonl", ".csv"})
+TABLES = frozenset({".jsonl", ".csv", ".tsv"})
 
 
 class TextCodec:
-    r"""Text as token numbers ``(length,)``, 0 .. vocab - 1; the last number is ``end``, which no text contains.
+    r"""Text as token numbers ``(length,)``, 0 .. vocab - 1; one number is ``end``, which no text contains: the last one.
 
     ``read`` takes a UTF-8 file, a folder or an archive of ``.txt``, ``.md``, ``.rst``, ``.py``, ``.tex`` or ``.abc``
-    files, or ``.jsonl`` / ``.csv`` with the text in one column; each also gzipped. Line ends become ``\n``.
+    files, or ``.jsonl`` / ``.csv`` / ``.tsv`` with the text in one column; each also gzipped. Line ends become ``\n``.
+    With ``given``, also files of lines side by side: of ``a.de`` and ``a.en`` line by line one is given and one the text.
 
     Args:
         tokenizer: ``"bpe"``, byte-pair encoding over bytes trained on the data (Sennrich et al. 2016, arXiv:1508.07909;
             over bytes after Radford et al. 2019), ``"char"``, or ``"byte"``. Bytes and BPE write any Unicode exactly;
-            characters only those seen.
+            characters only those seen. A path (``"./gpt2"``) is the directory of a Hugging Face model or its
+            ``tokenizer.json``: the numbers are that model's, ``end`` its own, and the run keeps a copy.
         vocab: how many different tokens BPE may use, ``end`` included; at least 257. The others need no number.
         length: tokens in a row.
         unit: what a row is. ``"document"``: windows over all documents in a line, with ``end`` after each (random
             offsets in training; one after another in judging). ``"paragraph"``, ``"line"``, ``"item"``: one row for
             each paragraph, line or whole piece, closed by ``end`` and padded; a longer one goes on in the next row.
+            ``"pair"``: two lines, each closed by ``end``, and as a class whether they follow each other: ``"next"``, or
+            ``"apart"`` where the second is one of elsewhere, which in training is another each time.
         column: of JSON lines and CSV files, where the text is.
         label: a column with a class for each piece, to condition on; empty for none. Not for documents, whose windows
             straddle pieces.
+        given: a column (of parallel files: the ending) with a text that is known of each piece, to condition on: what is
+            to be translated, the article of a summary. Needs ``unit = "item"``; a list of texts in it is joined by
+            blanks, a list in ``column`` (several references) is a piece for each.
+        given_length: tokens of a given text; 0 means ``length``.
+        long: with ``given``, what to do with texts that are longer than a row: ``"stop"``, ``"cut"`` keeps their
+            beginning, ``"skip"`` leaves the pair out.
         on_error: ``"stop"`` at a file that is not UTF-8, or ``"skip"`` it (its message is kept in ``skipped``).
 
     Raises:
@@ -56,24 +67,29 @@ class TextCodec:
     """
 
     medium = "text"
+    free = frozenset({"length", "unit", "column", "label", "long", "on_error"})  # what decides nothing about the numbers
 
     def __init__(
         self,
         *,
-        tokenizer: Literal["bpe", "char", "byte"] = "bpe",
+        tokenizer: str = "bpe",
         vocab: int = 1024,
         length: int = 128,
-        unit: Literal["document", "paragraph", "line", "item"] = "document",
+        unit: Literal["document", "paragraph", "line", "item", "pair"] = "document",
         column: str = "text",
         label: str = "",
+        given: str = "",
+        given_length: int = 0,
+        long: Literal["stop", "cut", "skip"] = "stop",
         on_error: Literal["stop", "skip"] = "stop",
     ) -> None:
         for name, value, known in (
             ("tokenizer", tokenizer, ("bpe", "char", "byte")),
-            ("unit", unit, ("document", "paragraph", "line", "item")),
+            ("unit", unit, ("document", "paragraph", "line", "item", "pair")),
+            ("long", long, ("stop", "cut", "skip")),
             ("on_error", on_error, ("stop", "skip")),
         ):
-            if value not in known:
+            if value not in known and not (name == "tokenizer" and is_place(value)):
                 raise RecipeError(f"codec.{name} is {value!r}{nearest(value, known)}")
         if tokenizer == "bpe" and vocab < 257:
             raise RecipeError(f"codec.vocab is {vocab}; BPE over bytes needs at least 257 (256 bytes and the end)")
@@ -83,8 +99,24 @@ class TextCodec:
             raise RecipeError("codec.column is empty; name the column of .jsonl and .csv files that holds the text")
         if label and unit == "document":
             raise RecipeError(f"codec.label is {label!r}, but windows straddle documents; set codec.unit = 'item'")
+        if label and unit == "pair":
+            raise RecipeError(f"codec.label is {label!r}, but the class of a pair is whether it follows; leave it out")
+        if given and (unit != "item" or label or given == column):
+            raise RecipeError(
+                f"codec.given is {given!r}; it needs codec.unit = 'item', another codec.column and no codec.label"
+            )
+        if given and is_place(tokenizer):
+            raise RecipeError(f"codec.given is {given!r}; pairs of texts have a tokenizer of their own: 'bpe' or 'char'")
+        if given_length < 0 or given_length and not given:
+            raise RecipeError(f"codec.given_length is {given_length}; it must be at least 0, and codec.given be named")
         self.tokenizer, self.vocab, self.length, self.unit = tokenizer, vocab, length, unit
         self.column, self.label, self.on_error = column, label, on_error
+        self.given_column, self.given_length, self.long = (
+            given,
+            given_length or length,
+            long,
+        )  # ``given`` is a method elsewhere
+        self.foreign: Foreign | None = None
         self.classes: list[str] = []
         self.skipped: list[str] = []
 
@@ -100,8 +132,11 @@ class TextCodec:
         self.skipped = []
         if not source.exists():
             raise DataError(f"there is no {source}; give a UTF-8 text file, a folder of them, .jsonl or .csv")
+        if self.given_column and (beside := self._beside(source)):
+            return [item for pair in beside for item in self._parallel(*pair)]
         if source.is_dir() or is_archive(source):
-            found = sorted(contents(source, lambda name: _suffix(name) in SUFFIXES | TABLES))
+            known = TABLES if self.given_column else SUFFIXES | TABLES
+            found = sorted(contents(source, lambda name: _suffix(name) in known))
             plain = [f for f in found if _suffix(f[0]) in SUFFIXES]
             files = [(name, f"{source}/{name}", _unzipped(source, name, data)) for name, data in plain or found]
         else:
@@ -122,32 +157,74 @@ class TextCodec:
             )
         return items
 
-    def _pieces(self, name: str, where: str, data: bytes) -> list[Item]:
-        try:
-            text = data.decode("utf-8-sig")
-        except UnicodeDecodeError as error:
+    def _beside(self, source: Path) -> list[tuple[Path, Path]]:
+        """Pairs of files of lines, the text's and the given one's: ``source`` and its neighbour, or those of a folder."""
+        ends = (f".{self.column}", f".{self.given_column}")
+        files = sorted(source.iterdir()) if source.is_dir() else [source]
+        out = {}
+        for file in files:
+            packed = ".gz" if file.name.endswith(".gz") else ""
+            plain = file.name.removesuffix(".gz")
+            if not plain.endswith(ends):
+                continue
+            stem = plain.rpartition(".")[0]
+            pair = tuple(
+                next((p for z in (packed, "", ".gz") if (p := file.with_name(stem + end + z)).exists()), None)
+                for end in ends
+            )
+            if pair[0] is not None and pair[1] is not None:
+                out[stem] = (pair[0], pair[1])
+            elif not source.is_dir():
+                wanted = stem + ends[0 if plain.endswith(ends[1]) else 1]
+                raise DataError(f"{file} has no {wanted} beside it; put it there, or set codec.given and codec.column")
+        return list(out.values())
+
+    def _parallel(self, text: Path, given: Path) -> list[Item]:
+        sides = []
+        for path in (text, given):
+            lines = _decoded(str(path), read_bytes(path)).split("\n")
+            sides.append(lines[:-1] if lines and not lines[-1] else lines)
+        if len(sides[0]) != len(sides[1]):
             raise DataError(
-                f"{where} is not UTF-8: byte 0x{data[error.start]:02x} at offset {error.start}; "
-                "convert it, for example: iconv -f latin1 -t utf-8"
-            ) from error
-        text = text.replace("\r\n", "\n").replace("\r", "\n")
+                f"{text} has {len(sides[0])} lines and {given.name} {len(sides[1])}; give files whose lines belong together"
+            )
+        pairs = enumerate(zip(*sides, strict=True), 1)
+        return [Item(a, b, f"{text.name}#{i}") for i, (a, b) in pairs if a.strip() and b.strip()]
+
+    def _pieces(self, name: str, where: str, data: bytes) -> list[Item]:
+        text = _decoded(where, data)
         suffix = _suffix(name)
         if suffix not in TABLES:
+            if self.given_column:
+                raise DataError(
+                    f"{where} has no column {self.given_column!r}; give .jsonl, .csv or .tsv, or two files of lines that "
+                    f"end in .{self.column} and .{self.given_column}"
+                )
             return [Item(text, name=name)]
         if suffix == ".jsonl":
             broken = " is not JSON ({}); write one object on each line"
             other = ' is {}, not an object; write {{"text": ...}}'
             rows = list(json_rows(text.split("\n"), where, broken=broken, other=other))
         else:
-            rows = _csv_rows(text, where)
+            rows = _csv_rows(text, where, "\t" if suffix == ".tsv" else ",")
         out = []
         for number, row in rows:
-            for column in (self.column, self.label):
+            for column in (self.column, self.label, self.given_column):
                 if column and column not in row:
                     raise DataError(
                         f"{where}, line {number}: no column {column!r}{nearest(column, row)}; set codec.column"
                     )
             value = row[self.column]
+            if self.given_column:
+                given, values = row[self.given_column], value if isinstance(value, list) else [value]
+                given = " ".join(given) if isinstance(given, list) and all(isinstance(g, str) for g in given) else given
+                if not isinstance(given, str) or not all(isinstance(v, str) for v in values):
+                    raise DataError(
+                        f"{where}, line {number}: {self.column!r} and {self.given_column!r} are not both texts; name other columns"
+                    )
+                if given.strip():
+                    out += [Item(v, given, f"{name}#{number}") for v in values]
+                continue
             if not isinstance(value, str):
                 raise DataError(
                     f"{where}, line {number}: {self.column!r} is {value!r}, not text; name another codec.column"
@@ -165,21 +242,30 @@ class TextCodec:
             DataError: no text.
         """
         texts = [item.value for item in items]
-        if not any(texts):
+        if not any(texts) and not is_place(self.tokenizer):
             raise DataError("there is no text to learn from; give at least one character")
         self._check_unicode(items)
+        if self.given_column:
+            texts += list(dict.fromkeys(self._given_of(items)))
         learned = ""
-        if self.tokenizer == "bpe":
+        if is_place(self.tokenizer):
+            self.foreign = Foreign.read(Path(self.tokenizer))
+            learned = self.foreign.learned
+        elif self.tokenizer == "bpe":
             learned = _train_bpe(texts, self.vocab - 1)
         elif self.tokenizer == "char":
             learned = "".join(sorted(set().union(*texts)))
         labels = {str(i.cond) for i in items if i.cond is not None} if self.unit != "document" else set()
-        self.classes = sorted(labels) if len(labels) > 1 else []
+        self.classes = sorted(labels) if len(labels) > 1 and not self.given_column else []
+        if self.unit == "pair":
+            self.classes = list(PAIR)
         return self._ready(learned)
 
     def _ready(self, learned: str) -> Self:
         self.learned = learned
-        if self.tokenizer == "bpe":
+        if self.foreign is not None:
+            self.end = self.foreign.end
+        elif self.tokenizer == "bpe":
             from tokenizers import Tokenizer
 
             self._bpe = Tokenizer.from_str(learned)
@@ -189,8 +275,11 @@ class TextCodec:
             self.end = len(self._codes)
         else:
             self.end = 256
+        size = self.end + 1 if self.foreign is None else self.foreign.size
         cond = Spec((), vocab=len(self.classes)) if self.classes else None
-        self.spec = Spec((self.length,), vocab=self.end + 1, cond=cond)
+        if self.given_column:
+            cond = Spec((self.given_length,), vocab=size)
+        self.spec = Spec((self.length,), vocab=size, cond=cond)
         return self
 
     def _check_unicode(self, items: Iterable[Item]) -> None:
@@ -209,6 +298,8 @@ class TextCodec:
         Raises:
             DataError: a character that the character tokeniser has not seen.
         """
+        if self.foreign is not None:
+            return [np.asarray(row, np.int64) for row in self.foreign.encode(texts)]
         if self.tokenizer == "bpe":
             found: list[list[NDArray[np.int64]]] = [[] for _ in texts]
             pieces = [(k, piece) for k, text in enumerate(texts) for piece in _pieces_of(text)]
@@ -233,8 +324,26 @@ class TextCodec:
             out.append(place.astype(np.int64))
         return out
 
+    @property
+    def spelling(self) -> list[bytes]:
+        r"""The UTF-8 bytes of every token; a text is its tokens' joined. ``end`` has none.
+
+        >>> TextCodec(tokenizer="char").fit([Item("öh")]).spelling
+        [b'h', b'\xc3\xb6', b'']
+        """
+        if self.foreign is not None:
+            return self.foreign.spelling(_byte_letters())
+        if self.tokenizer == "byte":
+            return [bytes([k]) for k in range(256)] + [b""]
+        if self.tokenizer == "char":
+            return [c.encode("utf-8") for c in self.learned] + [b""]
+        byte_of = _byte_letters()
+        return [bytes(byte_of[c] for c in self._bpe.id_to_token(k)) for k in range(self.end)] + [b""]
+
     def _strings(self, rows: list[list[int]]) -> list[str]:
         """The text of each row of tokens, none of them ``end``; bytes that are no UTF-8 become U+FFFD."""
+        if self.foreign is not None:
+            return self.foreign.decode(rows)
         if self.tokenizer == "bpe":
             return list(self._bpe.decode_batch(rows, skip_special_tokens=False))
         if self.tokenizer == "byte":
@@ -266,7 +375,47 @@ class TextCodec:
                     conds.append(item.cond)
         return texts, conds
 
+    def _given_of(self, items: Sequence[Item]) -> list[str]:
+        for item in items:
+            if not isinstance(item.cond, str):
+                raise DataError(
+                    f"{item.name or 'a text'} has nothing given; set codec.given to the column that it is in"
+                )
+        self._check_unicode([Item(item.cond, name=item.name) for item in items])
+        return [item.cond for item in items]
+
+    def _padded(self, tokens: Sequence[NDArray[np.int64]], length: int) -> tuple[Tensor, Tensor]:
+        """One row for each text, closed where there is room, and how much of it is real."""
+        x = np.full((len(tokens), length), self.end)
+        for row, part in zip(x, tokens, strict=True):
+            row[: min(len(part), length)] = part[:length]
+        real = torch.tensor([min(len(part) + 1, length) for part in tokens], dtype=torch.long)
+        return torch.from_numpy(x), real
+
+    def _pairs(self, items: Sequence[Item]) -> Batch:
+        """A row for each text and the one given with it."""
+        self._check_unicode(items)
+        sides = [self.tokens([i.value for i in items]), self.tokens(self._given_of(items))]
+        most = (self.length - 1, self.given_length)  # a text is closed; a given one that fills its row need not be
+        fits = [all(len(t) <= m for t, m in zip(pair, most, strict=True)) for pair in zip(*sides, strict=True)]
+        if self.long == "stop" and not all(fits):
+            longest = [max(map(len, side)) for side in sides]
+            raise DataError(
+                f"{fits.count(False)} of {len(items)} pairs are longer than a row (up to {longest[0]} tokens, and {longest[1]} "
+                f"given, where {most[0]} and {most[1]} have room); set codec.length and codec.given_length, or codec.long = "
+                "'cut' or 'skip'"
+            )
+        if self.long == "skip":
+            sides = [[t for t, fit in zip(side, fits, strict=True) if fit] for side in sides]
+        (x, real), (cond, _) = self._padded(sides[0], self.length), self._padded(sides[1], self.given_length)
+        mask = torch.arange(self.length) < real[:, None]
+        return Batch(x, cond, mask)
+
     def _rows(self, items: Sequence[Item]) -> Batch:
+        if self.given_column:
+            return self._pairs(items)
+        if self.unit == "pair":
+            return _Couples(self, items).encoded()
         texts, known = self._units(items)
         rows, real, conds = [], [], []
         for tokens, cond in zip(self.tokens(texts), known, strict=True):
@@ -309,6 +458,8 @@ class TextCodec:
         Raises:
             DataError: the documents together are shorter than one window.
         """
+        if train and self.unit == "pair":
+            return _Couples(self, items)
         if not train or self.unit != "document":
             return self.encode(items)
         stream = self._stream(items)
@@ -320,11 +471,26 @@ class TextCodec:
         return _Windows(torch.from_numpy(stream), self.length)
 
     def encode_cond(self, values: Sequence[Any]) -> Tensor:
-        """Class names as int64 ``(B,)``; None is -1, unknown.
+        """Class names as int64 ``(B,)``; None is -1, unknown. Given texts as ``(B, given_length)``, padded with ``end``.
 
         Raises:
-            RecipeError: a class that was never seen, with the nearest that was.
+            RecipeError: a class that was never seen, with the nearest that was; a given text that has no room.
         """
+        if self.given_column:
+            for value in values:
+                if not isinstance(value, str) or not value.strip():
+                    raise RecipeError(f"{value!r} is no text to begin from; give --cond TEXT")
+            try:
+                tokens = self.tokens(list(values))
+            except DataError as error:
+                raise RecipeError(str(error)) from error
+            longest = max(map(len, tokens), default=0)
+            if longest > self.given_length and self.long != "cut":
+                raise RecipeError(
+                    f"a given text has {longest} tokens, and {self.given_length} have room; give it in parts, or train with "
+                    "a larger codec.given_length"
+                )
+            return self._padded(tokens, self.given_length)[0]
         if not self.classes:
             raise RecipeError("this codec knows no classes: the data it was fitted on had none")
         number = {name: k for k, name in enumerate(self.classes)}
@@ -342,8 +508,8 @@ class TextCodec:
         """A beginning and which tokens to keep: ``(1, length)``, what follows is to be made.
 
         Args:
-            source: the beginning itself, a piece, or a file that holds it. Of one as long as a row only its last half
-                is kept.
+            source: the beginning itself, a piece, or a file that holds it. All of it is kept: behind one as long as a
+                row or longer there is room for half a row more, if the model takes so much.
             mask: has no meaning for text.
 
         Raises:
@@ -356,23 +522,30 @@ class TextCodec:
         if isinstance(source, Path):
             source = self.read(source)[0]
         begun = self.encode_prompt(source.value if isinstance(source, Item) else source)
-        if len(begun) >= self.length:
-            begun = begun[-(self.length // 2) :]
-        x = torch.full((1, self.length), self.end)
+        length = self.length if len(begun) < self.length else len(begun) + self.length // 2
+        x = torch.full((1, length), self.end)
         x[0, : len(begun)] = begun
         cond = torch.full((1,), -1) if self.classes else None
-        return Batch(x, cond), torch.arange(self.length)[None] < len(begun)
+        if self.given_column and isinstance(source, Item) and source.cond is not None:
+            cond = self.encode_cond([source.cond])
+        return Batch(x, cond), torch.arange(length)[None] < len(begun)
 
     def decode(self, x: Tensor, cond: Tensor | None = None) -> list[Item]:
         """The text of each row up to its first ``end``."""
         rows = [row[: row.index(self.end)] if self.end in row else row for row in x.tolist()]
+        if self.unit == "pair":
+            rows = [[token for token in row if token != self.end] for row in x.tolist()]
+        if self.given_column and cond is not None:
+            given = [row[: row.index(self.end)] if self.end in row else row for row in cond.tolist()]
+            return [Item(a, b) for a, b in zip(self._strings(rows), self._strings(given), strict=True)]
         said = [None] * len(rows) if cond is None or not self.classes else cond.tolist()
         known = [None if k is None or k < 0 else self.classes[k] for k in said]
         return [Item(text, c) for text, c in zip(self._strings(rows), known, strict=True)]
 
     def bytes_per_token(self, items: Sequence[Item]) -> float:
         """UTF-8 bytes of the texts over the tokens that judge them (ends included): turns nats per token into bits per byte."""
-        texts = [i.value for i in items] if self.unit == "document" else self._units(items)[0]
+        whole = self.unit == "document" or self.given_column
+        texts = [i.value for i in items] if whole else self._units(items)[0]
         batch = self.encode(items)
         assert batch.mask is not None
         return sum(len(t.encode("utf-8")) for t in texts) / max(1, int(batch.mask.sum()))
@@ -403,11 +576,26 @@ class TextCodec:
 
     def state(self) -> dict[str, Any]:
         """The tokeniser itself and the classes."""
-        return {"tokenizer": self.learned, "classes": self.classes}
+        state = {"tokenizer": self.learned, "classes": self.classes}
+        if self.foreign is not None:
+            state["foreign"] = {k: getattr(self.foreign, k) for k in ("end", "size", "begins")}
+        return state
+
+    def to_huggingface(self, start: int | None) -> dict[str, dict[str, Any]]:
+        """``tokenizer.json`` and ``tokenizer_config.json``: the same numbers for the same text.
+
+        Args:
+            start: the number of a mark that is to stand before every text; None for none.
+        """
+        if self.foreign is not None:
+            return self.foreign.to_huggingface()
+        return written(self.learned, self.tokenizer, self.end, start)
 
     def load_state(self, state: dict[str, Any]) -> Self:
         """The inverse of ``state``."""
         self.classes = list(state["classes"])
+        if "foreign" in state:
+            self.foreign = Foreign(state["tokenizer"], **state["foreign"])
         return self._ready(state["tokenizer"])
 
 
@@ -423,6 +611,72 @@ class _Windows:
 
     def take(self, rows: Tensor) -> Batch:
         return Batch(self.stream[rows[:, None] + torch.arange(self.length)])
+
+
+PAIR = ("apart", "next")  # the classes of a pair
+
+
+class _Couples:
+    """Two lines in a row, the second one that follows or one of elsewhere; each line of the text once as the first."""
+
+    def __init__(self, codec: TextCodec, items: Sequence[Item]) -> None:
+        self.codec = codec
+        self.lines: list[NDArray[np.int64]] = []
+        first = []
+        for item in items:
+            lines = [line for line in item.value.split("\n") if line.strip()]
+            first += [len(self.lines) + i for i in range(len(lines) - 1)]
+            self.lines += codec.tokens(lines)
+        self.first = torch.tensor(first, dtype=torch.long)
+        if len(first) < 2:
+            raise DataError("pairs of lines need at least three lines, two of them in one document; give more text")
+
+    def __len__(self) -> int:
+        return len(self.first)
+
+    def take(self, rows: Tensor) -> Batch:
+        """Half of them in their order, half apart; always the same."""
+        seeds = ((rows * 2654435761) % 2**32).double() / 2**32  # Knuth's multiplicative hash: constants, not randomness
+        return self._coupled(rows, seeds < 0.5, ((rows * 40503 + 12345) % 2**31))
+
+    def draw(self, rows: Tensor, rng: Rng) -> Batch:
+        """The same, drawn afresh."""
+        return self._coupled(rows, rng.uniform(len(rows)) < 0.5, rng.integers(2**31, len(rows)))
+
+    def encoded(self) -> Batch:
+        return self.take(torch.arange(len(self)))
+
+    def _coupled(self, rows: Tensor, apart: Tensor, other: Tensor) -> Batch:
+        at = self.first[rows]
+        away = 2 + other % max(1, len(self.lines) - 2)  # any line but itself and its own next one
+        second = torch.where(apart, (at + away) % len(self.lines), at + 1)
+        room, end = self.codec.length, [self.codec.end]
+        out = []
+        for i, j in zip(at.tolist(), second.tolist(), strict=True):
+            a, b = self.lines[i], self.lines[j]
+            cut = max(room // 2 - 1, room - 2 - len(b))  # the longer line gives way
+            out.append(np.concatenate([a[:cut], end, b])[: room - 1])
+        x, real = self.codec._padded(out, room)
+        return Batch(x, (~apart).long(), torch.arange(room) < real[:, None])
+
+
+def _decoded(where: str, data: bytes) -> str:
+    """UTF-8 with plain line ends; raises DataError naming the byte."""
+    try:
+        text = data.decode("utf-8-sig")
+    except UnicodeDecodeError as error:
+        raise DataError(
+            f"{where} is not UTF-8: byte 0x{data[error.start]:02x} at offset {error.start}; "
+            "convert it, for example: iconv -f latin1 -t utf-8"
+        ) from error
+    return text.replace("\r\n", "\n").replace("\r", "\n")
+
+
+def _byte_letters() -> dict[str, int]:
+    """Which byte each letter of a byte-level token stands for (Radford et al. 2019): printable ones stand for themselves."""
+    plain = [*range(ord("!"), ord("~") + 1), *range(ord("¡"), ord("¬") + 1), *range(ord("®"), ord("ÿ") + 1)]
+    others = [b for b in range(256) if b not in plain]
+    return {chr(b): b for b in plain} | {chr(256 + k): b for k, b in enumerate(others)}
 
 
 def _train_bpe(texts: Sequence[str], vocab: int) -> str:
@@ -481,8 +735,8 @@ def _unzipped(source: Path, name: str, data: bytes) -> bytes:
         raise DataError(f"cannot read {source}/{name}: {error}; check that it is whole") from error
 
 
-def _csv_rows(text: str, where: str) -> list[tuple[int, dict[str, Any]]]:
-    rows = csv.DictReader(io.StringIO(text, newline=""))
+def _csv_rows(text: str, where: str, between: str = ",") -> list[tuple[int, dict[str, Any]]]:
+    rows = csv.DictReader(io.StringIO(text, newline=""), delimiter=between)
     out = []
     try:
         for row in rows:

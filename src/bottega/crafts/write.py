@@ -1,18 +1,51 @@
-"""Text from a run: a beginning goes on, piece by piece as it is made, until a stop that is never shown."""
+"""Text from a run, or from an endpoint: a beginning goes on, piece by piece as it is made, until a stop that is never shown."""
 
 from __future__ import annotations
 
+import inspect
 from collections.abc import Iterator, Sequence
+from dataclasses import dataclass, field
+from itertools import accumulate
 from typing import Any, Literal
 
 import torch
+from torch import Tensor
 
 from bottega.core import Batch, BottegaError, DataError, RecipeError, Rng, Streams, has
+from bottega.crafts.endpoint import Endpoint
+from bottega.samplers import constrain
+from bottega.samplers.speculative import ModelDraft
+from bottega.samplers.texts import Stops, Writer, stop_strings
+from bottega.samplers.tokens import Guide, Notes
 from bottega.workshop.run import Run, check_knobs
 
-__all__ = ["Long", "generate", "need_text", "stream", "told"]
+__all__ = ["Long", "Written", "complete", "generate", "need_text", "stream", "told"]
 
 Long = Literal["error", "slide"]
+ROWS = 64  # texts made at once
+
+
+@dataclass(frozen=True)
+class Written:
+    """One text and how it came about.
+
+    Attributes:
+        prompt: what it goes on from.
+        text: what was written, without the prompt and without the stop.
+        finish: ``"end"`` (the model ended it), ``"stop"``, ``"complete"`` (its form allows no more) or ``"length"``.
+        seed: whose it is.
+        tokens: the tokens that spell the text; the last may spell some of the stop too.
+        logprobs: of each, its log-probability in nats by the model before any knob; empty unless asked for.
+        likeliest: of each place the likeliest tokens, spelt, with theirs.
+    """
+
+    prompt: str
+    text: str
+    finish: str
+    seed: int
+    tokens: list[int] = field(default_factory=list)
+    logprobs: list[float] = field(default_factory=list)
+    likeliest: list[list[tuple[str, float]]] = field(default_factory=list)
 
 
 def need_text(run: Run) -> None:
@@ -25,7 +58,7 @@ def need_text(run: Run) -> None:
 
 
 def generate(
-    run: Run,
+    run: Run | Endpoint,
     prompt: str = "",
     *,
     n: int = 1,
@@ -38,15 +71,16 @@ def generate(
     """``n`` texts that go on from ``prompt``, without it.
 
     Args:
-        run: of a model that writes from left to right.
+        run: of a model that writes from left to right, or an OpenAI-compatible endpoint, which is sent a request for
+            each text and has no ``long``.
         prompt: what stands before; may be empty.
         n: how many; text ``i`` belongs to the seed ``seed + i``, however many are made at once.
         seed: the first.
         max_new: at most so many tokens; by default as many as a row of the model has left behind the prompt, and at
             least half a row.
-        stop: a text ends before the first of these strings, which are never part of it.
+        stop: a text ends before the first of these strings that is complete, which are never part of it.
         long: what becomes of a prompt as long as a row or longer: ``"error"``, or ``"slide"``, which reads its end only.
-        **knobs: of the family's ``stream`` (temperature, top_k, top_p, ...).
+        **knobs: those of ``complete``: ``schema``, ``draft``, and what the family's ``stream`` has (temperature, top_k, ...).
 
     Raises:
         BottegaError: the run writes no text.
@@ -55,14 +89,219 @@ def generate(
     """
     if n < 1:
         raise RecipeError(f"n is {n}; ask for at least one text")
-    texts = [""] * n
-    for texts in _growing(run, prompt, n, seed, max_new, stop, long, knobs):  # noqa: B007
-        pass
-    return [_cut(text, stop)[0] for text in texts]
+    if isinstance(run, Endpoint):
+        _check_stop(stop)
+        asked = {"max_new": max_new, "stop": stop, **knobs}
+        return [_cut(run.complete(prompt, seed=seed + i, **asked), stop)[0] for i in range(n)]
+    some = complete(run, [prompt], n=n, seed=seed, max_new=max_new, stop=stop, long=long, **knobs)
+    return [one.text for one in some]
+
+
+def complete(
+    run: Run,
+    prompts: Sequence[str],
+    *,
+    n: int = 1,
+    seed: int = 0,
+    max_new: int | None = None,
+    stop: str | Sequence[str] = (),
+    long: Long = "error",
+    cond: Any = None,
+    logprobs: int | None = None,
+    schema: dict[str, Any] | str | None = None,
+    regex: str | None = None,
+    grammar: str | None = None,
+    choices: Sequence[str] | None = None,
+    draft: Run | None = None,
+    **knobs: Any,
+) -> list[Written]:
+    """``n`` texts for each of several prompts, made together; each is what it would be alone.
+
+    Args:
+        run: of a model that writes from left to right.
+        prompts: what stands before; of any lengths.
+        n: how many for each; text ``j`` of a prompt belongs to the seed ``seed + j``.
+        seed: the first.
+        max_new: see ``generate``.
+        stop: see ``generate``.
+        long: see ``generate``.
+        cond: what to ask for, where the run was trained with conditions.
+        logprobs: note log-probabilities, and those of so many of the likeliest tokens at each place.
+        schema: write JSON that this schema allows.
+        regex: write a text that matches this from beginning to end.
+        grammar: write a text of this grammar, in Lark's notation.
+        choices: write one of these.
+        draft: a smaller run with the same tokens, whose guesses make it faster and change nothing.
+        **knobs: of the family's ``stream`` (temperature, top_k, beams, lookup, ...).
+
+    Raises:
+        BottegaError: the run writes no text, or does not do what is asked.
+        DataError: a prompt that is longer than a row, or holds characters that the model has not met.
+        RecipeError: a knob that there is not, a form that cannot be written.
+    """
+    if n < 1:
+        raise RecipeError(f"n is {n}; ask for at least one text")
+    need_text(run)
+    asked = _Asked(run, stop, long, cond, logprobs, _form(schema, regex, grammar, choices), draft, knobs)
+    rows = [(prompt, seed + j) for prompt in prompts for j in range(n)]
+    if not asked.guided:  # rows of such a model begin alike
+        groups = [rows[k * n : (k + 1) * n] for k in range(len(prompts))]
+    else:
+        groups = [rows[k : k + ROWS] for k in range(0, len(rows), ROWS)]
+        if knobs.get("beams", 1) > 1:  # versions of a prompt share its beams
+            groups = [rows[k * n : (k + 1) * n] for k in range(len(prompts))]
+    return [written for group in groups for written in asked.write(group, max_new)]
+
+
+def _has(method: Any, argument: str) -> bool:
+    return argument in inspect.signature(method).parameters
+
+
+def _form(schema: Any, regex: str | None, grammar: str | None, choices: Sequence[str] | None) -> str | None:
+    """What is asked for as a grammar; None when nothing is."""
+    wanted = {"schema": schema, "regex": regex, "grammar": grammar, "choices": choices}
+    given = [name for name, value in wanted.items() if value is not None]
+    if len(given) > 1:
+        raise RecipeError(f"{' and '.join(given)} are two forms at once; give one")
+    if schema is not None:
+        return constrain.json_schema(schema)
+    if regex is not None:
+        return constrain.regex(regex)
+    if grammar is not None:
+        return constrain.lark(grammar)
+    return None if choices is None else constrain.choices(choices)
+
+
+class _Asked:
+    """What is wanted of each text, checked once."""
+
+    def __init__(
+        self, run: Run, stop: str | Sequence[str], long: Long, cond: Any, logprobs: int | None, form: str | None,
+        draft: Run | None, knobs: dict[str, Any],
+    ) -> None:  # fmt: skip
+        self.run, self.model, self.codec = run, run.model.eval(), run.codec
+        self.stop = stop_strings(list(stop) if isinstance(stop, tuple) else stop)
+        if long not in ("error", "slide"):
+            raise RecipeError(f"long is {long!r}; use 'error' or 'slide'")
+        model: Any = self.model
+        self.guided = _has(model.stream, "guides")
+        name = run.recipe.family["name"]
+        for what, value in (("logprobs", logprobs), ("a form", form), ("draft", draft)):
+            if value is not None and not self.guided:
+                raise BottegaError(f"a {name} does not know {what}; use a gpt or a seq2seq")
+        if logprobs is not None and logprobs < 0:
+            raise RecipeError(f"logprobs is {logprobs}; it must be at least 0")
+        if "stop" in knobs or "overflow" in knobs:
+            raise RecipeError("stop and overflow are arguments of their own here; give them as stop= and long=")
+        self.long, self.cond, self.logprobs, self.form, self.knobs = long, cond, logprobs, form, knobs
+        check_knobs(model.stream, knobs, skip=3)
+        codec: Any = self.codec
+        self.spelling: list[bytes] = codec.spelling
+        self.end: int = codec.end
+        if draft is not None and getattr(draft.codec, "spelling", None) != self.spelling:
+            raise RecipeError(f"{draft.recipe.name} has other tokens than {run.recipe.name}, so it cannot draft for it")
+        self.draft = draft
+
+    def write(self, rows: Sequence[tuple[str, int]], max_new: int | None) -> list[Written]:
+        """Some texts at once."""
+        notes = Notes(self.logprobs or 0) if self.guided and self.logprobs is not None else None
+        writers = [Writer(self.spelling, self.stop, self.end) for _ in rows]
+        texts, made = [""] * len(rows), [[] for _ in rows]  # type: ignore[var-annotated]
+        complete: list[constrain.Form] = []
+        for part in self.parts(rows, max_new, notes, complete):
+            for i, tokens in enumerate(part.tolist()):
+                for token in tokens:
+                    if not writers[i].why:
+                        texts[i] += writers[i].push(token)
+                        made[i].append(token)
+            if not self.guided and all(w.why for w in writers):
+                break
+        out = []
+        for i, (prompt, seed) in enumerate(rows):
+            texts[i] += writers[i].close()
+            why = "complete" if complete and complete[0].whole(i) else writers[i].why
+            tokens = self._spell(made[i], len(texts[i].encode("utf-8")))
+            one = Written(prompt, texts[i], why, seed, tokens)
+            if notes is not None:
+                best = [
+                    [(self.spelling[t].decode("utf-8", "replace"), p) for t, p in place]
+                    for place in notes.likeliest[i][: len(tokens)]
+                ]
+                one = Written(prompt, texts[i], why, seed, tokens, notes.logprobs[i][: len(tokens)], best)
+            out.append(one)
+        return out
+
+    def _spell(self, tokens: list[int], size: int) -> list[int]:
+        """The tokens that the first ``size`` bytes are spelt with."""
+        out, at = [], 0
+        for token in tokens:
+            if at >= size:
+                break
+            out.append(token)
+            at += len(self.spelling[token])
+        return out
+
+    def parts(
+        self, rows: Sequence[tuple[str, int]], max_new: int | None, notes: Notes | None, forms: list[constrain.Form]
+    ) -> Iterator[Tensor]:
+        """The tokens of some texts as they are made, ``(rows, t)`` at a time, without the prompts."""
+        run, model, codec = self.run, self.model, self.codec
+        encode: Any = getattr(codec, "encode_prompt", None)
+        told = [encode(prompt) if prompt else torch.zeros(0, dtype=torch.long) for prompt, _ in rows]
+        length, longest = run.spec.shape[0], max(map(len, told))
+        if longest >= length:
+            if self.long == "error":
+                raise DataError(
+                    f"the prompt has {longest} tokens and the model reads {length}; shorten it, or say --long slide to use "
+                    "its end"
+                )
+            if not self.guided:
+                told = [row[-(length // 2) :] for row in told]
+                longest = max(map(len, told))
+        more = max_new if max_new is not None else max(length - longest, length // 2)
+        sizes = torch.tensor([len(row) for row in told])
+        x = torch.full((len(rows), longest), self.end)
+        for i, row in enumerate(told):
+            x[i, : len(row)] = row
+        mask = torch.arange(longest) < sizes[:, None]
+        rng = Rng.for_rows([seed for _, seed in rows], run.device)
+        knobs = {**self.knobs, "stop": self.end, "max_new": more}
+        cond = None
+        if self.cond is not None:
+            cond = codec.encode_cond([self.cond] * len(rows)).to(run.device)
+        given: dict[str, Any] = {}
+        if longest:
+            real = None if bool(mask.all()) else mask.to(run.device)
+            given = {
+                "batch": Batch(x.to(run.device), cond, real),
+                "keep": torch.ones_like(x, dtype=torch.bool, device=run.device),
+            }
+        if self.guided:
+            guides: list[Guide] = [Stops(self.stop, self.spelling)] if self.stop else []
+            if self.form is not None:
+                forms.append(constrain.Form(self.form, self.spelling, self.end, more))
+                guides.append(forms[0])
+            given |= {"guides": guides, "notes": notes}
+            if self.draft is not None:
+                drafter: Any = self.draft.model.eval()
+                if not hasattr(drafter, "step"):
+                    raise RecipeError(f"a {self.draft.recipe.family['name']} cannot draft; use a smaller gpt")
+                behind = {"prompted": bool((sizes > 0).all())} if _has(drafter.step, "prompted") else {}
+                given["draft"] = ModelDraft(drafter.step(len(rows), cond, **behind))
+            if self.long == "slide":
+                knobs["overflow"] = "slide"
+        skip = longest  # the prompts come first, in one part or several
+        stream: Any = model.stream
+        for part in stream(len(rows), rng, cond, **given, **knobs):
+            fresh = part.cpu()
+            lost = min(skip, fresh.shape[1])
+            skip -= lost
+            if fresh.shape[1] > lost:
+                yield fresh[:, lost:]
 
 
 def stream(
-    run: Run,
+    run: Run | Endpoint,
     prompt: str = "",
     *,
     seed: int = 0,
@@ -75,65 +314,45 @@ def stream(
 
     What could still become a stop string, or a character whose bytes are not all there, is held back until it is clear.
     """
+    if isinstance(run, Endpoint):
+        yield from _from_endpoint(run, prompt, seed, max_new, stop, knobs)
+        return
+    need_text(run)
+    forms = {name: knobs.pop(name, None) for name in ("schema", "regex", "grammar", "choices")}
+    cond, draft = knobs.pop("cond", None), knobs.pop("draft", None)
+    asked = _Asked(run, stop, long, cond, None, _form(**forms), draft, knobs)
+    writer = Writer(asked.spelling, asked.stop, asked.end)
+    for part in asked.parts([(prompt, seed)], max_new, None, []):
+        for token in part[0].tolist():
+            if text := writer.push(token):
+                yield text
+        if writer.why:
+            return
+    if text := writer.close():
+        yield text
+
+
+def _from_endpoint(
+    run: Endpoint, prompt: str, seed: int, max_new: int | None, stop: Sequence[str], knobs: dict[str, Any]
+) -> Iterator[str]:
+    _check_stop(stop)
     shown, last = "", ""
-    for (last,) in _growing(run, prompt, 1, seed, max_new, stop, long, knobs):
+    for last in accumulate(run.stream(prompt, seed=seed, max_new=max_new, stop=stop, **knobs)):
         whole, stopped = _cut(last, stop)
         sure = whole if stopped else _sure(whole, stop)
         if len(sure) > len(shown) and sure.startswith(shown):
             yield sure[len(shown) :]
             shown = sure
+        if stopped:
+            break
     whole, _ = _cut(last, stop)
     if len(whole) > len(shown):
         yield whole[len(shown) :]
 
 
-def _growing(
-    run: Run,
-    prompt: str,
-    n: int,
-    seed: int,
-    max_new: int | None,
-    stop: Sequence[str],
-    long: Long,
-    knobs: dict[str, Any],
-) -> Iterator[list[str]]:
-    """All texts so far, after each token; ends when every one has met a stop."""
-    need_text(run)
+def _check_stop(stop: Sequence[str]) -> None:
     if any(not s for s in stop):
         raise RecipeError("a stop string is empty; it would end every text before it begins")
-    if long not in ("error", "slide"):
-        raise RecipeError(f"long is {long!r}; use 'error' or 'slide'")
-    model: Any = run.model.eval()
-    codec: Any = run.codec
-    check_knobs(model.stream, knobs, skip=3)
-    length = run.spec.shape[0]
-    told = codec.encode_prompt(prompt) if prompt else torch.zeros(0, dtype=torch.long)
-    if len(told) >= length:
-        if long == "error":
-            raise DataError(
-                f"the prompt has {len(told)} tokens and the model reads {length}; shorten it, or say --long slide to use its end"
-            )
-        told = told[-(length // 2) :]
-    more = max_new if max_new is not None else max(length - len(told), length // 2)
-    x = told.expand(n, -1).to(run.device)
-    rng = Rng.for_rows(range(seed, seed + n), run.device)
-    knobs = {"stop": codec.end, **knobs, "max_new": more}
-    given: dict[str, Any] = {}
-    if len(told):
-        given = {"batch": Batch(x), "keep": torch.ones_like(x, dtype=torch.bool)}
-    made = x[:, :0].cpu()
-    skip = len(told)  # the prompt comes first, in one part or several
-    for part in model.stream(n, rng, None, **given, **knobs):
-        fresh = part.cpu()
-        lost = min(skip, fresh.shape[1])
-        skip -= lost
-        made = torch.cat([made, fresh[:, lost:]], 1)
-        if made.shape[1]:
-            texts = [item.value for item in codec.decode(made)]
-            yield texts
-            ended = (made == codec.end).any(1).tolist()
-            if all(e or _cut(t, stop)[1] for e, t in zip(ended, texts, strict=True)):
-                return
 
 
 def _cut(text: str, stop: Sequence[str]) -> tuple[str, bool]:

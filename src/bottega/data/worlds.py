@@ -16,20 +16,20 @@ import torch.nn.functional as F
 from torch import Tensor
 
 from bottega.core import DataError, Item, Rng, nearest
+from bottega.data import _languages, _texts
+from bottega.data._draw import LICENCE, SOURCE, uniforms
 from bottega.data._faces import Look, Person, draw_face
 from bottega.data.dataset import Dataset
 
 __all__ = ["Grammar", "caption_attributes", "draw_shapes", "load", "names", "read_shapes", "world"]
-
-LICENCE = "CC0-1.0"
-SOURCE = "made by Bottega from a seed"
 
 
 def names() -> list[str]:
     """The worlds, sorted.
 
     >>> names()
-    ['dependence', 'faces', 'grammar', 'grid', 'moons', 'ring', 'shapes', 'stripes']
+    ['copying', 'counting', 'dependence', 'dialogues', 'faces', 'grammar', 'grid', 'hidden', 'languages', 'moons', 'names',
+     'news', 'questions', 'reviews', 'ring', 'shapes', 'stripes', 'translation']
     """
     return sorted(_WORLDS)
 
@@ -301,11 +301,6 @@ def _english(depth: int) -> Grammar:
     return Grammar(rules, "S")
 
 
-def _uniforms(rng: Rng) -> Iterator[float]:
-    while True:
-        yield from rng.uniform(4096).double().tolist()
-
-
 def _grammar(*, n: int = 10_000, depth: int = 2, seed: int = 0) -> Dataset:
     """Sentences of a probabilistic grammar of exactly known entropy; each ends with a full stop, so none begins another.
 
@@ -317,7 +312,7 @@ def _grammar(*, n: int = 10_000, depth: int = 2, seed: int = 0) -> Dataset:
     if n < 1 or not 0 <= depth <= 6:
         raise DataError(f"grammar with n={n}, depth={depth}: n must be at least 1, depth 0 to 6")
     grammar = _english(depth)
-    draw = _uniforms(Rng(seed))
+    draw = uniforms(Rng(seed))
     items = [Item(_sentence(grammar.sample(draw)), name=f"sentence {i}") for i in range(n)]
 
     def log_prob(sentence: str) -> float:
@@ -684,4 +679,14 @@ _WORLDS: dict[str, Callable[..., Dataset]] = {
     "stripes": _stripes,
     "dependence": _dependence,
     "faces": _faces,
+    "counting": _texts.counting,
+    "copying": _texts.copying,
+    "hidden": _texts.hidden,
+    "news": _texts.news,
+    "reviews": _texts.reviews,
+    "names": _texts.names,
+    "questions": _texts.questions,
+    "dialogues": _texts.dialogues,
+    "translation": _languages.translation,
+    "languages": _languages.languages,
 }

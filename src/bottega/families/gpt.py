@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
-from typing import Any
+from collections.abc import Iterator, Mapping, Sequence
+from typing import Any, ClassVar, Literal
 
 import torch
 import torch.nn.functional as F
@@ -11,9 +11,13 @@ from torch import Tensor, nn
 
 from bottega.core import Batch, Family, RecipeError, Rng, Spec, Terms, passes_on
 from bottega.core.measure import Bound
+from bottega.nets import huggingface
 from bottega.nets.condition import Condition, check_drop, no_picture
-from bottega.nets.transformer import Transformer
-from bottega.samplers.tokens import Step, generate
+from bottega.nets.transformer import TiedReadOut, Transformer
+from bottega.samplers.decode import decode
+from bottega.samplers.speculative import Draft
+from bottega.samplers.steps import CachedStep
+from bottega.samplers.tokens import Guide, Notes
 
 __all__ = ["GPT"]
 
@@ -38,8 +42,17 @@ class GPT(Family):
         dropout: the chance that a number added to the stream is forgotten in training.
         drop: the chance that ``cond`` is forgotten in training, so that ``cond=None`` and guidance work.
         theta: of the rotary positions.
+        norm, feed, positions, bias, qkv_bias, hidden, head, eps: of the body, see ``nets.transformer``; ``norm="layer",
+            feed="gelu_tanh", positions="learned", bias=True`` is GPT-2's.
+        context: how many positions it sees when it writes, and how many learned ones there are; at least as many as a row
+            has tokens, which 0 means.
+        tied: whether it reads out with its embedding, or with a matrix of its own.
+        bos: the token that stands at the start; -1 means a vector of its own, which is no token.
+        begins: whether the start also stands before what is given. GPT-2 goes on from a prompt alone, Llama from a start
+            and the prompt.
     """
 
+    foreign: ClassVar[frozenset[str]] = frozenset(huggingface.KNOWN)
     bound: Bound = "exact"
 
     def __init__(
@@ -54,6 +67,18 @@ class GPT(Family):
         dropout: float = 0.0,
         drop: float = 0.1,
         theta: float = 10000.0,
+        norm: Literal["rms", "layer"] = "rms",
+        feed: Literal["swiglu", "geglu", "gelu", "gelu_tanh", "relu"] = "swiglu",
+        positions: Literal["rotary", "learned", "none"] = "rotary",
+        bias: bool = False,
+        qkv_bias: bool = False,
+        hidden: int = 0,
+        head: int = 0,
+        eps: float = 1e-5,
+        context: int = 0,
+        tied: bool = True,
+        bos: int = -1,
+        begins: bool = True,
     ) -> None:
         super().__init__(spec)
         check_drop(drop)
@@ -62,12 +87,23 @@ class GPT(Family):
         heads, depth = heads or size, depth or size
         width = width or heads * (32 if size < 8 else 64)
         try:
-            self.body = Transformer(width, depth, heads, kv_heads=kv_heads, theta=theta)
+            self.body = Transformer(
+                width, depth, heads, kv_heads=kv_heads, head=head, hidden=hidden, theta=theta, eps=eps, norm=norm, feed=feed,
+                positions=positions, length=max(context, spec.dims), bias=bias, qkv_bias=qkv_bias,
+            )  # fmt: skip
         except ValueError as error:
             raise RecipeError(f"gpt: {error}") from None
         self.dropout, self.drop, self.length = dropout, drop, spec.dims
-        self.embed = nn.Embedding(spec.vocab + 1, width)  # the last one is the start
+        self.sees = max(context, spec.dims)
+        if not -1 <= bos < spec.vocab:
+            raise RecipeError(f"family.bos is {bos}; it must be a token, 0 to {spec.vocab - 1}, or -1 for none")
+        self.start, self.begins = bos if bos >= 0 else spec.vocab, begins
+        self.embed = nn.Embedding(spec.vocab + (bos < 0), width)  # the last one is the start where no token is
         nn.init.normal_(self.embed.weight, std=0.02)
+        self.read_out: nn.Module = TiedReadOut(self.embed, spec.vocab) if tied else nn.Linear(width, spec.vocab, bias=False)
+        if isinstance(self.read_out, nn.Linear):
+            nn.init.normal_(self.read_out.weight, std=0.02)
+            self.read_out.readout = True  # type: ignore[assignment]
         self.condition = Condition(spec.cond, width)
         self.placed = bool(spec.blocks) or not spec.is_sequence
         if self.placed:
@@ -84,6 +120,8 @@ class GPT(Family):
             return "it wants tokens, not real numbers; set levels in [codec] for pictures, or encode tables as tokens"
         if spec.blocks and len(spec.blocks) != spec.dims:
             return f"the table has {len(spec.blocks)} columns but {spec.dims} tokens; give one token for each column"
+        if spec.given_text and (spec.is_text or not spec.shape):
+            return "one vector of a given text keeps too little; use family seq2seq for texts, reader for labels"
         return no_picture(spec)
 
     def _stream(self, tokens: Tensor, start: int, given: Tensor) -> Tensor:
@@ -93,7 +131,7 @@ class GPT(Family):
 
     def _logits(self, h: Tensor, start: int) -> Tensor:
         """``(B, t, width) -> (B, t, vocab)`` for positions ``start ..``, float32."""
-        logits = F.linear(h, self.embed.weight[: self.spec.vocab]).float()
+        logits = self.read_out(h).float()
         if self.spec.blocks:
             logits = logits.masked_fill(~self.allowed[start : start + h.shape[1]], float("-inf"))
         return logits
@@ -107,7 +145,7 @@ class GPT(Family):
             real = batch.mask.expand(batch.x.shape).flatten(1)
         forget = rng.uniform(n) < self.drop if training and self.spec.cond is not None else None
         given = self.condition(batch.cond, n, forget)
-        inputs = F.pad(x[:, :-1], (1, 0), value=self.spec.vocab)
+        inputs = F.pad(x[:, :-1], (1, 0), value=self.start)
         h = self.body(self._stream(inputs, 0, given), dropout=self.dropout if training else 0.0, rng=rng)
         nll = F.cross_entropy(self._logits(h, 0).transpose(1, 2), x, reduction="none")
         return nll.masked_fill(~real, 0.0), real
@@ -121,46 +159,49 @@ class GPT(Family):
         """``(B,)`` nats of the real tokens of each row, exact."""
         return -self._nll(batch, rng, training=False)[0].sum(1)
 
-    def _step(self, n: int, cond: Tensor | None, guidance: float) -> Step:
-        """The model as ``generate`` wants it, with a cache; beyond ``length`` tokens it reads the later half again."""
+    def _read(self, tokens: Tensor, cache: Any, last: int | Tensor | None, given: Tensor) -> Tensor:
+        """Logits behind fresh tokens, as ``samplers.steps.CachedStep`` wants them."""
+        start = cache.filled
+        h = self.body(self._stream(tokens, start, given), cache=cache)
+        if isinstance(last, Tensor):
+            h = h[torch.arange(len(h), device=h.device), last][:, None]
+        elif last is not None:
+            h, start = h[:, last : last + 1], start + last
+        return self._logits(h, start)
+
+    def step(
+        self, n: int, cond: Tensor | None = None, guidance: float = 1.0, *, prompted: bool = False
+    ) -> CachedStep:
+        """The model as the samplers want it, for ``n`` rows; beyond ``length`` tokens it reads the later half again.
+
+        ``prompted``: every row has a beginning, behind which a model that does not begin with its start goes on.
+        """
         twice = guidance != 1 and cond is not None and self.spec.cond is not None
-        given = self.condition(cond, n)
-        if twice:
-            given = torch.cat([given, self.condition(None, n)])
-        rows = len(given)
-        cache = self.body.cache(rows, self.length)
-        history = torch.full((n, 1), self.spec.vocab, device=given.device)
+        return CachedStep(
+            self._read,
+            lambda rows: self.body.cache(rows, self.sees),
+            n,
+            length=self.sees,
+            begin=None if prompted and not self.begins else self.start,
+            state=(self.condition(cond, n),),
+            blank=(self.condition(None, n),) if twice else None,
+            guidance=guidance,
+            device=self.embed.weight.device,
+        )
 
-        def step(fresh: Tensor) -> Tensor:
-            nonlocal cache, history
-            inputs = torch.cat([history, fresh], 1) if cache.filled == 0 else fresh
-            history = torch.cat([history, fresh], 1)
-            if cache.filled + inputs.shape[1] > self.length:
-                tail = history[:, history.shape[1] - self.length // 2 :]
-                inputs = torch.cat([tail.new_full((n, 1), self.spec.vocab), tail], 1)
-                history, cache = inputs, self.body.cache(rows, self.length)
-            start = cache.filled
-            stream = self._stream(inputs.repeat(rows // n, 1), start, given)
-            last = self.body(stream, cache=cache)[:, -1:]
-            logits = self._logits(last, start + inputs.shape[1] - 1)[:, 0]
-            if not twice:
-                return logits
-            known, blank = logits.chunk(2)
-            mixed = blank + guidance * (known - blank)
-            return torch.where(known.isinf(), known, mixed)
-
-        return step
-
-    @passes_on(generate)
+    @passes_on(decode)
     @torch.no_grad()
     def stream(
         self,
         n: int,
         rng: Rng,
         cond: Tensor | None = None,
-        *,
         batch: Batch | None = None,
         keep: Tensor | None = None,
+        guides: Sequence[Guide] = (),
+        notes: Notes | None = None,
+        draft: Draft | None = None,
+        *,
         max_new: int | None = None,
         guidance: float = 1.0,
         **knobs: Any,
@@ -173,16 +214,19 @@ class GPT(Family):
             cond: ``(n, *spec.cond.shape)`` or None.
             batch: a piece to go on from or to fill, with ``keep``; see ``edit``.
             keep: bool, broadcastable to ``batch.x``: what stays.
+            guides: what watches over the rows (stop strings, grammars); see ``samplers.tokens.generate``.
+            notes: takes log-probabilities, and why rows ended.
+            draft: guesses tokens; see ``samplers.speculative``.
             max_new: sequences only: how many tokens to make; by default ``spec.shape[0]`` (behind a given piece: none).
             guidance: 1 is conditional, 0 unconditional, above 1 follows ``cond`` harder (logits are extrapolated).
-            knobs: ``temperature``, ``top_k``, ``top_p``, ``min_p``, ``repetition_penalty``, ``stop``; see
-                ``samplers.tokens.generate``.
+            knobs: ``temperature``, ``top_k``, ``top_p``, ``min_p``, penalties, ``beams``, ``lookup`` and others; see
+                ``samplers.decode.decode`` and ``samplers.tokens.generate``.
         """
         if max_new is not None and self.placed:
             raise RecipeError(f"max_new is {max_new}, but only texts have it; rows and pictures have a fixed size")
         if max_new is not None and max_new < 1:
             raise RecipeError(f"max_new is {max_new}; it must be at least 1")
-        device = self.embed.weight.device
+        device, lengths = self.embed.weight.device, None
         if batch is None:
             more = self.length if max_new is None else max_new
             x = torch.zeros(n, 0, dtype=torch.long, device=device)
@@ -192,11 +236,14 @@ class GPT(Family):
             x = batch.x.flatten(1)
             kept = torch.ones_like(batch.x, dtype=torch.bool) if keep is None else keep.expand(batch.x.shape)
             kept = kept.flatten(1)
-        yield from generate(
-            self._step(n, cond, guidance), F.pad(x, (0, more)), F.pad(kept, (0, more), value=False), rng, **knobs
-        )
+            if more and batch.mask is not None and bool(kept.all()):
+                lengths = batch.mask.expand(batch.x.shape).sum(1)
+        yield from decode(
+            self.step(n, cond, guidance, prompted=bool(kept.shape[1] and kept[:, 0].all())), F.pad(x, (0, more)), F.pad(kept, (0, more), value=False), rng, lengths, guides,
+            notes, draft, **knobs,
+        )  # fmt: skip
 
-    @passes_on(generate)
+    @passes_on(decode)
     @torch.no_grad()
     def sample(
         self,
@@ -212,7 +259,7 @@ class GPT(Family):
         made = torch.cat(list(self.stream(n, rng, cond, max_new=max_new, guidance=guidance, **knobs)), 1)
         return made.reshape(n, *self.spec.shape) if self.placed else made
 
-    @passes_on(generate)
+    @passes_on(decode)
     @torch.no_grad()
     def edit(
         self,
@@ -227,7 +274,9 @@ class GPT(Family):
         """Kept tokens stay; the others are made from left to right, each given all before it (not those after it).
 
         ``batch.x`` may be shorter or longer than the Spec's length; ``max_new`` adds so many tokens at its end, so a
-        prompt is ``edit(Batch(prompt), torch.ones_like(prompt, dtype=torch.bool), rng, max_new=100)``.
+        prompt is ``edit(Batch(prompt), torch.ones_like(prompt, dtype=torch.bool), rng, max_new=100)``. Prompts of unequal
+        length are padded at their ends, with a ``mask``: each row goes on behind its own last token as it would alone,
+        and what is made stands in the last ``max_new`` columns.
 
         Args:
             batch: the pieces, with ``cond`` where known.
@@ -239,9 +288,33 @@ class GPT(Family):
 
         Returns:
             ``(B, *spec.shape)``, or ``(B, length + max_new)``.
+
+        Raises:
+            RecipeError: a knob is out of range, or the prompt is longer than the model sees and ``overflow`` is "error".
         """
-        parts = self.stream(
-            len(batch), rng, batch.cond, batch=batch, keep=keep, max_new=max_new, guidance=guidance, **knobs
-        )
+        parts = self.stream(len(batch), rng, batch.cond, batch, keep, max_new=max_new, guidance=guidance, **knobs)
         made = torch.cat(list(parts), 1)
         return made.reshape(batch.x.shape) if self.placed else made
+
+    # ---- other people's files --------------------------------------------------------------------------------------
+
+    @staticmethod
+    def settings_of(config: Mapping[str, Any]) -> dict[str, Any]:
+        """The ``[family]`` table of a Hugging Face ``config.json``; see ``nets.huggingface``."""
+        return {"name": "gpt", **huggingface.settings_of(config)}
+
+    def take_weights(self, tensors: Mapping[str, Tensor], config: Mapping[str, Any]) -> None:
+        """Weights by the names that a Hugging Face directory gives them; see ``nets.huggingface``."""
+        load = huggingface.weights_of(tensors, config, self.body.depth)
+        self.load_state_dict(huggingface.checked(load, self.state_dict()))
+
+    def to_huggingface(self) -> tuple[dict[str, Any], dict[str, Tensor]]:
+        """``config.json`` and weights by which ``transformers`` has the same logits.
+
+        Raises:
+            RecipeError: no such model is known there.
+        """
+        if self.spec.cond is not None or self.placed:
+            raise RecipeError("only texts without conditions can be written as a Hugging Face model")
+        start = self.start if self.start < self.spec.vocab else None
+        return huggingface.written(self.body, self.embed.weight, self.read_out, self.spec.vocab, self.sees, start)

@@ -88,7 +88,7 @@ def begin_with(model: Family, start: Family, name: str) -> str:
         raise RecipeError(
             f"train.start is {name}, of family {type(start).__name__} and not {type(model).__name__}; use its recipe"
         )
-    if replace(start.spec, cond=None) != replace(model.spec, cond=None):
+    if _examples(start.spec) != _examples(model.spec):
         raise RecipeError(
             f"train.start is {name}, whose examples are {start.spec}; here they are {model.spec}; set [codec] as there"
         )
@@ -102,6 +102,11 @@ def begin_with(model: Family, start: Family, name: str) -> str:
     model.load_state_dict({**mine, **{k: theirs[k] for k in fits}})
     anew = len(mine.keys() - fits)
     return f"began with the weights of {name}" + (f"; {anew} of {len(mine)} tensors begin anew" if anew else "")
+
+
+def _examples(spec: Spec) -> Spec:
+    """What two models must share: a network for texts reads any length, and says by its weights where it does not."""
+    return replace(spec, cond=None, shape=(0,) if spec.is_text else spec.shape)
 
 
 def _of_condition(model: Family, parameter: str) -> bool:

@@ -23,6 +23,7 @@ from bottega.workshop.training import divide
 
 CACHE = ".bottega"  # beside the runs, so that runs on the same data are judged by one network, trained once
 MOST_TRAIN = 20_000  # training rows that judges look at; more hardly change a distance, and copies of others go unseen
+MOST_LINE = 50_000  # tokens of held-out text that a sliding window passes over
 
 
 def judge_run(
@@ -145,6 +146,9 @@ def _facts(run: Run, truth: dict[str, Any], held: Sequence[Item]) -> dict[str, A
         facts["classes"] = list(codec.classes)
     if hasattr(codec, "bytes_per_token"):
         facts["bytes_per_token"] = codec.bytes_per_token(held)
+    if getattr(codec, "unit", "") == "document":
+        windows = codec.encode(held)
+        facts["line"] = windows.x[windows.mask][:MOST_LINE]
     return facts
 
 

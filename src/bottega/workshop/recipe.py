@@ -44,7 +44,11 @@ class Train:
         save_seconds: time between checkpoints.
         sample_every: steps between pictures of samples under ``samples/``; 0 only at the end.
         tensorboard: also write TensorBoard events (extra ``track``).
-        start: a trained run of the same family and settings whose weights this training begins with; empty for new ones.
+        start: a trained run of the same family and settings whose weights this training begins with, or the directory of
+            a Hugging Face model; empty for new ones.
+        lora: rank of low-rank adapters, which alone are trained; 0 trains all weights.
+        lora_alpha: their change counts ``lora_alpha / lora`` times.
+        remember: with ``start``, what else it knew (a path or a name): what training forgets of it is measured.
     """
 
     steps: int = 2000
@@ -62,11 +66,18 @@ class Train:
     sample_every: int = 0
     tensorboard: bool = False
     start: str = ""
+    lora: int = 0
+    lora_alpha: float = 16.0
+    remember: str = ""
 
     def __post_init__(self) -> None:
-        for name, least in {"steps": 1, "batch": 1, "accum": 1, "checks": 0, "patience": 0}.items():
+        for name, least in {"steps": 1, "batch": 1, "accum": 1, "checks": 0, "patience": 0, "lora": 0}.items():
             if getattr(self, name) < least:
                 raise RecipeError(f"train.{name} is {getattr(self, name)}; it must be at least {least}")
+        if not self.lora_alpha > 0:
+            raise RecipeError(f"train.lora_alpha is {self.lora_alpha}; it must be above 0, 16 is usual")
+        if self.remember and not self.start:
+            raise RecipeError(f"train.remember is {self.remember!r}, but there is no train.start that could forget")
         if self.clip < 0:
             raise RecipeError(f"train.clip is {self.clip}; it is the largest norm of the gradient, and 0 does not clip")
         if self.patience and not self.checks:

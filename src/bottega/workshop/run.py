@@ -44,10 +44,12 @@ from bottega.core import (
     nearest,
 )
 from bottega.nets.inception import load_inception
-from bottega.training import checkpoint, cluster
+from bottega.samplers.texts import Stops, cut, stop_strings
+from bottega.training import checkpoint, cluster, lora
 from bottega.training.precision import pick_device
 from bottega.trust.mark import mark
 from bottega.workshop import evidence as ev
+from bottega.workshop import foreign
 from bottega.workshop.build import make_codec, make_family
 from bottega.workshop.recipe import Recipe, check_arguments, guess, load_recipe
 
@@ -244,6 +246,7 @@ class Run:
         seeds = list(range(seed, seed + n)) if seeds is None else [int(s) for s in seeds]
         if not seeds:
             raise RecipeError("asked for no pieces; n must be at least 1")
+        stops, knobs = self._stops(knobs)
         check_knobs(self.model.sample, knobs, skip=3)
         self._check_guidance(knobs)
         known = self._conditions(cond, seeds)
@@ -254,12 +257,44 @@ class Run:
         for first in range(0, len(seeds), CHUNK):
             some = seeds[first : first + CHUNK]
             given = None if codes is None else codes[first : first + CHUNK]
-            parts.append(self.model.sample(len(some), Rng.for_rows(some, self.device), given, **knobs).cpu())
+            rng = Rng.for_rows(some, self.device)
+            if stops and self._guided:
+                parts.append(self._joined(len(some), rng, given, stops, knobs))
+            else:
+                parts.append(self.model.sample(len(some), rng, given, **knobs).cpu())
             if progress is not None:
                 progress(_at("sample", first + len(some), len(seeds), began))
         x = torch.cat(parts)
         items = self.codec.decode(x, None if codes is None else codes.cpu())
-        return Pieces(self, items, seeds, x)
+        return Pieces(self, [replace(i, value=cut(i.value, stops)) for i in items] if stops else items, seeds, x)
+
+    @property
+    def _guided(self) -> bool:
+        """Whether the family's ``stream`` can be watched over."""
+        stream = getattr(self.model, "stream", None)
+        return stream is not None and "guides" in inspect.signature(stream).parameters
+
+    def _stops(self, knobs: dict[str, Any]) -> tuple[list[str], dict[str, Any]]:
+        """The strings that end texts, and the knobs for the family, which knows of tokens only."""
+        codec: Any = self.codec
+        stop = knobs.get("stop")
+        if stop is None or not hasattr(codec, "spelling") or "stop" not in knobs_of(self.model.sample, 3):
+            return [], knobs
+        if isinstance(stop, int) and not isinstance(stop, bool):
+            if not 0 <= stop <= codec.end:
+                raise RecipeError(f"stop is {stop}; the tokens of {self.recipe.name} are 0 to {codec.end}")
+            if stop == codec.end:
+                return [], knobs
+            stop = codec.spelling[stop].decode("utf-8", "replace")
+        return stop_strings(stop), {**knobs, "stop": codec.end}
+
+    def _joined(
+        self, n: int, rng: Rng, cond: Tensor | None, stops: list[str], knobs: dict[str, Any], **given: Any
+    ) -> Tensor:
+        model: Any = self.model
+        codec: Any = self.codec
+        guides = [Stops(stops, codec.spelling)]
+        return torch.cat(list(model.stream(n, rng, cond, guides=guides, **given, **knobs)), 1).cpu()
 
     def _check_guidance(self, knobs: Mapping[str, Any]) -> None:
         if self.spec.cond is None and knobs.get("guidance", 1) != 1:
@@ -319,9 +354,19 @@ class Run:
         if not has(model, Edits):
             raise BottegaError(f"a {self.recipe.family['name']} cannot edit; use {_with('edit')}")
         seeds = list(range(seed, seed + n)) if seeds is None else [int(s) for s in seeds]
+        stops, knobs = self._stops(knobs)
         check_knobs(model.edit, knobs, skip=3)
         self._check_guidance(knobs)
         batch, keep = self.codec.start_edit(source, mask)
+        if (
+            self.codec.medium == "text"
+            and batch.x.shape[1] > self.spec.shape[0]
+            and "overflow" not in knobs_of(model.edit, 3)
+        ):
+            raise RecipeError(
+                f"the beginning has {int(keep.sum())} tokens, but a row of {self.recipe.name} has {self.spec.shape[0]}; give a "
+                "shorter one"
+            )
         if self.spec.given_picture and cond is None and batch.cond is None:
             raise RecipeError(f"{self.recipe.name} makes a picture of a picture; say with --cond FILE of which")
         if mask is None and knobs.keys() & model.reworks:
@@ -336,8 +381,15 @@ class Run:
         )
         keep = keep.expand(len(seeds), *keep.shape[1:]).to(self.device)
         self.model.eval()
-        x = model.edit(many, keep, Rng.for_rows(seeds, self.device), **knobs).cpu()
+        rng = Rng.for_rows(seeds, self.device)
+        if stops and self._guided:
+            x = self._joined(len(seeds), rng, many.cond, stops, knobs, batch=many, keep=keep)
+        else:
+            x = model.edit(many, keep, rng, **knobs).cpu()
         items = self.codec.decode(x, None if codes is None else codes.cpu())
+        if stops:
+            begun = self.codec.decode(batch.x[:1, : int(keep[0].sum())])[0].value
+            items = [replace(i, value=begun + cut(i.value.removeprefix(begun), stops)) for i in items]
         restore, given = getattr(self.codec, "restore", None), getattr(self.codec, "given", None)
         keep_bytes = getattr(self.codec, "keep_bytes", None)
         if restore is not None:
@@ -486,12 +538,15 @@ def _all_rows(source: Source) -> Batch:
 
 
 def load(path: str | Path, device: str = "auto") -> Run:
-    """A run by its folder or its weights file; the weights file alone is enough.
+    """A run by its folder or its weights file, which alone is enough; or a language model by its Hugging Face directory.
 
     Raises:
         CheckpointError: missing, truncated, a pickle, or newer than this version.
     """
     path = Path(path)
+    if path.is_dir() and foreign.is_directory(path):
+        recipe, codec, model, header = foreign.load_directory(path)
+        return Run(path, recipe, codec, model.to(pick_device(device)).eval(), header)
     file = path / WEIGHTS if path.is_dir() else path
     if not file.exists():
         raise CheckpointError(
@@ -508,7 +563,11 @@ def revive(folder: Path, tensors: dict[str, Tensor], header: dict[str, Any], dev
         model = make_family(recipe.family, Spec.from_dict(header["spec"]), seed=0, teach=False)
     except KeyError as error:
         raise CheckpointError(f"{folder / WEIGHTS} lacks {error} in its header; it is not a whole run") from error
+    if recipe.train.lora:
+        lora.add(model, recipe.train.lora, recipe.train.lora_alpha, 0)
     checkpoint.load_weights(model, checkpoint.sampling_weights(tensors))
+    if recipe.train.lora:
+        lora.merge(model)
     return Run(folder, recipe, codec, model.to(device).eval(), header)
 
 
@@ -535,6 +594,7 @@ def train(
     device: str = "auto",
     seed: int | None = None,
     judge: bool = True,
+    base: str | None = None,
     progress: Tell | None = None,
 ) -> Run:
     """Train a recipe, or go on with the run that stands at ``out``; then judge it.
@@ -548,6 +608,8 @@ def train(
         set: overrides, ``{"family.size": 64}``.
         device: ``auto``, ``cpu``, ``cuda``, ``mps``.
         judge: measure it afterwards.
+        base: a language model to begin with: a Hugging Face directory, or ``hub:owner/name``. Its tokenizer and family
+            take the place of the recipe's.
         progress: told a few times a second.
 
     Raises:
@@ -562,6 +624,8 @@ def train(
     if not str(recipe).endswith(".toml") and Path(recipe).exists() and data is None:
         recipe, data = guess(Path(recipe)), recipe
     plan = load_recipe(recipe, overrides)
+    if base is not None:
+        plan = foreign.onto(plan, base)
     if judge and plan.data.get("held", 0.1) == 0:
         raise RecipeError("data.held is 0, so nothing is kept back to judge by; set it above 0, or use --no-judge")
     where = (

@@ -38,7 +38,7 @@ from bottega.data.dataset import Dataset, fingerprint
 from bottega.data.lineage import of_files
 from bottega.data.splits import Split, few_labels, split
 from bottega.data.stream import Stream, lift_labelled
-from bottega.training import checkpoint, cluster
+from bottega.training import checkpoint, cluster, lora
 from bottega.training.ema import Ema
 from bottega.training.loop import fit
 from bottega.training.modes import Modes
@@ -123,6 +123,8 @@ class Training:
         if ask is not None and has(self.model, Translates) and (why := ask(self.parts.train)):
             raise DataError(why)
         self.begun = "" if start is None else begin_with(self.model, start.model, plan.train.start)
+        if plan.train.lora:
+            lora.add(self.model, plan.train.lora, plan.train.lora_alpha, plan.train.seed)
         self.model.to(self.device)
         if self.model.labelled_share and self.codec.spec.cond is not None:
             source = lift_labelled(source, self.model.labelled_share)
@@ -150,7 +152,11 @@ class Training:
         """Fitted on the training part; with ``train.start`` a codec of numbers keeps what they meant to the model there."""
         if not self.plan.train.start or earlier is None or self.plan.codec["name"] == "image":
             return codec.fit(self.parts.train)
-        if earlier["recipe"]["codec"] != self.plan.codec:
+        free: frozenset[str] = getattr(codec, "free", frozenset())
+        there, here = (
+            {k: v for k, v in c.items() if k not in free} for c in (earlier["recipe"]["codec"], self.plan.codec)
+        )
+        if there != here:
             raise RecipeError(
                 f"train.start is {self.plan.train.start}, whose [codec] is {earlier['recipe']['codec']}; set it as there"
             )

@@ -1,0 +1,58 @@
+"""``bottega write continue``: a text of one's own goes on."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated, Any
+
+import typer
+
+from bottega.cli._shared import Device, Json, Out, Quiet, Seed, Sets, settings, whole_run
+
+__all__ = ["continue_"]
+
+PANEL, PLACE = "With a run", 21
+EXAMPLES = """\
+  bottega write continue runs/english draft.txt                    however long it is: the model reads its end
+  bottega write continue runs/english draft.txt -n 3 --out versions --max-new 200
+"""
+
+
+def continue_(
+    run: Annotated[Path, typer.Argument(metavar="RUN", help="The folder of a run that writes text, or its model.safetensors.")],
+    file: Annotated[Path, typer.Argument(metavar="FILE", help="The text to go on from, UTF-8.")],
+    n: Annotated[int, typer.Option("-n", metavar="N", min=1, help="How many ways to go on.")] = 1,
+    max_new: Annotated[int | None, typer.Option("--max-new", metavar="N", min=1, help="At most so many tokens.")] = None,
+    stop: Annotated[list[str], typer.Option("--stop", metavar="TEXT", help="End before this string, which is never shown; may be given many times.")] = [],  # noqa: B006
+    long: Annotated[str, typer.Option("--long", metavar="HOW", help="A text longer than the model reads: slide (only its end is read), or error.")] = "slide",
+    out: Annotated[Path | None, typer.Option("--out", metavar="DIR", help="Write the whole texts there, marked, instead of printing what is new.")] = None,
+    seed: Seed = 0,
+    set_: Sets = [],  # noqa: B006
+    device: Device = "auto",
+    as_json: Json = False,
+    quiet: Quiet = False,
+) -> None:  # fmt: skip
+    """Go on from a text of one's own; every character of it stays as it is.
+
+    Settings are those of the model's sampler, as for `bottega write generate`.
+    """
+    from bottega.core import Item
+    from bottega.crafts import write as craft
+    from bottega.workshop.recipe import parse_value
+    from bottega.workshop.run import load
+
+    say, made = Out(as_json, quiet), load(whole_run(run), device=device)
+    craft.need_text(made)
+    begun = craft.told(made.codec.read(file)[0].value, str(file))
+    knobs: dict[str, Any] = {key: parse_value(value) for key, value in settings(set_).items()}
+    written = craft.complete(made, [begun], n=n, seed=seed, max_new=max_new, stop=stop, long=long, **knobs)  # type: ignore[arg-type]
+    paths = []
+    for one in written:
+        if out is None:
+            say.say(f"{one.text}\n")
+        else:
+            place = out / f"{file.stem}-{one.seed}.txt"
+            paths.append(made.codec.write(Item(begun + one.text), place, made.mark(one.seed)))
+            say.say(str(paths[-1]))
+    say.result({"run": made.path, "weights": made.weights_hash, "seeds": [one.seed for one in written],
+                "texts": [one.text for one in written], "finish": [one.finish for one in written], "files": paths})  # fmt: skip

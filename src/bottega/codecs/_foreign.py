@@ -1,0 +1,189 @@
+"""Tokenisers of other people's models: the ``tokenizer.json`` of a Hugging Face directory."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable, Sequence
+from pathlib import Path
+from typing import Any
+
+from bottega.core import DataError
+
+__all__ = ["Foreign", "is_place", "written"]
+
+
+def is_place(name: str) -> bool:
+    """Whether a tokeniser's name is a path: it has a slash or ends in .json."""
+    return "/" in name or "\\" in name or name.endswith(".json")
+
+
+class Foreign:
+    """A tokeniser with a fixed vocabulary, by the library ``tokenizers``.
+
+    Marks such as ``<|endoftext|>`` are never read out of a text: in a text they are letters.
+
+    Args:
+        learned: the content of ``tokenizer.json``.
+        end: the number of the mark that ends a text.
+        size: how many numbers the model knows; at least as many as the tokeniser has.
+        begins: the number of the mark that the tokeniser itself sets before a text; -1 where it sets none.
+
+    Raises:
+        DataError: not a tokeniser, or not one of this model.
+    """
+
+    def __init__(self, learned: str, end: int, size: int, begins: int) -> None:
+        from tokenizers import Tokenizer
+
+        try:
+            self._inner = Tokenizer.from_str(learned)
+        except Exception as error:  # the library raises nothing narrower
+            raise DataError(f"the tokenizer.json cannot be read ({error}); save it anew with transformers") from error
+        self._inner.no_truncation()
+        self._inner.no_padding()
+        self._inner.encode_special_tokens = True
+        self.learned, self.end, self.size, self.begins = learned, end, size, begins
+
+    @classmethod
+    def read(cls, place: Path) -> Foreign:
+        """The tokeniser of a directory, or of a ``tokenizer.json`` beside whose model it lies.
+
+        Raises:
+            DataError: there is none, nobody says which token ends a text, or the model beside it is another's.
+        """
+        folder = place if place.is_dir() else place.parent
+        file = folder / "tokenizer.json" if place.is_dir() else place
+        if not file.exists():
+            older = [n for n in ("tokenizer.model", "vocab.json", "vocab.txt", "spiece.model") if (folder / n).exists()]
+            mend = (
+                f"it has {older[0]}, which transformers turns into one: AutoTokenizer.from_pretrained(...).save_pretrained(...)"
+                if older
+                else "give the directory of a Hugging Face model, or 'bpe', 'char' or 'byte'"
+            )
+            raise DataError(f"there is no tokenizer.json at {place}; {mend}")
+        learned = _text(file)
+        made = cls(learned, 0, 0, -1)
+        config = _json(folder / "config.json")
+        made.end = made._mark("eos_token", folder, config)
+        if made.end < 0:
+            raise DataError(
+                f"{folder} does not say which token ends a text; add its eos_token to {folder / 'tokenizer_config.json'}"
+            )
+        begin = made._mark("bos_token", folder, config)
+        whole = made._inner.encode("a").ids
+        made.begins = begin if begin >= 0 and whole[:1] == [begin] else -1
+        own = max(made._inner.get_vocab(with_added_tokens=True).values()) + 1
+        made.size = int(config.get("vocab_size") or own)
+        said = config.get("eos_token_id")
+        ends = said if isinstance(said, list) else [said]
+        if own > made.size or (said is not None and made.end not in ends):
+            why = (
+                f"{own} tokens and the model {made.size}"
+                if own > made.size
+                else f"its end is {made.end}, the model's {said}"
+            )
+            raise DataError(
+                f"the tokenizer at {file} is of another model ({why}); put the model's own tokenizer.json there"
+            )
+        return made
+
+    def _mark(self, name: str, folder: Path, config: dict[str, Any]) -> int:
+        """The number of a special token, -1 where none is named."""
+        for file in ("tokenizer_config.json", "special_tokens_map.json"):
+            said = _json(folder / file).get(name)
+            said = said.get("content") if isinstance(said, dict) else said
+            if said is not None and (number := self._inner.token_to_id(said)) is not None:
+                return int(number)
+        said = config.get(f"{name}_id")
+        said = said[0] if isinstance(said, list) and said else said
+        return said if isinstance(said, int) else -1
+
+    def encode(self, texts: Sequence[str]) -> list[list[int]]:
+        """Token numbers, without marks."""
+        coded = self._inner.encode_batch_fast(list(texts), add_special_tokens=False)
+        return [code.ids for code in coded]
+
+    def decode(self, rows: Sequence[Sequence[int]]) -> list[str]:
+        """Texts, without marks; bytes that are no UTF-8 become U+FFFD."""
+        return list(self._inner.decode_batch([list(row) for row in rows], skip_special_tokens=True))
+
+    def to_huggingface(self) -> dict[str, dict[str, Any]]:
+        """Its files as they are written into a directory."""
+        config = {"tokenizer_class": "PreTrainedTokenizerFast", "eos_token": self._inner.id_to_token(self.end)}
+        if self.begins >= 0:
+            config["bos_token"] = self._inner.id_to_token(self.begins)
+        return {"tokenizer.json": json.loads(self.learned), "tokenizer_config.json": config}
+
+    def spelling(self, byte_of: dict[str, int]) -> list[bytes]:
+        """The bytes of every token; marks, and numbers that the model has and the tokeniser has not, have none."""
+        marks = {number for number, mark in self._inner.get_added_tokens_decoder().items() if mark.special}
+        kind = json.dumps(json.loads(self.learned).get("decoder"))
+        spell: Callable[[str], bytes] = (
+            (lambda token: bytes(byte_of[c] for c in token)) if '"ByteLevel"' in kind else _piece
+        )
+        out = []
+        for number in range(self.size):
+            token = None if number in marks else self._inner.id_to_token(number)
+            out.append(b"" if token is None else spell(token))
+        return out
+
+
+def written(learned: str, kind: str, end: int, start: int | None) -> dict[str, dict[str, Any]]:
+    """Our own tokenisers in the form of a Hugging Face directory, with marks for the end and the start of a text."""
+    from tokenizers import AddedToken, Tokenizer, decoders, models, pre_tokenizers, processors
+
+    if kind == "bpe":
+        inner = Tokenizer.from_str(learned)
+    elif kind == "char":
+        inner = Tokenizer(models.BPE({c: k for k, c in enumerate(learned)}, []))
+        inner.decoder = decoders.Fuse()
+    else:
+        letters = bytes_to_letters()
+        inner = Tokenizer(models.BPE({letters[k]: k for k in range(256)}, []))
+        inner.pre_tokenizer = pre_tokenizers.ByteLevel(add_prefix_space=False, use_regex=False)
+        inner.decoder = decoders.ByteLevel()
+    config = {"tokenizer_class": "PreTrainedTokenizerFast", "eos_token": "<|end|>", "pad_token": "<|end|>"}
+    marks = {"<|end|>": end}
+    if start is not None:
+        config["bos_token"] = "<|start|>"
+        marks["<|start|>"] = start
+    for mark, number in marks.items():
+        inner.add_special_tokens([AddedToken(mark, special=True, normalized=False)])
+        if inner.token_to_id(mark) != number:
+            raise DataError(f"the tokenizer has no room for {mark} at {number}; it cannot be written out")
+    if start is not None:
+        inner.post_processor = processors.TemplateProcessing(
+            single="<|start|> $A", pair="<|start|> $A $B", special_tokens=[("<|start|>", start)]
+        )
+    return {"tokenizer.json": json.loads(inner.to_str()), "tokenizer_config.json": config}
+
+
+def bytes_to_letters() -> dict[int, str]:
+    """The letter that stands for each byte in byte-level tokens (Radford et al. 2019): printable ones for themselves."""
+    plain = [*range(ord("!"), ord("~") + 1), *range(ord("¡"), ord("¬") + 1), *range(ord("®"), ord("ÿ") + 1)]
+    others = [b for b in range(256) if b not in plain]
+    return {b: chr(b) for b in plain} | {b: chr(256 + k) for k, b in enumerate(others)}
+
+
+def _piece(token: str) -> bytes:
+    """How SentencePiece spells: a low line for a blank, ``<0x0A>`` for a byte."""
+    if len(token) == 6 and token.startswith("<0x") and token.endswith(">"):
+        return bytes([int(token[3:5], 16)])
+    return token.replace("\u2581", " ").encode("utf-8")
+
+
+def _text(file: Path) -> str:
+    try:
+        return file.read_text(encoding="utf-8")
+    except (OSError, UnicodeDecodeError) as error:
+        raise DataError(f"cannot read {file}: {error}; check that it is whole") from error
+
+
+def _json(file: Path) -> dict[str, Any]:
+    if not file.exists():
+        return {}
+    try:
+        found = json.loads(_text(file))
+    except json.JSONDecodeError as error:
+        raise DataError(f"{file} is not JSON ({error}); fetch the directory again") from error
+    return found if isinstance(found, dict) else {}

@@ -1,0 +1,235 @@
+"""The OpenAI way: against a server of this test, which answers as told, and a recorded exchange."""
+
+import json
+import logging
+import threading
+from contextlib import contextmanager
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from pathlib import Path
+
+import pytest
+
+pytest.importorskip("openai", reason="needs the extra text")
+
+from bottega.cli import main
+from bottega.core import BottegaError, RecipeError
+from bottega.crafts import write
+from bottega.crafts.endpoint import Endpoint
+
+KEY = "sk-test-0123456789abcdef"
+RECORDED = json.loads((Path(__file__).parent / "exchanges" / "chat.json").read_text())
+
+
+def chat(text, finish="stop"):
+    choice = {"index": 0, "message": {"role": "assistant", "content": text}, "finish_reason": finish}
+    return 200, {"id": "c1", "object": "chat.completion", "created": 1, "model": "m", "choices": [choice]}
+
+
+def parts(*texts):
+    """An answer in parts: server-sent events."""
+    for text in texts:
+        choice = {"index": 0, "delta": {"content": text}, "finish_reason": None}
+        yield {"id": "c1", "object": "chat.completion.chunk", "created": 1, "model": "m", "choices": [choice]}
+
+
+@contextmanager
+def server(*answers):
+    """A server on this machine that gives these answers in their order, the last one again and again; yields it.
+
+    An answer is ``(status, body)`` or ``(status, body, headers)``; a body that is a list is sent in parts, None is never
+    sent. ``server.seen`` holds what was asked.
+    """
+
+    class Handler(BaseHTTPRequestHandler):
+        protocol_version = "HTTP/1.1"
+
+        def do_POST(self):
+            body = json.loads(self.rfile.read(int(self.headers["Content-Length"])))
+            made.seen.append((self.path, body, {k.lower(): v for k, v in self.headers.items()}))
+            status, answer, *more = answers[min(len(made.seen), len(answers)) - 1]
+            if answer is None:
+                made.over.wait(20)
+                return
+            self.send_response(status)
+            for name, value in (more[0] if more else {}).items():
+                self.send_header(name, value)
+            if isinstance(answer, list):
+                self.send_header("Content-Type", "text/event-stream")
+                self.send_header("Connection", "close")
+                self.end_headers()
+                for part in answer:
+                    if part is None:  # the connection breaks in the middle
+                        self.close_connection = True
+                        return
+                    self.wfile.write(f"data: {json.dumps(part)}\n\n".encode())
+                    self.wfile.flush()
+                self.wfile.write(b"data: [DONE]\n\n")
+                self.close_connection = True
+                return
+            whole = answer.encode() if isinstance(answer, str) else json.dumps(answer).encode()
+            self.send_header("Content-Type", "text/html" if isinstance(answer, str) else "application/json")
+            self.send_header("Content-Length", str(len(whole)))
+            self.end_headers()
+            self.wfile.write(whole)
+
+        def log_message(self, *_):
+            pass
+
+    made = ThreadingHTTPServer(("127.0.0.1", 0), Handler)
+    made.daemon_threads, made.seen, made.over = True, [], threading.Event()
+    made.url = f"http://127.0.0.1:{made.server_port}/v1"
+    thread = threading.Thread(target=made.serve_forever, daemon=True)
+    thread.start()
+    try:
+        yield made
+    finally:
+        made.over.set()
+        made.shutdown()
+        made.server_close()
+        thread.join()
+
+
+@pytest.fixture
+def key(monkeypatch):
+    monkeypatch.setenv("OPENAI_API_KEY", KEY)
+
+
+SOON = {"retry-after-ms": "10"}
+
+
+def refusal(message):
+    return {"error": {"message": message, "type": "x", "code": None, "param": None}}
+
+
+def test_a_recorded_exchange_is_asked_and_understood_word_for_word(key):
+    for kind in ("whole", "parts"):
+        exchange = RECORDED[kind]
+        with server((200, exchange["answer"])) as at:
+            model = Endpoint(at.url, exchange["request"]["model"])
+            asked = {"max_new": 24, "seed": 7, "stop": ["\n\n"], "temperature": 0.0}
+            prompt = exchange["request"]["messages"][0]["content"]
+            text = model.complete(prompt, **asked) if kind == "whole" else "".join(model.stream(prompt, **asked))
+            path, body, headers = at.seen[0]
+        assert path == exchange["path"]
+        assert body == exchange["request"]
+        assert headers["authorization"] == f"Bearer {KEY}"
+        assert text == exchange["text"]
+
+
+def test_the_same_call_writes_by_a_run_or_by_an_endpoint(key):
+    with server(chat("One. Two! END three")) as at:
+        texts = write.generate(Endpoint(at.url, "m"), "count", n=3, seed=5, stop=["END"], max_new=9, top_p=0.5)
+        assert texts == ["One. Two! "] * 3
+        assert [body["seed"] for _, body, _ in at.seen] == [5, 6, 7]
+        assert {(body["max_tokens"], body["top_p"], tuple(body["stop"])) for _, body, _ in at.seen} == {
+            (9, 0.5, ("END",))
+        }
+    with server((200, list(parts("One. T", "wo! E", "ND", " three")))) as at:
+        made = list(write.stream(Endpoint(at.url, "m"), "count", stop=["END"]))
+    assert "".join(made) == "One. Two! "
+    assert made[0] == "One. T", "shown as it arrives"
+    assert not any("E" in part for part in made), "nor is the beginning of a stop string shown"
+
+
+def test_completions_and_knobs_that_only_some_endpoints_have(key):
+    answer = {"id": "c", "object": "text_completion", "created": 1, "model": "m",
+              "choices": [{"index": 0, "text": " there", "finish_reason": "length", "logprobs": None}]}  # fmt: skip
+    with server((200, answer)) as at:
+        assert Endpoint(at.url, "m", way="completions").complete("Hello", top_k=5, min_p=0.1) == " there"
+        path, body, _ = at.seen[0]
+    assert path == "/v1/completions"
+    assert (body["prompt"], body["top_k"], body["min_p"]) == ("Hello", 5, 0.1)
+    with pytest.raises(RecipeError, match="did you mean 'temperature'"):
+        Endpoint(at.url, "m").complete("x", temprature=1.0)
+
+
+def test_too_many_requests_are_made_again_and_then_told_in_one_line(key):
+    busy = (429, refusal("slow down"), SOON)
+    with server(busy, (503, refusal("loading"), SOON), chat("at last")) as at:
+        assert Endpoint(at.url, "m").complete("x") == "at last"
+        assert len(at.seen) == 3
+    with server(busy) as at:
+        with pytest.raises(BottegaError, match=r"429\) after 3 tries: slow down; wait") as caught:
+            Endpoint(at.url, "m", tries=3).complete("x")
+        assert len(at.seen) == 3
+    assert "\n" not in str(caught.value)
+
+
+def test_waits_grow(key, monkeypatch):
+    waits = []
+    monkeypatch.setattr("time.sleep", waits.append)
+    with server((500, refusal("broken"))) as at, pytest.raises(BottegaError, match="answered 500 after 4 tries"):
+        Endpoint(at.url, "m", tries=4).complete("x")
+    waits = [w for w in waits if w > 0.1]
+    assert len(waits) == 3
+    assert all(0.75 * most <= wait <= most for wait, most in zip(waits, (0.5, 1.0, 2.0), strict=True))
+
+
+def test_an_endpoint_that_says_nothing(key, monkeypatch):
+    with server((200, None)) as at:
+        with pytest.raises(BottegaError, match=r"did not answer within 0.2 s in 2 tries"):
+            Endpoint(at.url, "m", tries=2, timeout=0.2).complete("x")
+        assert len(at.seen) == 2
+    with pytest.raises(BottegaError, match="no connection to .* in 1 try"):
+        Endpoint(at.url, "m", tries=1).complete("x")
+
+
+def test_a_connection_that_breaks_in_the_middle(key):
+    with server((200, [*parts("half"), None])) as at:
+        made = Endpoint(at.url, "m", tries=1).stream("x")
+        assert next(made) == "half"
+        # the server closed without an end mark; what was sent is what there is
+        assert list(made) == []
+
+
+@pytest.mark.parametrize(
+    ("answer", "told"),
+    [
+        ((401, refusal(f"Incorrect API key provided: {KEY}")), "wants a key"),
+        ((404, refusal("The model `m` does not exist")), "does not exist; check the address and --model"),
+        ((400, refusal(f"bad {KEY} bad")), r"answered 400: bad \*\*\* bad"),
+        ((200, "<html>a page</html>"), "does not answer as an OpenAI-compatible endpoint"),
+        ((200, {"hello": 1, "choices": []}), "without a choice"),
+    ],
+)  # fmt: skip
+def test_answers_that_say_no(key, answer, told, caplog):
+    caplog.set_level(logging.DEBUG)
+    with server(answer) as at:
+        model = Endpoint(at.url, "m", tries=1)
+        with pytest.raises(BottegaError, match=told) as caught:
+            model.complete("x")
+        with pytest.raises(BottegaError):
+            list(model.stream("x"))
+    assert KEY not in f"{caught.value} {model!r} {model.about()} {caught.value.__cause__} {caplog.text}"
+    assert "\n" not in str(caught.value)
+
+
+def test_the_key_is_never_said_and_travels_nowhere_else(key, monkeypatch, capfd):
+    with server(chat("hello")) as at:
+        assert main(["write", "generate", at.url, "hi", "--model", "m", "-n", "2", "--json"]) == 0
+        told = capfd.readouterr()
+        assert json.loads(told.out)["texts"] == ["hello", "hello"]
+        assert json.loads(told.out)["endpoint"] == at.url
+        assert KEY not in told.out + told.err
+        monkeypatch.delenv("OPENAI_API_KEY")
+        assert Endpoint(at.url, "m").complete("x") == "hello"
+        assert "authorization" not in at.seen[-1][2], "without a key none is sent"
+    monkeypatch.setenv("OPENAI_API_KEY", KEY)
+    for address, why in (
+        ("http://example.org/v1", "would travel in the open"),
+        (f"https://me:{KEY}@example.org/v1", "holds a name, password"),
+        (f"https://example.org/v1?key={KEY}", "holds a name, password"),
+        ("ftp://example.org", "no address"),
+    ):
+        with pytest.raises(RecipeError, match=why) as caught:
+            Endpoint(address, "m")
+        assert KEY not in str(caught.value)
+    with pytest.raises(RecipeError, match="name it with --model"):
+        Endpoint("https://example.org/v1", "")
+    with pytest.raises(RecipeError, match="tries=0"):
+        Endpoint("https://example.org/v1", "m", tries=0)
+
+
+def test_a_run_has_no_models_to_choose_from(capfd):
+    assert main(["write", "generate", "runs/none", "hi", "--model", "m"]) == 2
+    assert "--model" in capfd.readouterr().err

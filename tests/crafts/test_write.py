@@ -1,0 +1,213 @@
+"""Text from a run: prompts together, stops, forms, log-probabilities, drafts, gaps; and the same from the command line."""
+
+from __future__ import annotations
+
+import json
+import math
+import re
+
+import pytest
+import torch
+
+import bottega
+from bottega.cli import main
+from bottega.core import Batch, BottegaError, DataError, RecipeError, Rng
+from bottega.crafts import write
+from bottega.crafts.write_fill import fill
+from recipes import write_recipe
+
+FOX = "the quick brown fox jumps over the lazy dog. naïve größe 日本 costs 3 €.\n"
+
+
+def trained(here, name, family="gpt", tokenizer="bpe", steps=60, size=2, text=FOX * 60, length=32, **codec):
+    (here / "fox.txt").write_text(text)
+    recipe = write_recipe(
+        here, family, name=name, size=size, data={"name": str(here / "fox.txt"), "held": 0.0},
+        codec={"name": "text", "tokenizer": tokenizer, "vocab": 300, "length": length, **codec}, steps=steps, batch=16,
+    )  # fmt: skip
+    return bottega.train(recipe, data=here / "fox.txt", out=here / name, judge=False)
+
+
+@pytest.fixture(scope="module")
+def runs(tmp_path_factory):
+    here = tmp_path_factory.mktemp("fox")
+    return {
+        "bpe": trained(here, "bpe", steps=150),
+        "small": trained(here, "small", steps=30, size=1),
+        "char": trained(here, "char", tokenizer="char", steps=5),
+        "byte": trained(here, "byte", tokenizer="byte", steps=5),
+    }
+
+
+PROMPTS = ["the quick", "", "lazy dog. naïve größe", "fox"]
+
+
+def test_each_text_is_what_it_is_alone(runs):
+    knobs = {"n": 2, "seed": 3, "max_new": 12, "temperature": 0.9}
+    together = write.complete(runs["bpe"], PROMPTS, **knobs)
+    alone = [one for prompt in PROMPTS for one in write.complete(runs["bpe"], [prompt], **knobs)]
+    assert [(o.prompt, o.text, o.seed, o.finish) for o in together] == [(o.prompt, o.text, o.seed, o.finish) for o in alone]
+    assert [o.seed for o in together] == [3, 4] * 4
+    assert write.generate(runs["bpe"], PROMPTS[0], **knobs) == [o.text for o in together[:2]]
+
+
+def test_a_stream_is_the_text_in_whole_characters(runs):
+    for name in ("byte", "bpe", "char"):
+        for stop in ([], ["o"], ["e l", "ï", "本 c"]):
+            parts = list(write.stream(runs[name], "the", seed=1, max_new=60, stop=stop))
+            assert "".join(parts) == write.generate(runs[name], "the", seed=1, max_new=60, stop=stop)[0]
+            assert all(parts)
+            assert not any(s in "".join(parts) for s in stop)
+
+
+def test_log_probabilities_and_tokens(runs):
+    run = runs["bpe"]
+    one = write.complete(run, ["the quick"], max_new=8, logprobs=2, temperature=0)[0]
+    begun = run.codec.encode_prompt("the quick")
+    row = torch.cat([begun, torch.tensor(one.tokens)])[None]
+    with torch.no_grad():
+        whole = run.model.log_prob(Batch(row), Rng(0)) - run.model.log_prob(Batch(begun[None]), Rng(0))
+    assert math.isclose(sum(one.logprobs), float(whole), abs_tol=1e-3)
+    assert "".join(best[0][0] for best in one.likeliest) == one.text
+    assert len(one.tokens) == len(one.logprobs) == 8
+    assert write.complete(run, ["the"], max_new=8)[0].logprobs == []
+
+
+def test_forms(runs):
+    pytest.importorskip("llguidance")
+    schema = {"type": "object", "properties": {"a": {"type": "integer"}}, "required": ["a"], "additionalProperties": False}
+    for one in write.complete(runs["bpe"], ["say: ", "the"], n=3, max_new=20, schema=schema):
+        assert isinstance(json.loads(one.text)["a"], int)
+        assert one.finish == "complete"
+    assert re.fullmatch("[a-c]{4}", write.generate(runs["bpe"], "x", regex="[a-c]{4}")[0])
+    assert "".join(write.stream(runs["bpe"], "x", choices=["fox", "dog"])) in {"fox", "dog"}
+    with pytest.raises(RecipeError, match="schema and regex are two forms"):
+        write.complete(runs["bpe"], ["a"], schema=schema, regex="a")
+
+
+def test_drafts_of_a_smaller_run_change_nothing(runs):
+    for temperature in (0, 1.0):
+        knobs = {"max_new": 40, "temperature": temperature, "n": 3}
+        plain = write.complete(runs["bpe"], PROMPTS, **knobs)
+        assert write.complete(runs["bpe"], PROMPTS, draft=runs["small"], **knobs) == plain
+        assert write.complete(runs["bpe"], PROMPTS, lookup=3, **knobs) == plain
+    with pytest.raises(RecipeError, match="other tokens"):
+        write.complete(runs["bpe"], ["a"], draft=runs["char"])
+
+
+def test_long_prompts_are_a_choice(runs):
+    with pytest.raises(DataError, match="the model reads 32") as error:
+        write.generate(runs["bpe"], FOX * 5, max_new=4)
+    assert "\n" not in str(error.value)
+    assert write.complete(runs["bpe"], [FOX * 5, "the"], max_new=4, long="slide")
+    with pytest.raises(RecipeError, match="long is 'cut'"):
+        write.generate(runs["bpe"], "a", long="cut")
+
+
+def test_versions_by_beams_are_the_best(runs):
+    some = write.complete(runs["bpe"], ["the quick", "lazy"], n=3, max_new=8, beams=4)
+    assert len({o.text for o in some[:3]}) == 3
+    assert "".join(write.generate(runs["bpe"], "the quick", max_new=8, beams=4)) == some[0].text
+
+
+@pytest.mark.parametrize(
+    ("knobs", "says"),
+    [
+        ({"temperature": -1.0}, "temperature"),
+        ({"stop": 3}, "stop is 3"),
+        ({"stop": [""]}, "empty"),
+        ({"stop": [4]}, "stop is"),
+        ({"n": 0}, "n is 0"),
+        ({"max_new": 0}, "max_new is 0"),
+        ({"top_p": 0.0}, "top_p"),
+        ({"tempature": 1.0}, "temperature"),
+        ({"logprobs": -1}, "logprobs"),
+    ],
+)
+def test_bad_knobs_are_one_line(runs, knobs, says):
+    with pytest.raises(BottegaError, match=says) as error:
+        write.complete(runs["bpe"], ["the"], **knobs)
+    assert "\n" not in str(error.value)
+
+
+def test_sample_and_edit_take_stop_strings(runs):
+    run = runs["bpe"]
+    for seed in range(4):
+        plain = run.sample(1, seed=seed, max_new=60, temperature=0.7).items[0].value
+        text = run.sample(1, seed=seed, max_new=60, temperature=0.7, stop=["dog", " f"]).items[0].value
+        places = [plain.find(s) for s in ("dog", " f") if s in plain]
+        assert text == (plain[: min(places)] if places else plain)
+    edited = run.edit("the quick", n=3, max_new=30, stop="fox", temperature=0.7)
+    for item in edited.items:
+        assert item.value.startswith("the quick")
+        assert "fox" not in item.value
+    assert "fox" in run.edit("the fox", max_new=5, stop="fox").items[0].value, "a stop in what is given stays"
+    for bad, says in ((["a", 1], "stop is"), ("", "empty"), (99999, "tokens of"), ({"a": 1}, "stop is")):
+        with pytest.raises(RecipeError, match=says):
+            run.sample(1, stop=bad)
+
+
+def test_edit_cuts_no_beginning(runs):
+    run, text = runs["bpe"], FOX * 4
+    with pytest.raises(RecipeError, match="tokens, but this model sees"):
+        run.edit(text)
+    longer = run.edit(text, overflow="slide").items[0].value
+    assert longer.startswith(text)
+    assert len(longer) > len(text)
+
+
+def test_gaps_are_filled_with_what_goes_with_both_sides(runs):
+    found = fill(runs["bpe"], "the quick ___ fox jumps", n=4, longest=3, tries=24, temperature=0.9)
+    assert found[0].text == "the quick brown fox jumps"
+    assert [f.logprob for f in found] == sorted((f.logprob for f in found), reverse=True)
+    assert len({f.text for f in found}) == len(found)
+    for f in found:
+        assert f.text == f"the quick {f.parts[0]} fox jumps"
+    two = fill(runs["bpe"], "the ___ brown ___ jumps", n=2, longest=2)
+    assert all(len(f.parts) == 2 for f in two)
+    for text, says in (("no gap", "no gap"), (FOX * 9 + "___", "shorten")):
+        with pytest.raises(DataError, match=says):
+            fill(runs["bpe"], text)
+    with pytest.raises(RecipeError, match="tries=0"):
+        fill(runs["bpe"], "a ___", tries=0)
+
+
+def test_the_command_line(runs, tmp_path, capsys):
+    path = str(runs["bpe"].path)
+
+    def call(*args):
+        capsys.readouterr()
+        status = main(["write", *args])
+        return status, *capsys.readouterr()
+
+    status, out, _ = call("generate", path, "the quick", "--max-new", "8", "--set", "temperature=0")
+    assert status == 0
+    assert out.startswith("the quick")
+    status, out, _ = call("generate", path, "the quick", "-n", "2", "--max-new", "8", "--logprobs", "2", "--json", "-q", "--stop", "fox")
+    told = json.loads(out)
+    assert status == 0
+    assert len(told["logprobs"]) == 2
+    assert set(told["finish"]) <= {"end", "stop", "length"}
+    (tmp_path / "s.json").write_text('{"type": "integer", "minimum": 3, "maximum": 7}')
+    status, out, _ = call("generate", path, "", "--schema", str(tmp_path / "s.json"), "--json", "-q")
+    assert 3 <= json.loads(json.loads(out)["texts"][0]) <= 7
+    (tmp_path / "begun.txt").write_text(FOX * 3 + "the")
+    status, out, _ = call("continue", path, str(tmp_path / "begun.txt"), "-n", "2", "--max-new", "8", "--out", str(tmp_path / "o"))
+    assert status == 0
+    written = sorted((tmp_path / "o").glob("begun-*.txt"))
+    assert len(written) == 2
+    assert all(p.read_text().startswith(FOX * 3 + "the") for p in written)
+    status, out, _ = call("fill", path, "the quick ___ fox", "-n", "2", "--longest", "3", "--tries", "24")
+    assert status == 0
+    assert out.splitlines()[0] == "the quick brown fox"
+    for args, says in (
+        (["generate", path, "a", "--set", "temperature=-1"], "temperature"),
+        (["generate", path, "a", "--schema", '{"type": "nothing"}'], "nothing"),
+        (["generate", path, FOX * 9], "shorten"),
+        (["continue", path, str(tmp_path / "absent.txt")], "absent"),
+        (["fill", path, "no gap here"], "gap"),
+    ):
+        status, _, err = call(*args)
+        assert status == 2
+        assert says in err
+        assert len(err.strip().splitlines()) == 1
