@@ -21,7 +21,7 @@ from bottega.codecs._files import contents, is_archive, json_rows, read_bytes
 from bottega.codecs._foreign import Foreign, is_place, written
 from bottega.core import Batch, DataError, Item, OutputError, RecipeError, Rng, Source, Spec, nearest
 
-__all__ = ["TextCodec", "SUFFIXES"]
+__all__ = ["TextCodec", "SUFFIXES", "csv_rows", "page", "utf8"]
 
 SUFFIXES = frozenset({".txt", ".md", ".rst", ".py", ".tex", ".abc"})
 TABLES = frozenset({".jsonl", ".csv", ".tsv"})
@@ -182,7 +182,7 @@ class TextCodec:
     def _parallel(self, text: Path, given: Path) -> list[Item]:
         sides = []
         for path in (text, given):
-            lines = _decoded(str(path), read_bytes(path)).split("\n")
+            lines = utf8(str(path), read_bytes(path)).split("\n")
             sides.append(lines[:-1] if lines and not lines[-1] else lines)
         if len(sides[0]) != len(sides[1]):
             raise DataError(
@@ -192,7 +192,7 @@ class TextCodec:
         return [Item(a, b, f"{text.name}#{i}") for i, (a, b) in pairs if a.strip() and b.strip()]
 
     def _pieces(self, name: str, where: str, data: bytes) -> list[Item]:
-        text = _decoded(where, data)
+        text = utf8(where, data)
         suffix = _suffix(name)
         if suffix not in TABLES:
             if self.given_column:
@@ -206,7 +206,7 @@ class TextCodec:
             other = ' is {}, not an object; write {{"text": ...}}'
             rows = list(json_rows(text.split("\n"), where, broken=broken, other=other))
         else:
-            rows = _csv_rows(text, where, "\t" if suffix == ".tsv" else ",")
+            rows = csv_rows(text, where, "\t" if suffix == ".tsv" else ",")
         out = []
         for number, row in rows:
             for column in (self.column, self.label, self.given_column):
@@ -340,7 +340,7 @@ class TextCodec:
         byte_of = _byte_letters()
         return [bytes(byte_of[c] for c in self._bpe.id_to_token(k)) for k in range(self.end)] + [b""]
 
-    def _strings(self, rows: list[list[int]]) -> list[str]:
+    def strings(self, rows: list[list[int]]) -> list[str]:
         """The text of each row of tokens, none of them ``end``; bytes that are no UTF-8 become U+FFFD."""
         if self.foreign is not None:
             return self.foreign.decode(rows)
@@ -349,6 +349,33 @@ class TextCodec:
         if self.tokenizer == "byte":
             return [bytes(row).decode("utf-8", "replace") for row in rows]
         return ["".join(self.learned[k] for k in row) for row in rows]
+
+    def bounds(self, text: str, tokens: NDArray[np.int64]) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
+        """Where in ``text`` each of its tokens begins and ends, in characters and without white space around it.
+
+        ``tokens`` may be the first ones of the text only. A token that is a part of a character covers the whole of it.
+        """
+        if self.tokenizer == "char":
+            first = np.arange(len(tokens))
+            last = first + 1
+        else:
+            sizes = np.ones(len(tokens), np.int64)
+            if self.tokenizer == "bpe":  # a token is spelt with one sign for each byte
+                sizes = np.array([len(self._bpe.id_to_token(t)) for t in tokens.tolist()], np.int64)
+            ends = np.cumsum(sizes, dtype=np.int64)
+            data = np.frombuffer(text.encode("utf-8", "replace"), np.uint8)
+            begun = np.concatenate([[0], np.cumsum((data & 0xC0) != 0x80)])  # characters that began before each byte
+            ends = ends.clip(max=len(data))
+            starts = (ends - sizes).clip(0, max(0, len(data) - 1))
+            first, last = begun[starts + 1] - 1 if len(data) else starts, begun[ends]
+        blank = np.array([c.isspace() for c in text], bool)
+        after = np.arange(len(text) + 1)  # the next character from here that is not blank; the last one before here
+        before = np.arange(len(text) + 1)
+        for i in range(len(text) - 1, -1, -1):
+            after[i] = after[i + 1] if blank[i] else i
+        for i in range(1, len(text) + 1):
+            before[i] = before[i - 1] if blank[i - 1] else i
+        return np.minimum(after[first], last), np.maximum(before[last], np.minimum(after[first], last))
 
     def _stream(self, items: Sequence[Item]) -> NDArray[np.int64]:
         """All documents in a line, ``end`` after each, int64 ``(N,)``."""
@@ -533,14 +560,17 @@ class TextCodec:
     def decode(self, x: Tensor, cond: Tensor | None = None) -> list[Item]:
         """The text of each row up to its first ``end``."""
         rows = [row[: row.index(self.end)] if self.end in row else row for row in x.tolist()]
-        if self.unit == "pair":
-            rows = [[token for token in row if token != self.end] for row in x.tolist()]
         if self.given_column and cond is not None:
             given = [row[: row.index(self.end)] if self.end in row else row for row in cond.tolist()]
-            return [Item(a, b) for a, b in zip(self._strings(rows), self._strings(given), strict=True)]
+            return [Item(a, b) for a, b in zip(self.strings(rows), self.strings(given), strict=True)]
         said = [None] * len(rows) if cond is None or not self.classes else cond.tolist()
         known = [None if k is None or k < 0 else self.classes[k] for k in said]
-        return [Item(text, c) for text, c in zip(self._strings(rows), known, strict=True)]
+        if self.unit == "pair":
+            return [
+                Item("\n".join(self.strings(_parts(row, self.end))), c)
+                for row, c in zip(x.tolist(), known, strict=True)
+            ]
+        return [Item(text, c) for text, c in zip(self.strings(rows), known, strict=True)]
 
     def bytes_per_token(self, items: Sequence[Item]) -> float:
         """UTF-8 bytes of the texts over the tokens that judge them (ends included): turns nats per token into bits per byte."""
@@ -572,7 +602,7 @@ class TextCodec:
     def show(self, items: Sequence[Item], path: Path) -> Path:
         """A page with the first few texts, set in a fixed-width face, as PNG."""
         path = path if path.suffix.lower() == ".png" else path.with_name(path.name + ".png")
-        return _page(items, path)
+        return page(items, path)
 
     def state(self) -> dict[str, Any]:
         """The tokeniser itself and the classes."""
@@ -611,6 +641,17 @@ class _Windows:
 
     def take(self, rows: Tensor) -> Batch:
         return Batch(self.stream[rows[:, None] + torch.arange(self.length)])
+
+
+def _parts(row: list[int], end: int) -> list[list[int]]:
+    """The runs of tokens between ends."""
+    parts: list[list[int]] = [[]]
+    for token in row:
+        if token != end:
+            parts[-1].append(token)
+        elif parts[-1]:
+            parts.append([])
+    return [part for part in parts if part]
 
 
 PAIR = ("apart", "next")  # the classes of a pair
@@ -660,7 +701,7 @@ class _Couples:
         return Batch(x, (~apart).long(), torch.arange(room) < real[:, None])
 
 
-def _decoded(where: str, data: bytes) -> str:
+def utf8(where: str, data: bytes) -> str:
     """UTF-8 with plain line ends; raises DataError naming the byte."""
     try:
         text = data.decode("utf-8-sig")
@@ -735,7 +776,8 @@ def _unzipped(source: Path, name: str, data: bytes) -> bytes:
         raise DataError(f"cannot read {source}/{name}: {error}; check that it is whole") from error
 
 
-def _csv_rows(text: str, where: str, between: str = ",") -> list[tuple[int, dict[str, Any]]]:
+def csv_rows(text: str, where: str, between: str = ",") -> list[tuple[int, dict[str, Any]]]:
+    """Line number and cells of each row of a table with a head; raises DataError naming the line."""
     rows = csv.DictReader(io.StringIO(text, newline=""), delimiter=between)
     out = []
     try:
@@ -751,7 +793,8 @@ def _csv_rows(text: str, where: str, between: str = ",") -> list[tuple[int, dict
 _COLUMNS, _LINES, _PAGE = 92, 16, 72  # of the page: characters in a line, lines of a text, lines in all
 
 
-def _page(items: Sequence[Item], path: Path) -> Path:
+def page(items: Sequence[Item], path: Path) -> Path:
+    """The first few texts on a page, what is known of each above it, as PNG."""
     import warnings
 
     from matplotlib.backends.backend_agg import FigureCanvasAgg

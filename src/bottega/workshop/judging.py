@@ -64,8 +64,8 @@ def judge_run(
     train = rows_of(run.codec, parts.train, MOST_TRAIN, seed)
     held = rows_of(run.codec, parts.held, max(n, 2), seed)
     tell(Progress("judge", note=f"making {n} samples"))
-    # what is made of a picture is near to its target: judged on pictures it trained on, all would look like copies
-    samples, cond = make_samples(run, held if run.spec.given_picture else train, n, seed, tell)
+    # what is made of a picture or a text is near to its target: judged on those it trained on, all would look like copies
+    samples, cond = make_samples(run, held if run.spec.given_picture or run.spec.given_text else train, n, seed, tell)
     case = Case(
         medium=run.codec.medium,
         spec=run.spec,
