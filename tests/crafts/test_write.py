@@ -46,7 +46,9 @@ def test_each_text_is_what_it_is_alone(runs):
     knobs = {"n": 2, "seed": 3, "max_new": 12, "temperature": 0.9}
     together = write.complete(runs["bpe"], PROMPTS, **knobs)
     alone = [one for prompt in PROMPTS for one in write.complete(runs["bpe"], [prompt], **knobs)]
-    assert [(o.prompt, o.text, o.seed, o.finish) for o in together] == [(o.prompt, o.text, o.seed, o.finish) for o in alone]
+    assert [(o.prompt, o.text, o.seed, o.finish) for o in together] == [
+        (o.prompt, o.text, o.seed, o.finish) for o in alone
+    ]
     assert [o.seed for o in together] == [3, 4] * 4
     assert write.generate(runs["bpe"], PROMPTS[0], **knobs) == [o.text for o in together[:2]]
 
@@ -75,7 +77,12 @@ def test_log_probabilities_and_tokens(runs):
 
 def test_forms(runs):
     pytest.importorskip("llguidance")
-    schema = {"type": "object", "properties": {"a": {"type": "integer"}}, "required": ["a"], "additionalProperties": False}
+    schema = {
+        "type": "object",
+        "properties": {"a": {"type": "integer"}},
+        "required": ["a"],
+        "additionalProperties": False,
+    }
     for one in write.complete(runs["bpe"], ["say: ", "the"], n=3, max_new=20, schema=schema):
         assert isinstance(json.loads(one.text)["a"], int)
         assert one.finish == "complete"
@@ -183,7 +190,9 @@ def test_the_command_line(runs, tmp_path, capsys):
     status, out, _ = call("generate", path, "the quick", "--max-new", "8", "--set", "temperature=0")
     assert status == 0
     assert out.startswith("the quick")
-    status, out, _ = call("generate", path, "the quick", "-n", "2", "--max-new", "8", "--logprobs", "2", "--json", "-q", "--stop", "fox")
+    status, out, _ = call(
+        "generate", path, "the quick", "-n", "2", "--max-new", "8", "--logprobs", "2", "--json", "-q", "--stop", "fox"
+    )
     told = json.loads(out)
     assert status == 0
     assert len(told["logprobs"]) == 2
@@ -192,7 +201,9 @@ def test_the_command_line(runs, tmp_path, capsys):
     status, out, _ = call("generate", path, "", "--schema", str(tmp_path / "s.json"), "--json", "-q")
     assert 3 <= json.loads(json.loads(out)["texts"][0]) <= 7
     (tmp_path / "begun.txt").write_text(FOX * 3 + "the")
-    status, out, _ = call("continue", path, str(tmp_path / "begun.txt"), "-n", "2", "--max-new", "8", "--out", str(tmp_path / "o"))
+    status, out, _ = call(
+        "continue", path, str(tmp_path / "begun.txt"), "-n", "2", "--max-new", "8", "--out", str(tmp_path / "o")
+    )
     assert status == 0
     written = sorted((tmp_path / "o").glob("begun-*.txt"))
     assert len(written) == 2

@@ -186,7 +186,9 @@ def test_groups_of_beams_avoid_each_other_as_the_paper_says():
     model, prompt = gpt(vocab=6), [1, 2, 3]
     for strength in (0.5, 3.0):
         truth = diverse(model, prompt, 5, 6, 3, strength)
-        found = search(model.step(1), torch.tensor([prompt]), 5, beams=6, beam_groups=3, diversity=strength, length_penalty=0.0)
+        found = search(
+            model.step(1), torch.tensor([prompt]), 5, beams=6, beam_groups=3, diversity=strength, length_penalty=0.0
+        )
         ours = [tuple(f.tokens) for f in found[0]]
         for g in range(3):
             assert set(ours[2 * g : 2 * g + 2]) == {line for line, _ in truth[g]}
@@ -313,7 +315,9 @@ def test_stops_end_rows_and_are_never_written(stops):
     model = gpt(sharp=2.0)
     plain = model.sample(60, Rng(0), max_new=50, stop=10)
     notes = Notes()
-    out = torch.cat(list(model.stream(60, Rng(0), None, None, None, [Stops(stops, BYTES)], notes, max_new=50, stop=10)), 1)
+    out = torch.cat(
+        list(model.stream(60, Rng(0), None, None, None, [Stops(stops, BYTES)], notes, max_new=50, stop=10)), 1
+    )
     ended = 0
     for i, (was, now) in enumerate(zip(plain.tolist(), out.tolist(), strict=True)):
         text = "".join(BYTES[t].decode() for t in (was[: was.index(10)] if 10 in was else was))
@@ -344,7 +348,9 @@ def test_whole_characters_and_nothing_that_may_be_a_stop():
     assert writer.push(0xE2) + writer.close() == "�"
 
 
-@pytest.mark.parametrize(("bad", "says"), [(5, "stop is 5"), ("", "empty"), (["a", 2], "stop is"), ({"a": 1}, "stop is")])
+@pytest.mark.parametrize(
+    ("bad", "says"), [(5, "stop is 5"), ("", "empty"), (["a", 2], "stop is"), ({"a": 1}, "stop is")]
+)
 def test_stops_that_are_none(bad, says):
     with pytest.raises(RecipeError, match=says) as error:
         stop_strings([bad] if bad == "" else bad)
