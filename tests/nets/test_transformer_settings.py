@@ -313,11 +313,11 @@ def test_training_in_one_product_is_several_products_and_lets_adapters_in():
 
 
 def test_bfloat16_attention_has_the_gradient_of_float32():
-    stack, x = body(), torch.randn(4, 16, 32)
-    stack(x).square().sum().backward()
+    stack, (x, to) = body(), torch.randn(2, 4, 16, 32)
+    (stack(x) * to).sum().backward()
     want = {k: p.grad.clone() for k, p in stack.named_parameters()}
     stack.zero_grad()
     with torch.autocast("cpu", dtype=torch.bfloat16):
-        stack(x).float().square().sum().backward()
+        (stack(x).float() * to).sum().backward()
     for k, p in stack.named_parameters():
-        assert (p.grad - want[k]).norm() <= 0.03 * want[k].norm() + 1e-3, k
+        assert (p.grad - want[k]).norm() <= 0.05 * want[k].norm(), k
