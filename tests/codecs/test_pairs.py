@@ -50,8 +50,8 @@ def test_files_of_lines_side_by_side(tmp_path):
     (tmp_path / "lone.de").write_text("Ein Hund\n")
     with pytest.raises(DataError, match=r"has no lone\.en beside it"):
         codec().read(tmp_path / "lone.de")
+    (tmp_path / "plain.txt").write_text("Ein Hund\n")
     with pytest.raises(DataError, match="no column 'en'"):
-        (tmp_path / "plain.txt").write_text("Ein Hund\n")
         codec().read(tmp_path / "plain.txt")
 
 

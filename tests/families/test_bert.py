@@ -1,5 +1,7 @@
 """BERT: hidden tokens and next lines learned on a toy corpus, filling in, pseudo likelihood, vectors."""
 
+import string
+
 import pytest
 import torch
 
@@ -9,13 +11,16 @@ from bottega.families.bert import BERT
 from bottega.training.loop import fit
 from bottega.training.optim import make_optims
 
-LETTERS = "abcdefghijklmnopqrst"
+LETTERS = string.ascii_letters[:40]
 
 
 def corpus(n, seed):
-    """Documents of four lines of six letters, which go on through the alphabet from line to line."""
-    first = Rng(seed).integers(len(LETTERS), n).tolist()
-    lines = [["".join(LETTERS[(f + 6 * i + k) % 20] for k in range(6)) for i in range(4)] for f in first]
+    """Documents of four lines, each of two letters in turn; every document has one of twenty pairs of letters."""
+    rng = Rng(seed)
+    pairs, turned = rng.integers(20, n).tolist(), rng.integers(2, n, 4).tolist()
+    lines = [
+        [LETTERS[2 * p : 2 * p + 2][:: 1 - 2 * t] * 3 for t in each] for p, each in zip(pairs, turned, strict=True)
+    ]
     return [Item("\n".join(part)) for part in lines]
 
 
@@ -86,7 +91,7 @@ def test_hidden_letters_and_next_lines_are_learned():
     codec = TextCodec(tokenizer="char", length=16, unit="pair").fit(corpus(400, 0))
     rows = codec.source(corpus(400, 0), train=True)
     torch.manual_seed(0)
-    model = BERT(codec.spec, size=2, width=64, depth=2)
+    model = BERT(codec.spec, size=2, width=64, depth=2, drop=0.9)
 
     def batches():
         rng = Rng(5)

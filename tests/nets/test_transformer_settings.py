@@ -5,7 +5,7 @@ import torch
 import torch.nn.functional as F
 
 from bottega.core import Rng
-from bottega.nets.transformer import Transformer
+from bottega.nets.transformer import RMSNorm, Rotary, Transformer
 
 
 def copy(pairs):
@@ -271,3 +271,53 @@ def test_dropout_and_bad_settings():
     Transformer(12, 1, 4, positions="none")
     with pytest.raises(ValueError, match="need an even one"):
         Transformer(12, 1, 4)
+
+
+# ---- what is written out for speed -------------------------------------------------------------------------------------
+
+
+def test_gradients_that_are_written_out():
+    x, weight = (torch.randn(*shape, dtype=torch.double, requires_grad=True) for shape in ((2, 3, 5, 8), (8,)))
+    norm, (cos, sin) = RMSNorm(8, 1e-5).double(), Rotary(8).double().angles(2, 5)
+
+    def normed(x, weight):
+        return torch.func.functional_call(norm, {"weight": weight}, (x,))
+
+    def turned(x):
+        return Rotary.turn(x, cos, sin)
+
+    torch.testing.assert_close(normed(x, weight), F.rms_norm(x, (8,), weight, 1e-5))
+    for check in (torch.autograd.gradcheck, torch.autograd.gradgradcheck):
+        assert check(normed, (x, weight))
+        assert check(turned, (x,))
+
+
+def test_training_in_one_product_is_several_products_and_lets_adapters_in():
+    stack, x = body(qkv_bias=True, kv_heads=2), torch.randn(2, 5, 32)
+    with torch.no_grad():
+        apart = stack(x)
+    torch.testing.assert_close(stack(x), apart, atol=1e-5, rtol=1e-5)
+
+    class Doubled(torch.nn.Linear):
+        def forward(self, x):
+            return 2 * super().forward(x)
+
+    old = stack.layers[0].attention.k
+    new = Doubled(32, old.out_features)
+    new.load_state_dict(old.state_dict())
+    stack.layers[0].attention.k = new
+    with torch.no_grad():
+        doubled = stack(x)
+    assert (doubled - apart).abs().max() > 1e-3
+    torch.testing.assert_close(stack(x), doubled, atol=1e-5, rtol=1e-5)
+
+
+def test_bfloat16_attention_has_the_gradient_of_float32():
+    stack, (x, to) = body(), torch.randn(2, 4, 16, 32)
+    (stack(x) * to).sum().backward()
+    want = {k: p.grad.clone() for k, p in stack.named_parameters()}
+    stack.zero_grad()
+    with torch.autocast("cpu", dtype=torch.bfloat16):
+        (stack(x).float() * to).sum().backward()
+    for k, p in stack.named_parameters():
+        assert (p.grad - want[k]).norm() <= 0.05 * want[k].norm(), k

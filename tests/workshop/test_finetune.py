@@ -1,5 +1,6 @@
 """Row F16: a trained language model goes on learning from 200 lines, whole and by adapters; what it forgets is said."""
 
+import json
 import re
 import shutil
 from pathlib import Path
@@ -48,7 +49,7 @@ def base(tmp_path_factory):
 def tune(base, tmp_path, name="tuned", steps=60, **changes):
     file = tmp_path / "harbour.jsonl"
     if not file.exists():
-        file.write_text("".join('{"text": "%s"}\n' % line for line in lines(200)))
+        file.write_text("".join(json.dumps({"text": line}) + "\n" for line in lines(200)))
     own = {f"codec.{k}": v for k, v in base.recipe.codec.items() if k != "name"}
     kind = {f"family.{k}": v for k, v in base.recipe.family.items() if k != "name"}
     changes = own | kind | FREE | {"optim.lr": 2e-3, "train.start": str(base.path), "train.batch": 16} | changes

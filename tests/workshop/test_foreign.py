@@ -6,7 +6,9 @@ import shutil
 import pytest
 import torch
 
-transformers = pytest.importorskip("transformers", reason="needs the extra text")
+pytest.importorskip("transformers", reason="needs the extra text")
+
+import transformers
 
 import bottega
 from bottega.cli import main

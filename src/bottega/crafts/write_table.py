@@ -14,7 +14,7 @@ from typing import Literal
 
 from bottega.core import DataError, nearest
 
-__all__ = ["Column", "Moment", "Table", "moment", "plural", "read_table", "read_text", "said_number"]
+__all__ = ["Column", "Moment", "Table", "moment", "parse_table", "plural", "read_table", "read_text", "said_number"]
 
 MONTHS = ("January", "February", "March", "April", "May", "June", "July", "August", "September", "October", "November",
           "December")  # fmt: skip
@@ -221,8 +221,20 @@ def read_table(
     Raises:
         DataError: no such file or column, cells missing, names that come twice, no numbers.
     """
-    path = Path(path)
-    head, rows = _rows(path)
+    return parse_table(read_text(Path(path)), path, key=key, columns=columns, group=group)
+
+
+def parse_table(
+    text: str,
+    name: str | Path,
+    *,
+    key: str = "",
+    columns: Sequence[str] = (),
+    group: Literal["", "sum", "mean"] = "",
+) -> Table:
+    """The same of the text of such a file; ``name`` is for messages and says by its ending whether tabs part the cells."""
+    path = Path(name)
+    head, rows = _rows(text, path)
     if key and key not in head:
         raise DataError(f"{path} has no column {key!r}{nearest(key, head)}")
     for name in columns:
@@ -265,8 +277,7 @@ def read_table(
     return Table(path.stem, key, [names[i] for i in order], aliases, made, labels, grain, timed)
 
 
-def _rows(path: Path) -> tuple[list[str], list[list[str]]]:
-    text = read_text(path)
+def _rows(text: str, path: Path) -> tuple[list[str], list[list[str]]]:
     if not text.strip():
         raise DataError(f"{path} is empty; its first line should name the columns")
     first = text.splitlines()[0]

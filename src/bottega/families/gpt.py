@@ -152,7 +152,7 @@ class GPT(Family):
         given = self.condition(batch.cond, n, forget)
         inputs = F.pad(x[:, :-1], (1, 0), value=self.start)
         h = self.body(self._stream(inputs, 0, given), dropout=self.dropout if training else 0.0, rng=rng)
-        nll = F.cross_entropy(self._logits(h, 0).transpose(1, 2), x, reduction="none")
+        nll = F.cross_entropy(self._logits(h, 0).flatten(0, 1), x.flatten(), reduction="none").view(x.shape)
         return nll.masked_fill(~real, 0.0), real
 
     def loss(self, batch: Batch, rng: Rng) -> Terms:

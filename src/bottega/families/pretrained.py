@@ -26,6 +26,7 @@ class Pretrained(Family):
 
     Args:
         spec: ``Spec((L,), vocab=V)``, V as the configuration says.
+        size: the dial where there is no ``config``: a new GPT-NeoX of ``size`` layers of ``size`` heads, each 32 wide.
         config: the ``config.json`` as a text.
         context: how many positions it sees when it writes; 0 means a row's.
         bos: the token at the start.
@@ -34,17 +35,27 @@ class Pretrained(Family):
 
     bound: Bound = "exact"
 
-    def __init__(self, spec: Spec, *, config: str = "", context: int = 0, bos: int = 0, begins: bool = True) -> None:
+    def __init__(
+        self, spec: Spec, *, size: int = 4, config: str = "", context: int = 0, bos: int = 0, begins: bool = True
+    ) -> None:
         super().__init__(spec)
         try:
             import transformers
         except ImportError as error:
             raise BottegaError("family pretrained needs transformers: pip install 'bottega[text]'") from error
-        if not config:
-            raise RecipeError("family.config is empty; train with --base DIR, which sets it")
+        if size < 1:
+            raise RecipeError(f"family.size is {size}; it must be at least 1")
         if not 0 <= bos < spec.vocab:
             raise RecipeError(f"family.bos is {bos}; it must be a token, 0 to {spec.vocab - 1}")
-        said = {k: 0.0 if _drops(k, v) else v for k, v in json.loads(config).items()}
+        said = json.loads(config) if config else {
+            "model_type": "gpt_neox", "vocab_size": spec.vocab, "hidden_size": 32 * size, "num_hidden_layers": size,
+            "num_attention_heads": size, "intermediate_size": 128 * size, "max_position_embeddings": max(context, spec.dims),
+        }  # fmt: skip
+        if said.get("vocab_size", spec.vocab) != spec.vocab:
+            raise RecipeError(
+                f"family.config has {said['vocab_size']} tokens and the codec {spec.vocab}; they are of two models"
+            )
+        said = {k: 0.0 if _drops(k, v) else v for k, v in said.items()}
         kind = said.pop("model_type", None)
         said["dtype"] = "float32"
         try:

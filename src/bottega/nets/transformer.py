@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import math
-from typing import Literal
+from contextlib import nullcontext
+from typing import Any, Literal
 
 import torch
 import torch.nn.functional as F
@@ -48,8 +49,27 @@ class Rotary(nn.Module):
     @staticmethod
     def turn(x: Tensor, cos: Tensor, sin: Tensor) -> Tensor:
         """``x`` is ``(B, heads, T, head)``; ``cos`` and ``sin`` are ``(T, head)``, or ``(B, 1, T, head)``."""
-        low, high = x.chunk(2, -1)
-        return x * cos.to(x.dtype) + torch.cat([-high, low], -1) * sin.to(x.dtype)
+        out: Tensor = _Turn.apply(x, cos.to(x.dtype), sin.to(x.dtype))
+        return out
+
+
+class _Turn(torch.autograd.Function):
+    """``x * cos + [-high, low] * sin`` by halves, without the copies; its gradient is the turn back."""
+
+    @staticmethod
+    def forward(ctx: Any, x: Tensor, cos: Tensor, sin: Tensor) -> Tensor:
+        ctx.save_for_backward(cos, sin)
+        half = x.shape[-1] // 2
+        out = x * cos
+        out[..., :half].addcmul_(x[..., half:], sin[..., half:], value=-1)
+        out[..., half:].addcmul_(x[..., :half], sin[..., :half])
+        return out
+
+    @staticmethod
+    def backward(ctx: Any, *grads: Tensor) -> tuple[Tensor, None, None]:
+        cos, sin = ctx.saved_tensors
+        back: Tensor = _Turn.apply(grads[0], cos, -sin)
+        return back, None, None
 
 
 class Relative(nn.Module):
@@ -126,11 +146,14 @@ class Attention(nn.Module):
             cache: what came before, to which ``x`` is added.
             maps: gets the weights ``(B, heads, T, S)``.
         """
-        if self.joined is None:
-            q, k, v = self._split(self.q(x), self.heads), self._split(self.k(x), self.kv_heads), self.values(x)
+        counts = (self.heads, self.kv_heads, self.kv_heads)
+        if self.joined is not None:
+            q, k, v = self._split(self.joined(x), sum(counts)).split(counts, 1)
         else:
-            whole = self._split(self.joined(x), self.heads + 2 * self.kv_heads)
-            q, k, v = whole.split((self.heads, self.kv_heads, self.kv_heads), 1)
+            made = together(x, self.q, self.k, self.v)
+            if torch.is_grad_enabled() and x.device.type == "cpu":  # as ``look`` wants them
+                made = [t.float() if t.dtype == torch.bfloat16 else t for t in made]
+            q, k, v = (self._split(t, n) for t, n in zip(made, counts, strict=True))
         if turn is not None:
             q, k = Rotary.turn(q, *turn), Rotary.turn(k, *turn)
         if cache is not None:
@@ -160,9 +183,14 @@ class Attention(nn.Module):
         grouped = self.heads != self.kv_heads
         if maps is not None:
             maps.append(weights(q, k.repeat_interleave(self.heads // self.kv_heads, 1), seen, causal, self.scale))
-        out = F.scaled_dot_product_attention(
-            q, k, v, attn_mask=seen, is_causal=causal, scale=self.scale, enable_gqa=grouped
-        )
+        # CPUs take many times as long for its gradient in bfloat16 as in float32
+        slow = q.device.type == "cpu" and torch.is_grad_enabled() and torch.is_autocast_enabled("cpu")
+        with torch.autocast("cpu", enabled=False) if slow else nullcontext():
+            if slow:
+                q, k, v = q.float(), k.float(), v.float()
+            out = F.scaled_dot_product_attention(
+                q, k, v, attn_mask=seen, is_causal=causal, scale=self.scale, enable_gqa=grouped
+            )
         return self.o(out.transpose(1, 2).flatten(2))
 
     def values(self, x: Tensor) -> Tensor:
@@ -184,6 +212,53 @@ def weights(q: Tensor, k: Tensor, seen: Tensor | None, causal: bool, scale: floa
     if seen is not None:
         scores = scores.masked_fill(~seen, -torch.inf) if seen.dtype == torch.bool else scores + seen
     return scores.softmax(-1)
+
+
+def together(x: Tensor, *parts: nn.Linear) -> list[Tensor]:
+    """What each of ``parts`` makes of ``x``: in training by one product, which is faster than several.
+
+    What stands in for a linear layer (an adapter, whole-number weights) is called as it is.
+    """
+    if not torch.is_grad_enabled() or any(type(part) is not nn.Linear for part in parts):
+        return [part(x) for part in parts]
+    bias = None if parts[0].bias is None else torch.cat([part.bias for part in parts])
+    made = F.linear(x, torch.cat([part.weight for part in parts]), bias)
+    return list(made.split([part.out_features for part in parts], -1))
+
+
+class RMSNorm(nn.RMSNorm):
+    """``x / sqrt(mean(x^2) + eps) * weight`` (Zhang & Sennrich 2019, arXiv:1910.07467), with its gradient written out.
+
+    torch makes it of small operations on CPUs, and as many more for the gradient.
+    """
+
+    def forward(self, x: Tensor) -> Tensor:
+        """``(..., width) -> (..., width)``."""
+        if x.device.type != "cpu" or not torch.is_grad_enabled():
+            return super().forward(x)
+        out: Tensor = _Rms.apply(x, self.weight, self.eps)
+        return out
+
+
+class _Rms(torch.autograd.Function):
+    @staticmethod
+    def forward(ctx: Any, x: Tensor, weight: Tensor, eps: float) -> Tensor:
+        scale = torch.linalg.vecdot(x, x)[..., None].div_(x.shape[-1]).add_(eps).rsqrt_()
+        ctx.save_for_backward(x, weight)
+        ctx.eps = eps
+        return (x * scale).mul_(weight)
+
+    @staticmethod
+    def backward(ctx: Any, *grads: Tensor) -> tuple[Tensor, Tensor, None]:
+        x, weight = ctx.saved_tensors
+        scale = (
+            torch.linalg.vecdot(x, x)[..., None] / x.shape[-1] + ctx.eps
+        ).rsqrt()  # again, so that it has a gradient
+        unit = x * scale
+        told = (grads[0] * unit).flatten(0, -2).sum(0)
+        slope = grads[0] * weight
+        along = torch.linalg.vecdot(slope, unit)[..., None] / x.shape[-1]
+        return torch.addcmul(slope, unit, along, value=-1) * scale, told, None
 
 
 class FeedForward(nn.Module):
@@ -209,13 +284,10 @@ class FeedForward(nn.Module):
 
     def forward(self, x: Tensor) -> Tensor:
         """``(..., width) -> (..., width)``."""
-        if self.joined is not None:
-            gate, up = self.joined(x).chunk(2, -1)
+        if self.gated:
+            both = together(x, self.gate, self.up) if self.joined is None else self.joined(x).chunk(2, -1)
+            gate, up = both
             return self.down((F.silu(gate) if self.kind == "swiglu" else F.gelu(gate, approximate="tanh")) * up)
-        if self.kind == "swiglu":
-            return self.down(F.silu(self.gate(x)) * self.up(x))
-        if self.kind == "geglu":
-            return self.down(F.gelu(self.gate(x), approximate="tanh") * self.up(x))
         if self.kind == "relu":
             return self.down(F.relu(self.up(x)))
         return self.down(F.gelu(self.up(x), approximate="tanh" if self.kind == "gelu_tanh" else "none"))
@@ -453,7 +525,7 @@ class Transformer(nn.Module):
 
 
 def _norm(kind: Norm, width: int, eps: float) -> nn.Module:
-    return nn.RMSNorm(width, eps) if kind == "rms" else nn.LayerNorm(width, eps)
+    return RMSNorm(width, eps) if kind == "rms" else nn.LayerNorm(width, eps)
 
 
 def _forget(x: Tensor, p: float, rng: Rng | None) -> Tensor:

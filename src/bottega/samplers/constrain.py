@@ -72,10 +72,15 @@ class _Words:
         self.tokens = list(spelling)
         self.number = {word: k for k, word in enumerate(spelling) if word}
         self.longest = max(map(len, spelling))
+        self.known: dict[bytes, list[int]] = {}
 
     def __call__(self, text: bytes | str) -> list[int]:
         """The longest tokens, one after another; bytes that none begins with are left out."""
-        data, out, at = text.encode("utf-8") if isinstance(text, str) else text, [], 0
+        data = text.encode("utf-8") if isinstance(text, str) else bytes(text)
+        if data in self.known:  # it is asked the same again and again
+            return self.known[data]
+        out: list[int] = []
+        at = 0
         while at < len(data):
             for size in range(min(self.longest, len(data) - at), 0, -1):
                 if (k := self.number.get(data[at : at + size])) is not None:
@@ -84,6 +89,8 @@ class _Words:
                     break
             else:
                 at += 1
+        if len(self.known) < 4096:
+            self.known[data] = out
         return out
 
 
@@ -128,6 +135,7 @@ class Form:
         self.words = -(-self.vocab // 32)
         self.bits = np.zeros((0, self.words), np.int32)
         self.plans: dict[int, list[int]] = {}  # the rest of a row that has no more time, last token first
+        self.choice: dict[int, bool] = {}  # whether a row, late, has few ways to go on
         self.looks: dict[int, int] = {}  # at how many tokens of a row its end is looked for again
         self.ranks = (self._ranks(_CLOSE), self._ranks(_QUOTE))
         self.shortest = self._ending(self.start)
@@ -195,36 +203,48 @@ class Form:
         self.made = {k: self.made.get(row, 0) for k, row in enumerate(numbers)}
         self.plans = {k: list(self.plans[row]) for k, row in enumerate(numbers) if row in self.plans}
         self.looks = {k: self.looks.get(row, 0) for k, row in enumerate(numbers)}
+        self.choice = {k: self.choice.get(row, False) for k, row in enumerate(numbers)}
 
     # ---- ending in time --------------------------------------------------------------------------------------------
 
     def _hurry(self, row: int, allowed: NDArray[np.bool_]) -> None:
-        """Leave of the tokens that may follow those after which the row can still end in time."""
+        """Where time is up, leave only the token that leads to the end."""
         made = self.made.get(row, 0)
-        left = self.most - made
         if row not in self.plans:
-            if left > 2 * len(self.shortest) + 64 or made < self.looks.get(row, 0):
+            self.choice[row] = False
+            if self.most - made > len(self.shortest) + _LATE:
                 return
-            matcher = self._matcher(row)
-            plan = self._ending(matcher)
-            spare = left - len(plan) - 8  # so much as a character of several bytes, or an escape, may cost at most
-            if spare > 0:
-                self.looks[row] = made + 1 + spare // 4
-                some = allowed.nonzero()[0].tolist()
-                if len(some) <= 16:  # a choice: what it leads to may be long
-                    for token in some:
-                        allowed[token] = token == self.end or self._ends(matcher, token, left - 1)
-                if allowed.any():
-                    return
-            self.plans[row] = plan[::-1]
-        allowed[:] = False
-        allowed[self.plans[row].pop() if self.plans[row] else self.end] = True
+            self.choice[row] = 1 < int(allowed.sum()) <= _FEW
+            if made < self.looks.get(row, 0):
+                return
+            plan = self._ending(self._matcher(row))
+            if not self._look(row, made, len(plan)):
+                self.plans[row] = plan[::-1]
+        if row in self.plans:
+            allowed[:] = False
+            allowed[self.plans[row].pop() if self.plans[row] else self.end] = True
 
-    def _ends(self, matcher: Any, token: int, left: int) -> bool:
-        """Whether a text that goes on with this token can be ended in so many more."""
-        trial = matcher.deep_copy()
-        trial.consume_token(token)
-        return len(self._ending(trial)) <= left
+    def _look(self, row: int, made: int, need: int) -> bool:
+        """Whether a row of so many tokens that needs so many more has time; and when it is to be looked at again."""
+        spare = self.most - made - need - 8  # a character of several bytes, or an escape, costs no more than that
+        self.looks[row] = made + 1 + spare // 4
+        return spare > 0
+
+    def amend(self, rows: Tensor, tokens: Tensor) -> Tensor:
+        """The tokens ``(m,)``, but where one leads into a part that cannot be ended in time, the way to the end."""
+        for k, (row, token) in enumerate(zip(rows.tolist(), tokens.tolist(), strict=True)):
+            if row in self.plans or token == self.end or not self.choice.get(row):
+                continue
+            made, matcher = self.made.get(row, 0), self._matcher(row)
+            trial = matcher.deep_copy()
+            trial.consume_token(token)
+            need = len(self._ending(trial))
+            if need > self.most - made - 1:
+                self.plans[row] = self._ending(matcher)[::-1]
+                tokens[k] = self.plans[row].pop() if self.plans[row] else self.end
+            elif need + 8 < self.most - made - 1:
+                self._look(row, made + 1, need)
+        return tokens
 
     def _ending(self, matcher: Any) -> list[int]:
         """Tokens that complete the text, few of them: closing tokens first, or, where that goes in circles, each in turn."""
@@ -241,6 +261,10 @@ class Form:
         while len(out) < limit:
             if trial.is_accepting():
                 return out
+            if forced := trial.compute_ff_tokens():
+                trial.consume_tokens(forced)
+                out += forced
+                continue
             self._fill(trial, bits[0])
             allowed = [k for k in self._unpacked(bits)[0].nonzero()[0].tolist() if k != self.end]
             if not allowed:
@@ -266,5 +290,6 @@ class Form:
 
 
 _LACKING = "the form asks for characters that this tokeniser does not have; use one of bytes or BPE, which has them all"
+_LATE, _FEW = 48, 16  # from how many tokens before time is up one looks; how many tokens are a choice
 _LONGEST, _FREE = 4096, 48  # tokens that an end may need; allowed tokens from which on it is free text, as in a string
 _CLOSE, _QUOTE = b'}]),":\n.!?0123456789nftae', b"\"'\n.!?})]"  # what ends things outside of strings, and inside

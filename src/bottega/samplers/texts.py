@@ -70,6 +70,10 @@ class Stops:
         """Every token may follow."""
         return logits
 
+    def amend(self, rows: Tensor, tokens: Tensor) -> Tensor:
+        """What was chosen stays."""
+        return tokens
+
     def see(self, rows: Tensor, tokens: Tensor) -> Tensor:
         """Whether these rows hold a stop now."""
         over = []

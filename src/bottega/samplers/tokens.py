@@ -133,6 +133,9 @@ class Guide(Protocol):
     def bar(self, rows: Tensor, logits: Tensor) -> Tensor:
         """Logits ``(m, vocab)`` of those rows ``(m,)``, minus infinity where a token may not follow."""
 
+    def amend(self, rows: Tensor, tokens: Tensor) -> Tensor:
+        """What those rows are to make, ``(m,)``, where they have chosen these tokens."""
+
     def see(self, rows: Tensor, tokens: Tensor) -> Tensor:
         """Those rows have made these tokens ``(m,)``; True ``(m,)`` for a row that is over now."""
 
@@ -247,8 +250,12 @@ class Chooser:
         """The next token of these rows ``(m,)`` by the numbers ``u`` ``(m,)``; nothing is noted yet."""
         weighed = self.weigh(rows, logits)
         if self.greedy:
-            return weighed.argmax(-1)
-        return pick(weighed if self.plain else filter_logits(weighed, **self.filters), u)
+            token = weighed.argmax(-1)
+        else:
+            token = pick(weighed if self.plain else filter_logits(weighed, **self.filters), u)
+        for guide in self.guides:
+            token = guide.amend(rows, token)
+        return token
 
     def note(self, rows: Tensor, tokens: Tensor, logits: Tensor | None) -> None:
         """These rows hold these tokens now; ``logits`` is None for tokens that were given."""

@@ -6,6 +6,7 @@ A token costs reading every weight once, so fewer bytes are fewer milliseconds. 
 from __future__ import annotations
 
 import copy
+import warnings
 from typing import Any, Literal, TypeVar
 
 import torch
@@ -56,12 +57,14 @@ class Light(nn.Module):
             self.packed = torch.ops.quantized.linear_prepack_fp16(weight, self.bias)
         else:
             scale = weight.abs().amax(1).clamp_min(1e-12) / 127
-            whole = torch._make_per_channel_quantized_tensor(
-                (weight / scale[:, None]).round().to(torch.int8),
-                scale.double(),
-                torch.zeros(len(weight), dtype=torch.long),
-                0,
-            )
+            with warnings.catch_warnings():  # torch means to replace these tensors, and has no other kernel as fast yet
+                warnings.simplefilter("ignore")
+                whole = torch._make_per_channel_quantized_tensor(
+                    (weight / scale[:, None]).round().to(torch.int8),
+                    scale.double(),
+                    torch.zeros(len(weight), dtype=torch.long),
+                    0,
+                )
             self.packed = torch.ops.quantized.linear_prepack(whole, None)
             # without VNNI two products are summed in 16 bits, which 7 bits of input do not overflow
             self.steps = 127 if torch.cpu._is_vnni_supported() else 63
@@ -106,7 +109,7 @@ def lighten(model: _Model, kind: Kind, rows: int = 1) -> _Model:
         raise RecipeError(f"rows is {rows}; it must be at least 1")
     if any(p.device.type != "cpu" for p in model.parameters()):
         raise BottegaError("light weights are for the CPU; load the run with device='cpu'")
-    if kind in {"fp16", "int8"} and "fbgemm" not in torch.backends.quantized.supported_engines:
+    if kind in {"fp16", "int8"} and "fbgemm" not in _engines():
         raise BottegaError(f"this processor has no kernels for {kind} weights; use bf16")
     made = copy.deepcopy(model, {id(t): t for t in (*model.parameters(), *model.buffers())}).eval()
 
@@ -129,6 +132,10 @@ def lighten(model: _Model, kind: Kind, rows: int = 1) -> _Model:
             elif isinstance(child, TiedReadOut):
                 setattr(part, name, Light(child.weight, None, kind, rows))
     return made
+
+
+def _engines() -> list[str]:
+    return list(torch.backends.quantized.supported_engines)
 
 
 def weight_bytes(model: nn.Module) -> int:

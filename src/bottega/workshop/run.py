@@ -8,6 +8,7 @@
 
 from __future__ import annotations
 
+import copy
 import inspect
 import json
 import math
@@ -16,7 +17,7 @@ from collections import Counter
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Literal
 
 import torch
 from torch import Tensor
@@ -45,6 +46,7 @@ from bottega.core import (
 )
 from bottega.nets.inception import load_inception
 from bottega.samplers.texts import Stops, cut, stop_strings
+from bottega.shrink.quantise import lighten
 from bottega.training import checkpoint, cluster, lora
 from bottega.training.precision import pick_device
 from bottega.trust.mark import mark
@@ -212,6 +214,18 @@ class Run:
         """What was measured; an empty form when nothing was."""
         path = self.path / EVIDENCE
         return ev.Evidence.read(path) if path.exists() else _blank_evidence(self)
+
+    def lighter(self, kind: Literal["fp32", "bf16", "fp16", "int8"], rows: int = 1) -> Run:
+        """The same run with its weights packed for making pieces on this processor, ``rows`` at a time.
+
+        ``shrink.quantise`` says what each kind is; pieces are marked with the hash of the whole weights.
+
+        Raises:
+            BottegaError: this processor has no such kernels, or the model is not on it.
+        """
+        made = copy.copy(self)
+        made.model = lighten(self.model, kind, rows)
+        return made
 
     def mark(self, seed: int) -> dict[str, str]:
         """What is written into every piece: machine-made, by which weights, from which seed."""

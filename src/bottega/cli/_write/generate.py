@@ -35,6 +35,7 @@ def generate(
     choice: Annotated[list[str], typer.Option("--choice", metavar="TEXT", help="Write one of these; given many times.")] = [],  # noqa: B006
     logprobs: Annotated[int | None, typer.Option("--logprobs", metavar="N", min=0, help="With --json: log-probabilities in nats, and those of the N likeliest tokens at each place.")] = None,
     draft: Annotated[Path | None, typer.Option("--draft", metavar="RUN", help="A smaller run with the same tokens, whose guesses make it faster and change nothing.")] = None,
+    weights: Annotated[str, typer.Option("--weights", metavar="KIND", help="How the run's weights are packed for this processor: int8, fp16, bf16, or fp32 (exact); as they are by default.")] = "",
     model: Annotated[str, typer.Option("--model", metavar="NAME", help="Which model of an endpoint.")] = "",
     way: Annotated[str, typer.Option("--way", metavar="HOW", help="How an endpoint is asked: chat, or completions.")] = "chat",
     timeout: Annotated[float, typer.Option("--timeout", metavar="SECONDS", help="How long to wait for an endpoint, each of four times.")] = 60.0,
@@ -62,7 +63,10 @@ def generate(
     elif model:
         raise typer.BadParameter(f"{run} is a run, which is one model; leave it out", param_hint="--model")
     else:
-        made = load(whole_run(Path(run)), device=device)
+        made = load(whole_run(Path(run)), device="cpu" if weights else device)
+        made = made.lighter(weights, n) if weights else made  # type: ignore[arg-type]
+    if weights and isinstance(made, Endpoint):
+        raise typer.BadParameter("an endpoint has its own weights; leave it out", param_hint="--weights")
     knobs: dict[str, Any] = {key: parse_value(value) for key, value in settings(set_).items()}
     knobs |= {"max_new": max_new, "stop": stop, "long": long}
     extra: dict[str, Any] = {
