@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 import json
-import math
 import time
 from collections.abc import Sequence
 
 import torch
+from torch import Tensor
 
 from benchmarks._common import keep, options
 from bottega.codecs.text import TextCodec
@@ -34,6 +34,29 @@ SCHEMA = {
 }
 
 
+class _Ends:
+    """A guide that forbids nothing and ends each row at a given length: a free run with as many rows at every step."""
+
+    why = "length"
+
+    def __init__(self, lengths: list[int]) -> None:
+        self.left = list(lengths)
+
+    def bar(self, rows: Tensor, logits: Tensor) -> Tensor:
+        return logits
+
+    def amend(self, rows: Tensor, tokens: Tensor) -> Tensor:
+        return tokens
+
+    def see(self, rows: Tensor, tokens: Tensor) -> Tensor:
+        for row in rows.tolist():
+            self.left[row] -= 1
+        return torch.tensor([self.left[row] <= 0 for row in rows.tolist()])
+
+    def take(self, rows: Tensor) -> None:
+        self.left = [self.left[row] for row in rows.tolist()]
+
+
 def main(argv: Sequence[str] = ()) -> None:
     """Measure and keep."""
     parser = options("constrain", __doc__, "", "--n 100 --sizes 4")
@@ -53,12 +76,11 @@ def main(argv: Sequence[str] = ()) -> None:
         model = GPT(Spec((256,), vocab=codec.end + 1), size=size)
         Form(grammar, codec.spelling, codec.end, most)  # the table of tokens is made once for all
 
-        def write(seed: int, steps: int = 0, model: GPT = model) -> tuple[float, torch.Tensor]:
-            """Processor seconds and tokens of a batch: in the form, or freely in as many steps."""
+        def write(seed: int, ends: list[int] | None = None, model: GPT = model) -> tuple[float, torch.Tensor]:
+            """Processor seconds and tokens of a batch: in the form, or freely in rows of these lengths."""
             began = time.process_time()
-            guides = [] if steps else [Form(grammar, codec.spelling, codec.end, most)]
-            # An end token would end a free row early, and both are to make as many steps of as many rows.
-            knobs = {"max_new": steps} if steps else {"max_new": most, "stop": codec.end}
+            guides = [Form(grammar, codec.spelling, codec.end, most) if ends is None else _Ends(ends)]
+            knobs = {"max_new": most, "stop": codec.end, "min_new": 0 if ends is None else most}
             rows = Rng.for_rows(range(seed, seed + args.batch))
             out = torch.cat(list(model.stream(args.batch, rows, guides=guides, **knobs)), 1)
             return time.process_time() - began, out
@@ -70,11 +92,9 @@ def main(argv: Sequence[str] = ()) -> None:
         for seed in range(0, args.n, args.batch):
             seconds, out = write(seed)
             lengths = (out != codec.end).sum(1)
-            # Rows that are done leave the batch, so the free run is timed for each token that was made in the form.
-            plain, other = write(seed, steps=math.ceil(float(lengths.float().mean())))
-            each, freely = seconds / int(lengths.sum()), plain / other.numel()
-            ratios.append(each / freely)
-            bound, free, tokens = bound + seconds, free + freely * int(lengths.sum()), tokens + int(lengths.sum())
+            plain, _ = write(seed, lengths.tolist())
+            ratios.append(seconds / plain)
+            bound, free, tokens = bound + seconds, free + plain, tokens + int(lengths.sum())
             for item in codec.decode(out):
                 try:
                     jsonschema.validate(json.loads(item.value), SCHEMA)

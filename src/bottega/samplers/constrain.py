@@ -159,8 +159,9 @@ class Form:
         numbers = rows.tolist()
         if len(self.bits) < len(numbers):
             self.bits = np.zeros((len(numbers), self.words), np.int32)
+        place = self.bits.ctypes.data
         for k, row in enumerate(numbers):
-            self._fill(self._matcher(row), self.bits[k])
+            self._fill(self._matcher(row), place + 4 * self.words * k)
         allowed = self._unpacked(self.bits[: len(numbers)])
         if self.most:
             for k, row in enumerate(numbers):
@@ -170,8 +171,8 @@ class Form:
             raise RecipeError(_LACKING)
         return logits.masked_fill(~mask, float("-inf"))
 
-    def _fill(self, matcher: Any, bits: NDArray[np.int32]) -> None:
-        matcher.unsafe_compute_mask_ptr(bits.ctypes.data, 4 * self.words)
+    def _fill(self, matcher: Any, place: int) -> None:
+        matcher.unsafe_compute_mask_ptr(place, 4 * self.words)
         if matcher.is_error():
             self._broken(matcher)
 
@@ -258,6 +259,7 @@ class Form:
         out: list[int] = []
         tried: dict[bytes, set[int]] = {}
         bits = np.zeros((1, self.words), np.int32)
+        place = bits.ctypes.data
         while len(out) < limit:
             if trial.is_accepting():
                 return out
@@ -265,7 +267,7 @@ class Form:
                 trial.consume_tokens(forced)
                 out += forced
                 continue
-            self._fill(trial, bits[0])
+            self._fill(trial, place)
             allowed = [k for k in self._unpacked(bits)[0].nonzero()[0].tolist() if k != self.end]
             if not allowed:
                 raise RecipeError(_LACKING)
