@@ -1,6 +1,9 @@
-"""A transformer with the arithmetic of Llama: pre-norm, rotary positions, grouped queries, gated feed-forward."""
+"""One transformer for all: Llama's, GPT-2's, BERT's and T5's arithmetic are settings of it."""
 
 from __future__ import annotations
+
+import math
+from typing import Literal
 
 import torch
 import torch.nn.functional as F
@@ -8,7 +11,11 @@ from torch import Tensor, nn
 
 from bottega.core import Rng
 
-__all__ = ["Attention", "Cache", "FeedForward", "Layer", "Rotary", "Transformer"]
+__all__ = ["Attention", "Cache", "FeedForward", "Layer", "Relative", "Rotary", "Transformer"]
+
+Norm = Literal["rms", "layer"]
+Feed = Literal["swiglu", "geglu", "gelu", "gelu_tanh", "relu"]
+Positions = Literal["rotary", "learned", "relative", "none"]
 
 
 class Rotary(nn.Module):
@@ -28,16 +35,51 @@ class Rotary(nn.Module):
 
     def angles(self, start: int, length: int) -> tuple[Tensor, Tensor]:
         """Cosines and sines of positions ``start .. start + length - 1``, each ``(length, head)``."""
-        place = torch.arange(start, start + length, device=self.rate.device, dtype=self.rate.dtype)
-        turn = torch.outer(place, self.rate)
+        return self.at(torch.arange(start, start + length, device=self.rate.device))
+
+    def at(self, places: Tensor) -> tuple[Tensor, Tensor]:
+        """Cosines and sines of positions ``(...,)``, each ``(..., head)``."""
+        turn = places[..., None].to(self.rate.dtype) * self.rate
         turn = torch.cat([turn, turn], -1)
         return turn.cos(), turn.sin()
 
     @staticmethod
     def turn(x: Tensor, cos: Tensor, sin: Tensor) -> Tensor:
-        """``x`` is ``(B, heads, T, head)``; ``cos`` and ``sin`` are ``(T, head)``."""
+        """``x`` is ``(B, heads, T, head)``; ``cos`` and ``sin`` are ``(T, head)``, or ``(B, 1, T, head)``."""
         low, high = x.chunk(2, -1)
         return x * cos.to(x.dtype) + torch.cat([-high, low], -1) * sin.to(x.dtype)
+
+
+class Relative(nn.Module):
+    """A number for each head and bucket of distances, added to the scores (Raffel et al. 2019, arXiv:1910.10683, 2.1).
+
+    Distances below half of the buckets have one each; those beyond share them, the wider the farther, and all from
+    ``farthest`` on the last one. Where a position sees both sides, each side has half of the buckets.
+
+    Args:
+        heads: of the queries.
+        both: whether a position sees those behind it too.
+        buckets: how many numbers a head has.
+        farthest: the distance from which all are alike.
+    """
+
+    def __init__(self, heads: int, both: bool, buckets: int = 32, farthest: int = 128) -> None:
+        super().__init__()
+        self.both, self.buckets, self.farthest = both, buckets, farthest
+        self.bias = nn.Embedding(buckets, heads)
+
+    def forward(self, queries: Tensor, keys: Tensor) -> Tensor:
+        """Positions ``(T,)`` and ``(S,)`` -> ``(1, heads, T, S)``."""
+        away = keys[None, :] - queries[:, None]
+        half = self.buckets // 2 if self.both else self.buckets
+        base = (away > 0) * half if self.both else torch.zeros_like(away)
+        away = away.abs() if self.both else (-away).clamp_min(0)
+        near = half // 2
+        scale = (half - near) / math.log(self.farthest / near)
+        far = near + ((away.float() / near).clamp_min(1).log() * scale).long()
+        bucket = base + torch.where(away < near, away, far.clamp_max(half - 1))
+        out: Tensor = self.bias(bucket)
+        return out.permute(2, 0, 1)[None]
 
 
 class Cache:
@@ -45,13 +87,15 @@ class Cache:
 
     Attributes:
         keys, values: ``(depth, B, kv_heads, length, head)``.
-        filled: how many positions hold something.
+        filled: how many positions hold something; setting it lower forgets the last ones.
+        memory: keys and values that the layers made of an encoder's output, each ``(B, kv_heads, S, head)``.
     """
 
     def __init__(self, depth: int, n: int, kv_heads: int, length: int, head: int, like: Tensor) -> None:
         self.keys = like.new_empty(depth, n, kv_heads, length, head)
         self.values = torch.empty_like(self.keys)
         self.filled = 0
+        self.memory: dict[int, tuple[Tensor, Tensor]] = {}
 
     def put(self, layer: int, k: Tensor, v: Tensor) -> tuple[Tensor, Tensor]:
         """Write ``(B, kv_heads, t, head)`` behind what is there; returns everything so far of that layer."""
@@ -60,89 +104,197 @@ class Cache:
         self.values[layer, :, :, self.filled : end] = v
         return self.keys[layer, :, :, :end], self.values[layer, :, :, :end]
 
+    def take(self, rows: Tensor) -> None:
+        """Go on with these rows, ``(n,)``, in this order; a row may come more than once (beams)."""
+        self.keys, self.values = self.keys[:, rows], self.values[:, rows]
+        self.memory = {layer: (k[rows], v[rows]) for layer, (k, v) in self.memory.items()}
+
 
 class Attention(nn.Module):
     """Multi-head attention whose queries share keys in groups (Ainslie et al. 2023, arXiv:2305.13245).
 
     Args:
         width: of the stream.
-        heads: of queries; divides ``width``.
+        heads: of queries.
         kv_heads: of keys and values; divides ``heads``. Equal to ``heads`` it is plain attention, 1 is multi-query.
-        causal: whether a position sees only itself and those before it.
+        head: width of one head; 0 means ``width / heads``.
+        source: width of what keys and values are made of; 0 means the stream itself.
+        bias: whether ``o`` has one.
+        qkv_bias: whether ``q``, ``k`` and ``v`` have one.
+        scale: what scores are multiplied with; 0 means ``head**-0.5``.
     """
 
-    def __init__(self, width: int, heads: int, kv_heads: int, causal: bool) -> None:
+    def __init__(
+        self, width: int, heads: int, kv_heads: int, *, head: int = 0, source: int = 0, bias: bool = False,
+        qkv_bias: bool = False, scale: float = 0.0,
+    ) -> None:  # fmt: skip
         super().__init__()
-        self.heads, self.kv_heads, self.head, self.causal = heads, kv_heads, width // heads, causal
-        self.q = nn.Linear(width, heads * self.head, bias=False)
-        self.k = nn.Linear(width, kv_heads * self.head, bias=False)
-        self.v = nn.Linear(width, kv_heads * self.head, bias=False)
-        self.o = nn.Linear(heads * self.head, width, bias=False)
+        self.heads, self.kv_heads, self.head = heads, kv_heads, head or width // heads
+        self.scale = scale or self.head**-0.5
+        self.q = nn.Linear(width, heads * self.head, bias=qkv_bias)
+        self.k = nn.Linear(source or width, kv_heads * self.head, bias=qkv_bias)
+        self.v = nn.Linear(source or width, kv_heads * self.head, bias=qkv_bias)
+        self.o = nn.Linear(heads * self.head, width, bias=bias)
 
     def forward(
-        self, x: Tensor, cos: Tensor, sin: Tensor, layer: int, cache: Cache | None, mask: Tensor | None
-    ) -> Tensor:
-        """``(B, T, width) -> (B, T, width)``; ``mask`` ``(B, T)`` is True where a key may be seen."""
-        q = Rotary.turn(self._split(self.q(x), self.heads), cos, sin)
-        k = Rotary.turn(self._split(self.k(x), self.kv_heads), cos, sin)
-        v = self._split(self.v(x), self.kv_heads)
-        fresh, before = x.shape[1], 0 if cache is None else cache.filled
+        self, x: Tensor, layer: int, *, turn: tuple[Tensor, Tensor] | None = None, seen: Tensor | None = None,
+        causal: bool = False, cache: Cache | None = None, maps: list[Tensor] | None = None,
+    ) -> Tensor:  # fmt: skip
+        """``(B, T, width) -> (B, T, width)``: every position looks at the stream, and at what the cache holds of it.
+
+        Args:
+            x: the stream.
+            layer: which of the cache's layers this is.
+            turn: cosines and sines of the rotary positions.
+            seen: broadcastable to ``(B, heads, T, S)``: True where a key may be seen, or what is added to a score.
+            causal: whether a position sees only itself and those before it; without ``seen``.
+            cache: what came before, to which ``x`` is added.
+            maps: gets the weights ``(B, heads, T, S)``.
+        """
+        q, k, v = self._split(self.q(x), self.heads), self._split(self.k(x), self.kv_heads), self.values(x)
+        if turn is not None:
+            q, k = Rotary.turn(q, *turn), Rotary.turn(k, *turn)
         if cache is not None:
             k, v = cache.put(layer, k, v)
-        seen = None if mask is None else mask[:, None, None, :]
-        causal = self.causal and fresh > 1
-        if causal and (before or seen is not None):  # torch's own flag knows neither a past nor a mask beside it
-            below = torch.ones(fresh, before + fresh, dtype=torch.bool, device=x.device).tril(before)
-            seen, causal = below if seen is None else seen & below, False
+        return self.look(q, k, v, seen, causal, maps)
+
+    def across(
+        self, x: Tensor, memory: Tensor | None, layer: int, *, seen: Tensor | None = None, cache: Cache | None = None,
+        maps: list[Tensor] | None = None,
+    ) -> Tensor:  # fmt: skip
+        """``(B, T, width) -> (B, T, width)``: every position looks at ``memory`` ``(B, S, source)``.
+
+        With a cache, keys and values of the memory are made once; it may be None from the second call on.
+        """
+        known = None if cache is None else cache.memory.get(layer)
+        if known is None:
+            assert memory is not None
+            known = self._split(self.k(memory), self.kv_heads), self.values(memory)
+            if cache is not None:
+                cache.memory[layer] = known
+        return self.look(self._split(self.q(x), self.heads), *known, seen, False, maps)
+
+    def look(
+        self, q: Tensor, k: Tensor, v: Tensor, seen: Tensor | None, causal: bool, maps: list[Tensor] | None
+    ) -> Tensor:
+        """Queries ``(B, heads, T, head)`` on keys and values ``(B, kv_heads, S, head)``: ``(B, T, width)``."""
         grouped = self.heads != self.kv_heads
-        out = F.scaled_dot_product_attention(q, k, v, attn_mask=seen, is_causal=causal, enable_gqa=grouped)
+        if maps is not None:
+            maps.append(weights(q, k.repeat_interleave(self.heads // self.kv_heads, 1), seen, causal, self.scale))
+        out = F.scaled_dot_product_attention(
+            q, k, v, attn_mask=seen, is_causal=causal, scale=self.scale, enable_gqa=grouped
+        )
         return self.o(out.transpose(1, 2).flatten(2))
+
+    def values(self, x: Tensor) -> Tensor:
+        """``(B, T, width) -> (B, kv_heads, T, head)``."""
+        return self._split(self.v(x), self.kv_heads)
 
     def _split(self, x: Tensor, heads: int) -> Tensor:
         return x.unflatten(2, (heads, self.head)).transpose(1, 2)  # (B, heads, T, head)
 
 
-class FeedForward(nn.Module):
-    """SwiGLU: ``down(silu(gate(x)) * up(x))`` (Shazeer 2020, arXiv:2002.05202), without biases."""
+def weights(q: Tensor, k: Tensor, seen: Tensor | None, causal: bool, scale: float) -> Tensor:
+    """``softmax(q k^T scale)`` where ``seen``: how much each query takes of each value, ``(B, heads, T, S)``.
 
-    def __init__(self, width: int, hidden: int) -> None:
+    Vaswani et al. 2017, arXiv:1706.03762, eq. 1.
+    """
+    scores = q @ k.transpose(-1, -2) * scale
+    if causal:
+        seen = torch.ones(scores.shape[-2:], dtype=torch.bool, device=q.device).tril()
+    if seen is not None:
+        scores = scores.masked_fill(~seen, -torch.inf) if seen.dtype == torch.bool else scores + seen
+    return scores.softmax(-1)
+
+
+class FeedForward(nn.Module):
+    """What a layer does with each position alone.
+
+    ``"swiglu"`` is ``down(silu(gate(x)) * up(x))`` and ``"geglu"`` the same with GELU's tanh form (Shazeer 2020,
+    arXiv:2002.05202); ``"gelu"``, ``"gelu_tanh"`` and ``"relu"`` are ``down(f(up(x)))``.
+    """
+
+    def __init__(self, width: int, hidden: int, kind: Feed = "swiglu", bias: bool = False) -> None:
         super().__init__()
-        self.gate = nn.Linear(width, hidden, bias=False)
-        self.up = nn.Linear(width, hidden, bias=False)
-        self.down = nn.Linear(hidden, width, bias=False)
+        self.kind = kind
+        if self.gated:
+            self.gate = nn.Linear(width, hidden, bias=bias)
+        self.up = nn.Linear(width, hidden, bias=bias)
+        self.down = nn.Linear(hidden, width, bias=bias)
+
+    @property
+    def gated(self) -> bool:
+        """Whether there is a gate."""
+        return self.kind in {"swiglu", "geglu"}
 
     def forward(self, x: Tensor) -> Tensor:
         """``(..., width) -> (..., width)``."""
-        return self.down(F.silu(self.gate(x)) * self.up(x))
+        if self.kind == "swiglu":
+            return self.down(F.silu(self.gate(x)) * self.up(x))
+        if self.kind == "geglu":
+            return self.down(F.gelu(self.gate(x), approximate="tanh") * self.up(x))
+        if self.kind == "relu":
+            return self.down(F.relu(self.up(x)))
+        return self.down(F.gelu(self.up(x), approximate="tanh" if self.kind == "gelu_tanh" else "none"))
 
 
 class Layer(nn.Module):
-    """``x + attention(norm(x))``, then ``x + feed_forward(norm(x))``."""
+    """``x + attention(norm(x))``, then ``x + memory(norm(x))`` where there is one, then ``x + feed(norm(x))``.
 
-    def __init__(self, width: int, heads: int, kv_heads: int, hidden: int, causal: bool, eps: float) -> None:
+    With ``after``, each norm stands behind its sum: ``norm(x + attention(x))``.
+    """
+
+    def __init__(
+        self, width: int, hidden: int, attention: Attention, memory: Attention | None, *, norm: Norm, feed: Feed,
+        bias: bool, eps: float, after: bool,
+    ) -> None:  # fmt: skip
         super().__init__()
-        self.before_attention = nn.RMSNorm(width, eps)
-        self.attention = Attention(width, heads, kv_heads, causal)
-        self.before_feed = nn.RMSNorm(width, eps)
-        self.feed = FeedForward(width, hidden)
+        self.after = after
+        self.before_attention = _norm(norm, width, eps)
+        self.attention = attention
+        if memory is not None:
+            self.before_memory = _norm(norm, width, eps)
+            self.memory = memory
+        self.before_feed = _norm(norm, width, eps)
+        self.feed = FeedForward(width, hidden, feed, bias)
 
 
 class Transformer(nn.Module):
-    """A stack of layers on ``(B, T, width)``, with the arithmetic of Llama (Touvron et al. 2023, arXiv:2302.13971).
+    """A stack of layers on ``(B, T, width)``.
 
-    RMSNorm before each part and at the end, rotary positions, SwiGLU, no biases: a causal stack can be written out as a
-    ``LlamaModel`` weight by weight (``q k v o``, ``gate up down``). Token embeddings and the read-out belong to the
-    family, which may read out with its embedding (tied weights, no alias in ``state_dict``).
+    As it comes it has the arithmetic of Llama (Touvron et al. 2023, arXiv:2302.13971): RMSNorm before each part and at
+    the end, rotary positions, SwiGLU, no biases. Token embeddings and the read-out belong to the family, which may read
+    out with its embedding (tied weights, no alias in ``state_dict``). Others are settings:
+
+    - GPT-2 (Radford et al. 2019): ``norm="layer", feed="gelu_tanh", positions="learned", bias=True, hidden=4 * width``.
+    - BERT (Devlin et al. 2018, arXiv:1810.04805): ``norm="layer", order="post", feed="gelu", positions="learned",
+      bias=True, causal=False, hidden=4 * width, eps=1e-12``.
+    - T5 (Raffel et al. 2019, arXiv:1910.10683): ``feed="relu"`` (1.1: ``"geglu"``), ``positions="relative", eps=1e-6``,
+      the encoder with ``causal=False``, the decoder with ``memory=width``. Its scores are not scaled.
 
     Args:
         width: of the stream.
         depth: number of layers.
-        heads: of queries; ``width / heads`` is even.
+        heads: of queries.
         kv_heads: of keys and values; 0 means as many as ``heads``.
-        hidden: width inside the feed-forward; 0 means 8/3 of ``width``, rounded up to a multiple of 32.
+        head: width of one head; 0 means ``width / heads``.
+        hidden: width inside the feed-forward; 0 means 8/3 of ``width``, rounded up to a multiple of 32, where it is
+            gated, and 4 times ``width`` where it is not.
         causal: True for a decoder, False for an encoder, where every position sees every other.
         theta: of the rotary positions.
         eps: of the norms.
+        norm: ``"rms"`` (Zhang & Sennrich 2019, arXiv:1910.07467) or ``"layer"`` (Ba et al. 2016, arXiv:1607.06450).
+        order: ``"pre"`` norms what enters a part, and the end; ``"post"`` what leaves a sum, and the beginning.
+        feed: see ``FeedForward``.
+        positions: ``"rotary"``, ``"learned"`` (a vector for each of ``length``), ``"relative"`` (T5's buckets, shared by
+            the layers) or ``"none"``: the order of what is seen then makes no difference.
+        length: how many learned positions there are.
+        bias: whether linear layers have one (with ``norm="layer"``, the norms always have).
+        qkv_bias: whether queries, keys and values have one though nothing else has (Qwen 2).
+        memory: width of an encoder's output that every layer looks at too; 0 for none.
+
+    Raises:
+        ValueError: the numbers do not fit together.
 
     >>> body = Transformer(32, 2, 4, kv_heads=2)
     >>> body(torch.zeros(3, 5, 32)).shape
@@ -156,31 +308,74 @@ class Transformer(nn.Module):
         heads: int,
         *,
         kv_heads: int = 0,
+        head: int = 0,
         hidden: int = 0,
         causal: bool = True,
         theta: float = 10000.0,
         eps: float = 1e-5,
+        norm: Norm = "rms",
+        order: Literal["pre", "post"] = "pre",
+        feed: Feed = "swiglu",
+        positions: Positions = "rotary",
+        length: int = 0,
+        bias: bool = False,
+        qkv_bias: bool = False,
+        memory: int = 0,
     ) -> None:
         super().__init__()
         kv_heads = kv_heads or heads
         if min(width, depth, heads, kv_heads) < 1:
             raise ValueError(f"width {width}, depth {depth}, heads {heads}, kv_heads {kv_heads}: none may be below 1")
-        if width % heads or (width // heads) % 2 or heads % kv_heads:
+        if (not head and width % heads) or heads % kv_heads:
             raise ValueError(
-                f"width {width}, heads {heads}, kv_heads {kv_heads}: heads must divide width into even parts, "
-                "and kv_heads must divide heads"
+                f"width {width}, heads {heads}, kv_heads {kv_heads}: heads must divide width, and kv_heads must divide heads"
             )
-        hidden = hidden or -(-8 * width // 96) * 32
-        self.width, self.depth, self.heads, self.kv_heads, self.head = width, depth, heads, kv_heads, width // heads
-        self.rotary = Rotary(self.head, theta)
-        self.layers = nn.ModuleList(Layer(width, heads, kv_heads, hidden, causal, eps) for _ in range(depth))
-        self.norm = nn.RMSNorm(width, eps)
+        head = head or width // heads
+        if positions == "rotary" and head % 2:
+            raise ValueError(
+                f"width {width}, heads {heads}: a head is {head} wide, and rotary positions need an even one"
+            )
+        if positions == "learned" and length < 1:
+            raise ValueError(f"learned positions need a length of at least 1, not {length}")
+        for name, value, known in (
+            ("norm", norm, ("rms", "layer")),
+            ("order", order, ("pre", "post")),
+            ("feed", feed, ("swiglu", "geglu", "gelu", "gelu_tanh", "relu")),
+            ("positions", positions, ("rotary", "learned", "relative", "none")),
+        ):
+            if value not in known:
+                raise ValueError(f"{name} is {value!r}; use one of {', '.join(known)}")
+        gated = feed in {"swiglu", "geglu"}
+        hidden = hidden or (-(-8 * width // 96) * 32 if gated else 4 * width)
+        self.width, self.depth, self.heads, self.kv_heads, self.head = width, depth, heads, kv_heads, head
+        self.causal, self.order, self.length = causal, order, length
+        if positions == "rotary":
+            self.rotary = Rotary(head, theta)
+        self.rotates = positions == "rotary"
+        own = {"head": head, "bias": bias, "qkv_bias": bias or qkv_bias, "scale": float(positions == "relative")}
+
+        def layer() -> Layer:
+            attention = Attention(width, heads, kv_heads, **own)
+            beside = Attention(width, heads, kv_heads, source=memory, **own) if memory else None
+            return Layer(
+                width, hidden, attention, beside, norm=norm, feed=feed, bias=bias, eps=eps, after=order == "post"
+            )
+
+        self.layers = nn.ModuleList(layer() for _ in range(depth))
+        self.norm = _norm(norm, width, eps)
         for name, p in self.named_parameters():
-            if (
-                p.ndim == 2
-            ):  # what is added to the stream starts small, so that it grows as one layer's whatever the depth
+            if p.ndim == 2:  # what is added to the stream starts small, so that it grows as one layer's at any depth
                 scale = (2 * depth) ** -0.5 if name.endswith(("o.weight", "down.weight")) else 1.0
+                if positions == "relative" and name.endswith("q.weight"):
+                    scale = head**-0.5
                 nn.init.normal_(p, std=0.7 * scale * p.shape[1] ** -0.5)
+            elif name.endswith("bias"):
+                nn.init.zeros_(p)
+        self.relative = Relative(heads, both=not causal) if positions == "relative" else None
+        if self.relative is not None:
+            nn.init.normal_(self.relative.bias.weight, std=0.1)
+        if positions == "learned":
+            self.place = nn.Parameter(0.02 * torch.randn(length, width))
 
     def cache(self, n: int, length: int) -> Cache:
         """Room for ``length`` positions of ``n`` rows."""
@@ -192,26 +387,77 @@ class Transformer(nn.Module):
         *,
         cache: Cache | None = None,
         mask: Tensor | None = None,
+        memory: Tensor | None = None,
+        memory_mask: Tensor | None = None,
+        places: Tensor | None = None,
         dropout: float = 0.0,
         rng: Rng | None = None,
+        maps: list[Tensor] | None = None,
     ) -> Tensor:
         """``(B, T, width) -> (B, T, width)``.
 
         Args:
             x: the stream; with a cache, only the positions that are not in it yet.
             cache: what came before, extended in place.
-            mask: ``(B, T)``, True where a position is real; a causal stack with padding at the end needs none.
+            mask: ``(B, S)``, True where a position is real, those in the cache first; a causal stack with padding at the
+                end needs none. A row needs at least one real position before each.
+            memory: an encoder's output, ``(B, S, memory)``; with a cache, needed in the first call only.
+            memory_mask: ``(B, S)``, True where ``memory`` is real.
+            places: positions ``(B, T)`` where they are not simply counted, as in rows padded at the beginning.
             dropout: the chance that a number added to the stream is forgotten; drawn from ``rng``.
             rng: needed with ``dropout``.
+            maps: gets the attention weights of each layer ``(B, heads, T, S)``, and behind them those on the memory.
         """
-        cos, sin = self.rotary.angles(0 if cache is None else cache.filled, x.shape[1])
+        before, fresh = 0 if cache is None else cache.filled, x.shape[1]
+        if hasattr(self, "place"):
+            x = x + (self.place[before : before + fresh] if places is None else self.place[places])
+        turn = None
+        if self.rotates:
+            if places is None:
+                turn = self.rotary.angles(before, fresh)
+            else:
+                cos, sin = self.rotary.at(places)
+                turn = cos[:, None], sin[:, None]
+        seen, causal = self._seen(x, before, mask)
+        beside = None if memory_mask is None else memory_mask[:, None, None, :]
+        after = self.order == "post"
+        if after:
+            x = self.norm(x)
         x = _forget(x, dropout, rng)
         for i, layer in enumerate(self.layers):
-            x = x + _forget(layer.attention(layer.before_attention(x), cos, sin, i, cache, mask), dropout, rng)
-            x = x + _forget(layer.feed(layer.before_feed(x)), dropout, rng)
+            h = x if after else layer.before_attention(x)
+            h = layer.attention(h, i, turn=turn, seen=seen, causal=causal, cache=cache, maps=maps)
+            x = x + _forget(h, dropout, rng)
+            x = layer.before_attention(x) if after else x
+            if hasattr(layer, "memory"):
+                h = x if after else layer.before_memory(x)
+                x = x + _forget(layer.memory.across(h, memory, i, seen=beside, cache=cache, maps=maps), dropout, rng)
+                x = layer.before_memory(x) if after else x
+            x = x + _forget(layer.feed(x if after else layer.before_feed(x)), dropout, rng)
+            x = layer.before_feed(x) if after else x
         if cache is not None:
-            cache.filled += x.shape[1]
-        return self.norm(x)
+            cache.filled += fresh
+        return x if after else self.norm(x)
+
+    def _seen(self, x: Tensor, before: int, mask: Tensor | None) -> tuple[Tensor | None, bool]:
+        """What each position may see, as ``Attention`` takes it: ``seen`` and ``causal``."""
+        fresh = x.shape[1]
+        seen = None if mask is None else mask[:, None, None, :]
+        causal = self.causal and fresh > 1
+        if causal and (
+            before or seen is not None or self.relative is not None
+        ):  # torch's own flag knows nothing beside it
+            below = torch.ones(fresh, before + fresh, dtype=torch.bool, device=x.device).tril(before)
+            seen, causal = below if seen is None else seen & below, False
+        if self.relative is None:
+            return seen, causal
+        keys = torch.arange(before + fresh, device=x.device)
+        bias = self.relative(keys[before:], keys)
+        return bias if seen is None else torch.where(seen, bias, -torch.inf), False
+
+
+def _norm(kind: Norm, width: int, eps: float) -> nn.Module:
+    return nn.RMSNorm(width, eps) if kind == "rms" else nn.LayerNorm(width, eps)
 
 
 def _forget(x: Tensor, p: float, rng: Rng | None) -> Tensor:
