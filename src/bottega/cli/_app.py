@@ -37,51 +37,72 @@ _USERS = {errno.EACCES, errno.EPERM, errno.EROFS, errno.ENOSPC, errno.EDQUOT, er
           errno.EISDIR, errno.EEXIST, errno.ENAMETOOLONG}  # fmt: skip
 
 
-def verbs() -> list[str]:
-    """Every verb: the files of this folder whose names do not begin with an underscore."""
-    return sorted(path.stem for path in _HERE.glob("*.py") if not path.stem.startswith("_"))
+def verbs(room: str = "") -> list[str]:
+    """Every verb: the files of this folder, or of a verb's own folder, whose names do not begin with an underscore.
+
+    >>> "generate" in verbs("_write"), "generate" in verbs()
+    (True, False)
+    """
+    return sorted(path.stem for path in (_HERE / room).glob("*.py") if not path.stem.startswith("_"))
 
 
 class Verbs(TyperGroup):
-    """Commands that are imported when asked for, shown under the panels that they name themselves."""
+    """Commands that are imported when asked for, shown under the panels that they name themselves.
+
+    A verb that has many tasks names the folder of their files as ``TASKS``; each is a file there as a verb is one here.
+    """
+
+    room, kind = "", "verb"
 
     def list_commands(self, ctx: Any) -> list[str]:
         """The verbs, in the order in which a newcomer meets them."""
-        return sorted(verbs(), key=lambda verb: _module(verb).PLACE)
+        return sorted(verbs(self.room), key=lambda verb: _module(verb, self.room).PLACE)
 
     def get_command(self, ctx: Any, cmd_name: str) -> Any:
         """One verb, or None."""
-        return _command(cmd_name) if cmd_name in verbs() else None
+        return _command(cmd_name, self.room) if cmd_name in verbs(self.room) else None
 
     def resolve_command(self, ctx: Any, args: list[str]) -> Any:
         """The verb that ``args`` begin with; an unknown one is answered with the nearest."""
-        if args[0] not in verbs() and not args[0].startswith("-"):
-            close = difflib.get_close_matches(args[0], verbs(), n=1)
-            hint = f"did you mean {close[0]!r}?" if close else f"verbs: {', '.join(verbs())}"
-            ctx.fail(f"unknown verb {args[0]!r}; {hint}")
+        known = verbs(self.room)
+        if args[0] not in known and not args[0].startswith("-"):
+            close = difflib.get_close_matches(args[0], known, n=1)
+            hint = f"did you mean {close[0]!r}?" if close else f"{self.kind}s: {', '.join(known)}"
+            ctx.fail(f"unknown {self.kind} {args[0]!r}; {hint}")
         return super().resolve_command(ctx, args)
 
     def format_commands(self, ctx: Any, formatter: Any) -> None:
         """The verbs with their first sentences, panel by panel."""
         panels: dict[str, list[tuple[str, str]]] = {}
         for verb in self.list_commands(ctx):
-            first = _command(verb).get_short_help_str(limit=200)
-            panels.setdefault(_module(verb).PANEL, []).append((verb, first))
+            first = _command(verb, self.room).get_short_help_str(limit=200)
+            panels.setdefault(_module(verb, self.room).PANEL, []).append((verb, first))
         width = max(len(verb) for rows in panels.values() for verb, _ in rows)
         for panel, rows in panels.items():
             with formatter.section(panel):
                 formatter.write_dl([(verb.ljust(width), first) for verb, first in rows])
 
 
-def _module(verb: str) -> Any:
-    return importlib.import_module(f"bottega.cli.{verb}")
+class Tasks(Verbs):
+    """The tasks of one verb."""
+
+    kind = "task"
 
 
-def _command(verb: str) -> Any:
-    module = _module(verb)
-    one = typer.Typer(add_completion=False, rich_markup_mode=None, pretty_exceptions_enable=False)
-    epilog = f"\b\nExamples:\n{module.EXAMPLES}"
-    one.command(verb, epilog=epilog, no_args_is_help=False)(getattr(module, module.__all__[0]))
+def _module(verb: str, room: str = "") -> Any:
+    return importlib.import_module(".".join(filter(None, ("bottega.cli", room, verb))))
+
+
+def _command(verb: str, room: str = "") -> Any:
+    module = _module(verb, room)
+    plain: dict[str, Any] = {"add_completion": False, "rich_markup_mode": None, "pretty_exceptions_enable": False}
+    function, epilog = getattr(module, module.__all__[0]), f"\b\nExamples:\n{module.EXAMPLES}"
+    if tasks := getattr(module, "TASKS", ""):
+        group = typer.Typer(cls=type("Tasks", (Tasks,), {"room": tasks}), **plain)
+        group.callback(help=function.__doc__, epilog=epilog, no_args_is_help=True)(function)
+        return typer.main.get_command(group)
+    one = typer.Typer(**plain)
+    one.command(verb, epilog=epilog, no_args_is_help=False)(function)
     return typer.main.get_command(one)
 
 
@@ -184,15 +205,21 @@ def help_text(width: int = 100) -> str:
     """The help of ``bottega`` and of every verb as Markdown."""
     app = _app()
     top = app.make_context("bottega", ["demo"], resilient_parsing=True, terminal_width=width, max_content_width=width)
-    pages = [("bottega", app.get_help(top))]
+    pages = [("## bottega", app.get_help(top))]
     for verb in app.list_commands(top):
         command = _command(verb)
         ctx = command.make_context(
             verb, [], parent=top, resilient_parsing=True, terminal_width=width, max_content_width=width
         )
-        pages.append((f"bottega {verb}", command.get_help(ctx)))
+        pages.append((f"## bottega {verb}", command.get_help(ctx)))
+        for task in command.list_commands(ctx) if isinstance(command, Tasks) else ():
+            one = command.get_command(ctx, task)
+            under = one.make_context(
+                task, [], parent=ctx, resilient_parsing=True, terminal_width=width, max_content_width=width
+            )
+            pages.append((f"### bottega {verb} {task}", one.get_help(under)))
     out = ["# Command line", "", "Written by `python -m bottega.cli.helptext`; do not edit.", ""]
     for title, text in pages:
         body = "\n".join(line.rstrip() for line in text.strip().splitlines())
-        out += [f"## {title}", "", "```text", body, "```", ""]
+        out += [title, "", "```text", body, "```", ""]
     return "\n".join(out)

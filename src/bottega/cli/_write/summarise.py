@@ -1,0 +1,52 @@
+"""``bottega write summarise``: a text, shorter."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from bottega.cli._shared import Json, Out, Quiet
+from bottega.cli._write._texts import deliver, given
+
+__all__ = ["summarise"]
+
+PANEL, PLACE = "Of your own material", 4
+EXAMPLES = """\
+  bottega write summarise long.txt --ratio 0.1
+  bottega write summarise long.txt --method lead --json
+  bottega write summarise long.txt --of short.txt            numbers and names in short.txt that long.txt lacks
+"""
+
+
+def summarise(
+    text: Annotated[str, typer.Argument(metavar="FILE|TEXT", help="What to shorten: a UTF-8 file, the text itself, or - for standard input.")],
+    ratio: Annotated[float, typer.Option("--ratio", metavar="SHARE", help="At most this share of the words stays.")] = 0.2,
+    method: Annotated[str, typer.Option("--method", metavar="NAME", help="textrank, centroid or lead.")] = "textrank",
+    of: Annotated[Path | None, typer.Option("--of", metavar="FILE", help="Do not shorten: check this summary of the text for invented numbers and names.")] = None,
+    out: Annotated[Path | None, typer.Option("--out", metavar="FILE", help="Write the summary there.")] = None,
+    as_json: Json = False,
+    quiet: Quiet = False,
+) -> None:  # fmt: skip
+    """Choose the sentences of a text that say most of it, in their order and unchanged.
+
+    With --of, say instead which numbers and names of another summary the text does not have; the status is then 2 if there
+    are any.
+    """
+    from bottega.crafts import write_summary as craft
+
+    say, source = Out(as_json, quiet), given(text)
+    if of is not None:
+        wrong = craft.invented(source, given(str(of), "the summary"))
+        for one in wrong:
+            say.say(one)
+        say.note(f"{len(wrong)} numbers and names that the text does not have")
+        say.result({"invented": wrong})
+        if wrong:
+            raise typer.Exit(2)
+        return
+    made = craft.summarise(source, ratio=ratio, method=method)
+    path = deliver(say, made.text, out, {"task": "summarise", "method": method})
+    say.note(f"{len(made.chosen)} sentences, {100 * made.ratio:.0f} % of the words")
+    say.result({"text": made.text, "sentences": made.chosen, "ratio": made.ratio, "method": method, "file": path})

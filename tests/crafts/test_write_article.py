@@ -1,0 +1,130 @@
+"""Articles and summaries: what was asked is measured on what comes out, and planted faults are found."""
+
+from __future__ import annotations
+
+import json
+
+import pytest
+
+from bottega.cli import main
+from bottega.core import DataError, RecipeError
+from bottega.crafts.write_article import article, audit, folder_texts
+from bottega.crafts.write_summary import METHODS, invented, split, summarise, words
+from bottega.data import builtin
+
+
+@pytest.fixture(scope="module")
+def pages():
+    return {item.name: item.value for item in builtin.load("english").items}
+
+
+@pytest.fixture(scope="module")
+def folder(pages, tmp_path_factory):
+    place = tmp_path_factory.mktemp("pages")
+    for name, text in list(pages.items())[:60]:
+        (place / f"{name.replace('/', '-')}.txt").write_text(text)
+    return place
+
+
+# --- summaries -------------------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("method", METHODS)
+@pytest.mark.parametrize("ratio", [0.05, 0.2, 0.5])
+def test_a_summary_is_sentences_of_the_text_within_the_ratio(method, ratio, pages):
+    for text in [t for t in pages.values() if len(split(t)) > 20][:4]:
+        made = summarise(text, ratio=ratio, method=method)
+        parts = split(text)
+        assert made.text == " ".join(parts[i] for i in sorted(made.chosen))
+        assert made.ratio <= ratio
+        assert made.ratio == len(words(made.text)) / sum(len(words(p)) for p in parts)
+        assert made.ratio > ratio / 3 or method == "lead"
+
+
+def test_the_sentence_that_others_resemble_is_chosen():
+    text = (
+        "The harbour of Norton froze in January. Ships could not leave the frozen harbour of Norton for weeks. My aunt likes tea. "
+        "Merchants of Norton lost money while the harbour was frozen and ships waited. Bells rang."
+    )
+    for method in ("textrank", "centroid"):
+        assert "harbour" in summarise(text, ratio=0.4, method=method).text
+        assert "aunt" not in summarise(text, ratio=0.6, method=method).text
+    assert summarise(text, ratio=0.2, method="lead").chosen == [0]
+
+
+def test_invented_numbers_and_names_are_found():
+    source = "Anna Lind of Norton Shipping sold 1,200 boats in May, twelve of them to the EU. Profit was 3.5 million."
+    assert invented(source, "Lind sold 1.2 thousand boats; 12 went to the EU. Profit: 3,500,000.") == []
+    assert invented(source, "Anna Berg sold 1,300 boats to NATO.") == ["1,300", "Berg", "NATO"]
+    assert invented(source, "The firm sold thirteen boats.") == ["thirteen"]
+
+
+@pytest.mark.parametrize(
+    ("text", "settings", "error"),
+    [("One sentence only.", {}, DataError), ("A b. C d.", {"method": "best"}, RecipeError), ("A b. C d.", {"ratio": 1.5}, RecipeError)],
+)  # fmt: skip
+def test_bad_wishes_are_refused(text, settings, error):
+    with pytest.raises(error):
+        summarise(text, **settings)
+
+
+# --- articles --------------------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("density", [(0.5, 3.0), (1.0, 2.0)])
+def test_an_article_has_its_keywords_as_dense_as_asked(density, folder):
+    material = folder_texts(folder)
+    made = article(["exception", "class"], material=material, length=350, density=density, seed=2)
+    assert made.audit.faults == []
+    assert all(density[0] <= d <= density[1] for d in made.audit.density.values())
+    assert made.audit.headings == ["Exception and class", "Exception", "Class"]
+    assert 200 < made.audit.words < 500
+    for sentence, name in made.sources:
+        assert sentence in split(material[name])
+        assert sentence in made.text
+
+
+def test_no_sentence_that_was_published_is_taken(folder):
+    material = folder_texts(folder)
+    first = article(["exception"], material=material, length=200)
+    again = article(["exception"], material=material, length=200, against={"first.md": first.text})
+    assert again.audit.copied < 0.1  # the frame of an article is the grammar's
+    assert not {s for s, _ in first.sources} & {s for s, _ in again.sources}
+    assert audit(first.text, ["exception"], against={"first.md": first.text}).copied == 1.0
+
+
+def test_an_audit_finds_each_fault():
+    text = "# Pumps\n\nHeat pumps warm a house. A heat pump needs current.\n"
+    old = {"old.txt": "We wrote: heat pumps warm a house. A heat pump needs current. Much more stands here."}
+    seen = audit(text, ["heat pump", "boiler"], headings=["Cost"], density=(1, 10), against=old, copied=0.3)
+    assert seen.missing == ["boiler"]
+    assert seen.density["heat pump"] == pytest.approx(100 * 4 / 11)
+    assert len(seen.faults) == 4
+    assert seen.nearest[0][1] == pytest.approx(6 / 7)
+
+
+def test_what_cannot_be_written_is_refused(folder):
+    with pytest.raises(DataError, match="nothing to say"):
+        article(["pump"])
+    with pytest.raises(DataError, match="'zeppelin'"):
+        article(["zeppelin"], material=folder_texts(folder))
+    with pytest.raises(RecipeError, match="no keywords"):
+        article([" "], material={"a": "b"})
+
+
+def test_the_commands(folder, tmp_path, capfd):
+    draft = tmp_path / "draft.md"
+    told = ["write", "article", "exception", "--from", str(folder), "--words", "200", "--out", str(draft), "--json"]
+    assert main(told) == 0
+    first = json.loads(capfd.readouterr().out)
+    assert draft.read_text() == first["text"]
+    assert json.loads((tmp_path / "draft.md.meta.json").read_text())["machine_made"] == "true"
+    assert main(["write", "article", "zeppelin", "--check", str(draft)]) == 2
+    assert "does not occur" in capfd.readouterr().err
+    assert main(["write", "summarise", str(draft), "--ratio", "0.3", "--json"]) == 0
+    assert json.loads(capfd.readouterr().out)["ratio"] <= 0.3
+    (tmp_path / "bad.txt").write_bytes(b"caf\xe9 is closed. It is late.")
+    assert main(["write", "summarise", str(tmp_path / "bad.txt")]) == 2
+    assert "byte 0xe9 at offset 3" in capfd.readouterr().err
+    assert main(["write", "summarise", " "]) == 2
+    assert "empty" in capfd.readouterr().err
