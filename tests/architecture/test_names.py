@@ -145,6 +145,7 @@ def test_a_registered_file_offers_the_thing_it_is_named_for(room, name):
             "features",
             "labels",
             "given",
+            "references",
         }
         assert set(module.media) <= {"image", "text", "table", "points"}
 

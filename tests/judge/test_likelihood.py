@@ -10,7 +10,7 @@ import torch
 from bottega.core import Batch, Family, Item, Rng, Spec
 from bottega.judge import Case
 from bottega.judge.information import Multinomial, Normal
-from bottega.judge.likelihood import measure
+from bottega.judge.likelihood import measure, sliding
 
 
 class Gaussian(Family):
@@ -153,3 +153,48 @@ def test_an_estimated_constant_widens_the_interval_and_is_told():
     assert unsure.value - unsure.low == pytest.approx(unsure.high - unsure.value)
     assert "standard error of 0.5 nats" in unsure.note
     assert "standard error" not in sure.note
+
+
+def _chain_line(length, width=16):
+    table = torch.tensor([[0.1, 0.6, 0.3], [0.5, 0.25, 0.25], [0.05, 0.05, 0.9]])
+    wide = Chain(Spec((length,), vocab=3), table)
+    line = wide.draw(1, Rng(3))[0]
+    return Chain(Spec((width,), vocab=3), table), line
+
+
+@pytest.mark.parametrize(("length", "stride"), [(203, 8), (208, 8), (100, 16), (97, 16), (60, 1), (17, 8)])
+def test_a_sliding_window_scores_every_token_once_given_what_is_before_it(length, stride):
+    chain, line = _chain_line(length)
+    case = Case("text", chain.spec, Batch(line[None, :16]), Batch(line[None, :16]), line[None, :16], model=chain)
+    nats, tokens = sliding(case, line, stride)
+    assert tokens.sum() == length
+    assert (tokens > 0).all()
+    assert (tokens[1:-1] == stride).all()
+    # the chain remembers one token: only a window's first one, scored alone, differs from the whole line's
+    each = chain.table[torch.cat([line.new_zeros(1), line[:-1]]), line].log()
+    if stride < 16:
+        assert nats.sum().item() == pytest.approx(-each.sum().item(), abs=1e-4)
+    else:
+        begins = [*range(0, length - 16, 16)]
+        alone = each.clone()
+        alone[begins] = chain.table[0, line[begins]].log()
+        assert nats.sum().item() == pytest.approx(-alone.sum().item(), abs=1e-4)
+
+
+def test_sliding_perplexity_is_the_exponential_of_the_mean_and_matches_the_source():
+    chain, line = _chain_line(20_000)
+    held = Batch(line[:64].view(4, 16))
+    case = Case("text", chain.spec, held, held, held.x, model=chain, facts={"line": line, "bytes_per_token": 2.0})
+    found = _by_name(case)
+    each = -chain.table[line[:-1], line[1:]].log()[15:]  # from the 17th token on
+    m = found["perplexity_sliding"]
+    assert m.value == pytest.approx(math.exp(each.mean().item()), rel=1e-4)
+    assert found["bits_per_byte_sliding"].value == pytest.approx(each.mean().item() / math.log(2) / 2, rel=1e-4)
+    values, vectors = torch.linalg.eig(chain.table.T)
+    still = vectors[:, values.real.argmax()].real
+    still /= still.sum()
+    entropy = sum(still[i].item() * Multinomial(1, chain.table[i]).entropy() for i in range(3))
+    assert m.low < math.exp(entropy) < m.high
+    assert m.high - m.low < 0.1
+    case.facts["line"] = line[:10]
+    assert "perplexity_sliding" not in _by_name(case), "no text longer than a window"

@@ -18,19 +18,20 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from bottega.codecs._files import contents, is_archive, json_rows, read_bytes
-from bottega.core import Batch, DataError, Item, OutputError, RecipeError, Source, Spec, nearest
+from bottega.core import Batch, DataError, Item, OutputError, RecipeError, Rng, Source, Spec, nearest
 
-__all__ = ["TextCodec", "SUFFIXES"]
+__all__ = ["TextCodec", "SUFFIXES", "csv_rows", "page", "utf8"]
 
 SUFFIXES = frozenset({".txt", ".md", ".rst", ".py", ".tex", ".abc"})
-TABLES = frozenset({".jsonl", ".csv"})
+TABLES = frozenset({".jsonl", ".csv", ".tsv"})
 
 
 class TextCodec:
     r"""Text as token numbers ``(length,)``, 0 .. vocab - 1; the last number is ``end``, which no text contains.
 
     ``read`` takes a UTF-8 file, a folder or an archive of ``.txt``, ``.md``, ``.rst``, ``.py``, ``.tex`` or ``.abc``
-    files, or ``.jsonl`` / ``.csv`` with the text in one column; each also gzipped. Line ends become ``\n``.
+    files, or ``.jsonl`` / ``.csv`` / ``.tsv`` with the text in one column; each also gzipped. Line ends become ``\n``.
+    With ``given``, also files of lines side by side: of ``a.de`` and ``a.en`` line by line one is given and one the text.
 
     Args:
         tokenizer: ``"bpe"``, byte-pair encoding over bytes trained on the data (Sennrich et al. 2016, arXiv:1508.07909;
@@ -41,9 +42,17 @@ class TextCodec:
         unit: what a row is. ``"document"``: windows over all documents in a line, with ``end`` after each (random
             offsets in training; one after another in judging). ``"paragraph"``, ``"line"``, ``"item"``: one row for
             each paragraph, line or whole piece, closed by ``end`` and padded; a longer one goes on in the next row.
+            ``"pair"``: two lines, each closed by ``end``, and as a class whether they follow each other: ``"next"``, or
+            ``"apart"`` where the second is one of elsewhere, which in training is another each time.
         column: of JSON lines and CSV files, where the text is.
         label: a column with a class for each piece, to condition on; empty for none. Not for documents, whose windows
             straddle pieces.
+        given: a column (of parallel files: the ending) with a text that is known of each piece, to condition on: what is
+            to be translated, the article of a summary. Needs ``unit = "item"``; a list of texts in it is joined by
+            blanks, a list in ``column`` (several references) is a piece for each.
+        given_length: tokens of a given text; 0 means ``length``.
+        long: with ``given``, what to do with texts that are longer than a row: ``"stop"``, ``"cut"`` keeps their
+            beginning, ``"skip"`` leaves the pair out.
         on_error: ``"stop"`` at a file that is not UTF-8, or ``"skip"`` it (its message is kept in ``skipped``).
 
     Raises:
@@ -63,14 +72,18 @@ class TextCodec:
         tokenizer: Literal["bpe", "char", "byte"] = "bpe",
         vocab: int = 1024,
         length: int = 128,
-        unit: Literal["document", "paragraph", "line", "item"] = "document",
+        unit: Literal["document", "paragraph", "line", "item", "pair"] = "document",
         column: str = "text",
         label: str = "",
+        given: str = "",
+        given_length: int = 0,
+        long: Literal["stop", "cut", "skip"] = "stop",
         on_error: Literal["stop", "skip"] = "stop",
     ) -> None:
         for name, value, known in (
             ("tokenizer", tokenizer, ("bpe", "char", "byte")),
-            ("unit", unit, ("document", "paragraph", "line", "item")),
+            ("unit", unit, ("document", "paragraph", "line", "item", "pair")),
+            ("long", long, ("stop", "cut", "skip")),
             ("on_error", on_error, ("stop", "skip")),
         ):
             if value not in known:
@@ -83,8 +96,21 @@ class TextCodec:
             raise RecipeError("codec.column is empty; name the column of .jsonl and .csv files that holds the text")
         if label and unit == "document":
             raise RecipeError(f"codec.label is {label!r}, but windows straddle documents; set codec.unit = 'item'")
+        if label and unit == "pair":
+            raise RecipeError(f"codec.label is {label!r}, but the class of a pair is whether it follows; leave it out")
+        if given and (unit != "item" or label or given == column):
+            raise RecipeError(
+                f"codec.given is {given!r}; it needs codec.unit = 'item', another codec.column and no codec.label"
+            )
+        if given_length < 0 or given_length and not given:
+            raise RecipeError(f"codec.given_length is {given_length}; it must be at least 0, and codec.given be named")
         self.tokenizer, self.vocab, self.length, self.unit = tokenizer, vocab, length, unit
         self.column, self.label, self.on_error = column, label, on_error
+        self.given_column, self.given_length, self.long = (
+            given,
+            given_length or length,
+            long,
+        )  # ``given`` is a method elsewhere
         self.classes: list[str] = []
         self.skipped: list[str] = []
 
@@ -100,8 +126,11 @@ class TextCodec:
         self.skipped = []
         if not source.exists():
             raise DataError(f"there is no {source}; give a UTF-8 text file, a folder of them, .jsonl or .csv")
+        if self.given_column and (beside := self._beside(source)):
+            return [item for pair in beside for item in self._parallel(*pair)]
         if source.is_dir() or is_archive(source):
-            found = sorted(contents(source, lambda name: _suffix(name) in SUFFIXES | TABLES))
+            known = TABLES if self.given_column else SUFFIXES | TABLES
+            found = sorted(contents(source, lambda name: _suffix(name) in known))
             plain = [f for f in found if _suffix(f[0]) in SUFFIXES]
             files = [(name, f"{source}/{name}", _unzipped(source, name, data)) for name, data in plain or found]
         else:
@@ -122,32 +151,74 @@ class TextCodec:
             )
         return items
 
-    def _pieces(self, name: str, where: str, data: bytes) -> list[Item]:
-        try:
-            text = data.decode("utf-8-sig")
-        except UnicodeDecodeError as error:
+    def _beside(self, source: Path) -> list[tuple[Path, Path]]:
+        """Pairs of files of lines, the text's and the given one's: ``source`` and its neighbour, or those of a folder."""
+        ends = (f".{self.column}", f".{self.given_column}")
+        files = sorted(source.iterdir()) if source.is_dir() else [source]
+        out = {}
+        for file in files:
+            packed = ".gz" if file.name.endswith(".gz") else ""
+            plain = file.name.removesuffix(".gz")
+            if not plain.endswith(ends):
+                continue
+            stem = plain.rpartition(".")[0]
+            pair = tuple(
+                next((p for z in (packed, "", ".gz") if (p := file.with_name(stem + end + z)).exists()), None)
+                for end in ends
+            )
+            if pair[0] is not None and pair[1] is not None:
+                out[stem] = (pair[0], pair[1])
+            elif not source.is_dir():
+                wanted = stem + ends[0 if plain.endswith(ends[1]) else 1]
+                raise DataError(f"{file} has no {wanted} beside it; put it there, or set codec.given and codec.column")
+        return list(out.values())
+
+    def _parallel(self, text: Path, given: Path) -> list[Item]:
+        sides = []
+        for path in (text, given):
+            lines = utf8(str(path), read_bytes(path)).split("\n")
+            sides.append(lines[:-1] if lines and not lines[-1] else lines)
+        if len(sides[0]) != len(sides[1]):
             raise DataError(
-                f"{where} is not UTF-8: byte 0x{data[error.start]:02x} at offset {error.start}; "
-                "convert it, for example: iconv -f latin1 -t utf-8"
-            ) from error
-        text = text.replace("\r\n", "\n").replace("\r", "\n")
+                f"{text} has {len(sides[0])} lines and {given.name} {len(sides[1])}; give files whose lines belong together"
+            )
+        pairs = enumerate(zip(*sides, strict=True), 1)
+        return [Item(a, b, f"{text.name}#{i}") for i, (a, b) in pairs if a.strip() and b.strip()]
+
+    def _pieces(self, name: str, where: str, data: bytes) -> list[Item]:
+        text = utf8(where, data)
         suffix = _suffix(name)
         if suffix not in TABLES:
+            if self.given_column:
+                raise DataError(
+                    f"{where} has no column {self.given_column!r}; give .jsonl, .csv or .tsv, or two files of lines that "
+                    f"end in .{self.column} and .{self.given_column}"
+                )
             return [Item(text, name=name)]
         if suffix == ".jsonl":
             broken = " is not JSON ({}); write one object on each line"
             other = ' is {}, not an object; write {{"text": ...}}'
             rows = list(json_rows(text.split("\n"), where, broken=broken, other=other))
         else:
-            rows = _csv_rows(text, where)
+            rows = csv_rows(text, where, "\t" if suffix == ".tsv" else ",")
         out = []
         for number, row in rows:
-            for column in (self.column, self.label):
+            for column in (self.column, self.label, self.given_column):
                 if column and column not in row:
                     raise DataError(
                         f"{where}, line {number}: no column {column!r}{nearest(column, row)}; set codec.column"
                     )
             value = row[self.column]
+            if self.given_column:
+                given, values = row[self.given_column], value if isinstance(value, list) else [value]
+                given = " ".join(given) if isinstance(given, list) and all(isinstance(g, str) for g in given) else given
+                if not isinstance(given, str) or not all(isinstance(v, str) for v in values):
+                    raise DataError(
+                        f"{where}, line {number}: {self.column!r} and {self.given_column!r} are not both texts; name other columns"
+                    )
+                if given.strip():
+                    out += [Item(v, given, f"{name}#{number}") for v in values]
+                continue
             if not isinstance(value, str):
                 raise DataError(
                     f"{where}, line {number}: {self.column!r} is {value!r}, not text; name another codec.column"
@@ -168,13 +239,17 @@ class TextCodec:
         if not any(texts):
             raise DataError("there is no text to learn from; give at least one character")
         self._check_unicode(items)
+        if self.given_column:
+            texts += list(dict.fromkeys(self._given_of(items)))
         learned = ""
         if self.tokenizer == "bpe":
             learned = _train_bpe(texts, self.vocab - 1)
         elif self.tokenizer == "char":
             learned = "".join(sorted(set().union(*texts)))
         labels = {str(i.cond) for i in items if i.cond is not None} if self.unit != "document" else set()
-        self.classes = sorted(labels) if len(labels) > 1 else []
+        self.classes = sorted(labels) if len(labels) > 1 and not self.given_column else []
+        if self.unit == "pair":
+            self.classes = list(PAIR)
         return self._ready(learned)
 
     def _ready(self, learned: str) -> Self:
@@ -190,6 +265,8 @@ class TextCodec:
         else:
             self.end = 256
         cond = Spec((), vocab=len(self.classes)) if self.classes else None
+        if self.given_column:
+            cond = Spec((self.given_length,), vocab=self.end + 1)
         self.spec = Spec((self.length,), vocab=self.end + 1, cond=cond)
         return self
 
@@ -233,13 +310,40 @@ class TextCodec:
             out.append(place.astype(np.int64))
         return out
 
-    def _strings(self, rows: list[list[int]]) -> list[str]:
+    def strings(self, rows: list[list[int]]) -> list[str]:
         """The text of each row of tokens, none of them ``end``; bytes that are no UTF-8 become U+FFFD."""
         if self.tokenizer == "bpe":
             return list(self._bpe.decode_batch(rows, skip_special_tokens=False))
         if self.tokenizer == "byte":
             return [bytes(row).decode("utf-8", "replace") for row in rows]
         return ["".join(self.learned[k] for k in row) for row in rows]
+
+    def bounds(self, text: str, tokens: NDArray[np.int64]) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
+        """Where in ``text`` each of its tokens begins and ends, in characters and without white space around it.
+
+        ``tokens`` may be the first ones of the text only. A token that is a part of a character covers the whole of it.
+        """
+        if self.tokenizer == "char":
+            first = np.arange(len(tokens))
+            last = first + 1
+        else:
+            sizes = np.ones(len(tokens), np.int64)
+            if self.tokenizer == "bpe":  # a token is spelt with one sign for each byte
+                sizes = np.array([len(self._bpe.id_to_token(t)) for t in tokens.tolist()], np.int64)
+            ends = np.cumsum(sizes, dtype=np.int64)
+            data = np.frombuffer(text.encode("utf-8", "replace"), np.uint8)
+            begun = np.concatenate([[0], np.cumsum((data & 0xC0) != 0x80)])  # characters that began before each byte
+            ends = ends.clip(max=len(data))
+            starts = (ends - sizes).clip(0, max(0, len(data) - 1))
+            first, last = begun[starts + 1] - 1 if len(data) else starts, begun[ends]
+        blank = np.array([c.isspace() for c in text], bool)
+        after = np.arange(len(text) + 1)  # the next character from here that is not blank; the last one before here
+        before = np.arange(len(text) + 1)
+        for i in range(len(text) - 1, -1, -1):
+            after[i] = after[i + 1] if blank[i] else i
+        for i in range(1, len(text) + 1):
+            before[i] = before[i - 1] if blank[i - 1] else i
+        return np.minimum(after[first], last), np.maximum(before[last], np.minimum(after[first], last))
 
     def _stream(self, items: Sequence[Item]) -> NDArray[np.int64]:
         """All documents in a line, ``end`` after each, int64 ``(N,)``."""
@@ -266,7 +370,47 @@ class TextCodec:
                     conds.append(item.cond)
         return texts, conds
 
+    def _given_of(self, items: Sequence[Item]) -> list[str]:
+        for item in items:
+            if not isinstance(item.cond, str):
+                raise DataError(
+                    f"{item.name or 'a text'} has nothing given; set codec.given to the column that it is in"
+                )
+        self._check_unicode([Item(item.cond, name=item.name) for item in items])
+        return [item.cond for item in items]
+
+    def _padded(self, tokens: Sequence[NDArray[np.int64]], length: int) -> tuple[Tensor, Tensor]:
+        """One row for each text, closed where there is room, and how much of it is real."""
+        x = np.full((len(tokens), length), self.end)
+        for row, part in zip(x, tokens, strict=True):
+            row[: min(len(part), length)] = part[:length]
+        real = torch.tensor([min(len(part) + 1, length) for part in tokens], dtype=torch.long)
+        return torch.from_numpy(x), real
+
+    def _pairs(self, items: Sequence[Item]) -> Batch:
+        """A row for each text and the one given with it."""
+        self._check_unicode(items)
+        sides = [self.tokens([i.value for i in items]), self.tokens(self._given_of(items))]
+        most = (self.length - 1, self.given_length)  # a text is closed; a given one that fills its row need not be
+        fits = [all(len(t) <= m for t, m in zip(pair, most, strict=True)) for pair in zip(*sides, strict=True)]
+        if self.long == "stop" and not all(fits):
+            longest = [max(map(len, side)) for side in sides]
+            raise DataError(
+                f"{fits.count(False)} of {len(items)} pairs are longer than a row (up to {longest[0]} tokens, and {longest[1]} "
+                f"given, where {most[0]} and {most[1]} have room); set codec.length and codec.given_length, or codec.long = "
+                "'cut' or 'skip'"
+            )
+        if self.long == "skip":
+            sides = [[t for t, fit in zip(side, fits, strict=True) if fit] for side in sides]
+        (x, real), (cond, _) = self._padded(sides[0], self.length), self._padded(sides[1], self.given_length)
+        mask = torch.arange(self.length) < real[:, None]
+        return Batch(x, cond, mask)
+
     def _rows(self, items: Sequence[Item]) -> Batch:
+        if self.given_column:
+            return self._pairs(items)
+        if self.unit == "pair":
+            return _Couples(self, items).encoded()
         texts, known = self._units(items)
         rows, real, conds = [], [], []
         for tokens, cond in zip(self.tokens(texts), known, strict=True):
@@ -309,6 +453,8 @@ class TextCodec:
         Raises:
             DataError: the documents together are shorter than one window.
         """
+        if train and self.unit == "pair":
+            return _Couples(self, items)
         if not train or self.unit != "document":
             return self.encode(items)
         stream = self._stream(items)
@@ -320,11 +466,26 @@ class TextCodec:
         return _Windows(torch.from_numpy(stream), self.length)
 
     def encode_cond(self, values: Sequence[Any]) -> Tensor:
-        """Class names as int64 ``(B,)``; None is -1, unknown.
+        """Class names as int64 ``(B,)``; None is -1, unknown. Given texts as ``(B, given_length)``, padded with ``end``.
 
         Raises:
-            RecipeError: a class that was never seen, with the nearest that was.
+            RecipeError: a class that was never seen, with the nearest that was; a given text that has no room.
         """
+        if self.given_column:
+            for value in values:
+                if not isinstance(value, str) or not value.strip():
+                    raise RecipeError(f"{value!r} is no text to begin from; give --cond TEXT")
+            try:
+                tokens = self.tokens(list(values))
+            except DataError as error:
+                raise RecipeError(str(error)) from error
+            longest = max(map(len, tokens), default=0)
+            if longest > self.given_length and self.long != "cut":
+                raise RecipeError(
+                    f"a given text has {longest} tokens, and {self.given_length} have room; give it in parts, or train with "
+                    "a larger codec.given_length"
+                )
+            return self._padded(tokens, self.given_length)[0]
         if not self.classes:
             raise RecipeError("this codec knows no classes: the data it was fitted on had none")
         number = {name: k for k, name in enumerate(self.classes)}
@@ -361,18 +522,29 @@ class TextCodec:
         x = torch.full((1, self.length), self.end)
         x[0, : len(begun)] = begun
         cond = torch.full((1,), -1) if self.classes else None
+        if self.given_column and isinstance(source, Item) and source.cond is not None:
+            cond = self.encode_cond([source.cond])
         return Batch(x, cond), torch.arange(self.length)[None] < len(begun)
 
     def decode(self, x: Tensor, cond: Tensor | None = None) -> list[Item]:
         """The text of each row up to its first ``end``."""
         rows = [row[: row.index(self.end)] if self.end in row else row for row in x.tolist()]
+        if self.given_column and cond is not None:
+            given = [row[: row.index(self.end)] if self.end in row else row for row in cond.tolist()]
+            return [Item(a, b) for a, b in zip(self.strings(rows), self.strings(given), strict=True)]
         said = [None] * len(rows) if cond is None or not self.classes else cond.tolist()
         known = [None if k is None or k < 0 else self.classes[k] for k in said]
-        return [Item(text, c) for text, c in zip(self._strings(rows), known, strict=True)]
+        if self.unit == "pair":
+            return [
+                Item("\n".join(self.strings(_parts(row, self.end))), c)
+                for row, c in zip(x.tolist(), known, strict=True)
+            ]
+        return [Item(text, c) for text, c in zip(self.strings(rows), known, strict=True)]
 
     def bytes_per_token(self, items: Sequence[Item]) -> float:
         """UTF-8 bytes of the texts over the tokens that judge them (ends included): turns nats per token into bits per byte."""
-        texts = [i.value for i in items] if self.unit == "document" else self._units(items)[0]
+        whole = self.unit == "document" or self.given_column
+        texts = [i.value for i in items] if whole else self._units(items)[0]
         batch = self.encode(items)
         assert batch.mask is not None
         return sum(len(t.encode("utf-8")) for t in texts) / max(1, int(batch.mask.sum()))
@@ -399,7 +571,7 @@ class TextCodec:
     def show(self, items: Sequence[Item], path: Path) -> Path:
         """A page with the first few texts, set in a fixed-width face, as PNG."""
         path = path if path.suffix.lower() == ".png" else path.with_name(path.name + ".png")
-        return _page(items, path)
+        return page(items, path)
 
     def state(self) -> dict[str, Any]:
         """The tokeniser itself and the classes."""
@@ -423,6 +595,76 @@ class _Windows:
 
     def take(self, rows: Tensor) -> Batch:
         return Batch(self.stream[rows[:, None] + torch.arange(self.length)])
+
+
+def _parts(row: list[int], end: int) -> list[list[int]]:
+    """The runs of tokens between ends."""
+    parts: list[list[int]] = [[]]
+    for token in row:
+        if token != end:
+            parts[-1].append(token)
+        elif parts[-1]:
+            parts.append([])
+    return [part for part in parts if part]
+
+
+PAIR = ("apart", "next")  # the classes of a pair
+
+
+class _Couples:
+    """Two lines in a row, the second one that follows or one of elsewhere; each line of the text once as the first."""
+
+    def __init__(self, codec: TextCodec, items: Sequence[Item]) -> None:
+        self.codec = codec
+        self.lines: list[NDArray[np.int64]] = []
+        first = []
+        for item in items:
+            lines = [line for line in item.value.split("\n") if line.strip()]
+            first += [len(self.lines) + i for i in range(len(lines) - 1)]
+            self.lines += codec.tokens(lines)
+        self.first = torch.tensor(first, dtype=torch.long)
+        if len(first) < 2:
+            raise DataError("pairs of lines need at least three lines, two of them in one document; give more text")
+
+    def __len__(self) -> int:
+        return len(self.first)
+
+    def take(self, rows: Tensor) -> Batch:
+        """Half of them in their order, half apart; always the same."""
+        seeds = ((rows * 2654435761) % 2**32).double() / 2**32  # Knuth's multiplicative hash: constants, not randomness
+        return self._coupled(rows, seeds < 0.5, ((rows * 40503 + 12345) % 2**31))
+
+    def draw(self, rows: Tensor, rng: Rng) -> Batch:
+        """The same, drawn afresh."""
+        return self._coupled(rows, rng.uniform(len(rows)) < 0.5, rng.integers(2**31, len(rows)))
+
+    def encoded(self) -> Batch:
+        return self.take(torch.arange(len(self)))
+
+    def _coupled(self, rows: Tensor, apart: Tensor, other: Tensor) -> Batch:
+        at = self.first[rows]
+        away = 2 + other % max(1, len(self.lines) - 2)  # any line but itself and its own next one
+        second = torch.where(apart, (at + away) % len(self.lines), at + 1)
+        room, end = self.codec.length, [self.codec.end]
+        out = []
+        for i, j in zip(at.tolist(), second.tolist(), strict=True):
+            a, b = self.lines[i], self.lines[j]
+            cut = max(room // 2 - 1, room - 2 - len(b))  # the longer line gives way
+            out.append(np.concatenate([a[:cut], end, b])[: room - 1])
+        x, real = self.codec._padded(out, room)
+        return Batch(x, (~apart).long(), torch.arange(room) < real[:, None])
+
+
+def utf8(where: str, data: bytes) -> str:
+    """UTF-8 with plain line ends; raises DataError naming the byte."""
+    try:
+        text = data.decode("utf-8-sig")
+    except UnicodeDecodeError as error:
+        raise DataError(
+            f"{where} is not UTF-8: byte 0x{data[error.start]:02x} at offset {error.start}; "
+            "convert it, for example: iconv -f latin1 -t utf-8"
+        ) from error
+    return text.replace("\r\n", "\n").replace("\r", "\n")
 
 
 def _train_bpe(texts: Sequence[str], vocab: int) -> str:
@@ -481,8 +723,9 @@ def _unzipped(source: Path, name: str, data: bytes) -> bytes:
         raise DataError(f"cannot read {source}/{name}: {error}; check that it is whole") from error
 
 
-def _csv_rows(text: str, where: str) -> list[tuple[int, dict[str, Any]]]:
-    rows = csv.DictReader(io.StringIO(text, newline=""))
+def csv_rows(text: str, where: str, between: str = ",") -> list[tuple[int, dict[str, Any]]]:
+    """Line number and cells of each row of a table with a head; raises DataError naming the line."""
+    rows = csv.DictReader(io.StringIO(text, newline=""), delimiter=between)
     out = []
     try:
         for row in rows:
@@ -497,7 +740,8 @@ def _csv_rows(text: str, where: str) -> list[tuple[int, dict[str, Any]]]:
 _COLUMNS, _LINES, _PAGE = 92, 16, 72  # of the page: characters in a line, lines of a text, lines in all
 
 
-def _page(items: Sequence[Item], path: Path) -> Path:
+def page(items: Sequence[Item], path: Path) -> Path:
+    """The first few texts on a page, what is known of each above it, as PNG."""
     import warnings
 
     from matplotlib.backends.backend_agg import FigureCanvasAgg

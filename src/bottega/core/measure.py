@@ -8,6 +8,8 @@ from typing import Any, Literal
 
 from torch import Tensor
 
+_Z = 1.959963984540054  # of a 95 % normal interval
+
 Bound = Literal["", "exact", "lower", "upper", "estimate"]
 
 
@@ -55,3 +57,15 @@ def mean_interval(values: Tensor) -> tuple[float, float, float]:
     mean = values.double().mean().item()
     half = 1.96 * values.double().std().item() / math.sqrt(len(values)) if len(values) > 1 else math.inf
     return mean, mean - half, mean + half
+
+
+def wilson(share: float, n: float) -> tuple[float, float]:
+    """95 % interval of a share seen in ``n`` trials (Wilson 1927, score interval); honest near 0 and 1.
+
+    >>> [round(end, 3) for end in wilson(0.0, 100)]
+    [0.0, 0.037]
+    """
+    scale = 1 + _Z**2 / n
+    middle = (share + _Z**2 / (2 * n)) / scale
+    half = _Z * math.sqrt(share * (1 - share) / n + _Z**2 / (4 * n**2)) / scale
+    return min(share, max(0.0, middle - half)), max(share, min(1.0, middle + half))

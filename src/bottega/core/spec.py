@@ -69,6 +69,11 @@ class Spec:
         return self.cond is not None and self.cond.is_image and not self.cond.is_tokens
 
     @property
+    def given_text(self) -> bool:
+        """Whether what is known of an example is a text: a sequence of tokens, padded with the last one."""
+        return self.cond is not None and self.cond.is_text
+
+    @property
     def is_sequence(self) -> bool:
         """Whether examples are token sequences ``(length,)``."""
         return self.is_tokens and len(self.shape) == 1

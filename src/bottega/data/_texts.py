@@ -633,7 +633,9 @@ _SMALL_TALK = (
 )  # fmt: skip
 
 
-def dialogues(*, n: int = 4_000, facts: int = 3, talk: int = 4, changes: float = 0.2, seed: int = 0) -> Dataset:
+def dialogues(
+    *, n: int = 4_000, facts: int = 3, talk: int = 4, least: int = 0, changes: float = 0.2, seed: int = 0
+) -> Dataset:
     """Dialogues in which facts are told, other things talked of, and one of the facts asked for at the end.
 
     Lines begin with ``A:`` (who tells and asks) and ``B:`` (who answers).
@@ -642,14 +644,15 @@ def dialogues(*, n: int = 4_000, facts: int = 3, talk: int = 4, changes: float =
         n: dialogues.
         facts: how many facts are told, 1 to 6.
         talk: the most turns of other talk between telling and asking; their number is drawn.
+        least: the fewest.
         changes: the chance that the fact that is asked for was told twice, the later time otherwise.
         seed: of the draws.
     """
     _least("dialogues", n=n, facts=facts)
-    if facts > len(_FACTS) or talk < 0 or not 0 <= changes <= 1:
+    if facts > len(_FACTS) or not 0 <= least <= talk or not 0 <= changes <= 1:
         raise DataError(
-            f"dialogues with facts={facts}, talk={talk}, changes={changes}: facts is at most {len(_FACTS)}, talk at least 0, "
-            "changes in [0, 1]"
+            f"dialogues with facts={facts}, talk={talk}, least={least}, changes={changes}: facts is at most {len(_FACTS)}, "
+            "least from 0 to talk, changes in [0, 1]"
         )
     draw, rows, truths = Draw(seed), [], []
     for _ in range(n):
@@ -662,7 +665,7 @@ def dialogues(*, n: int = 4_000, facts: int = 3, talk: int = 4, changes: float =
             told[asked] = draw.of([v for v in _FACTS[asked][3] if v != told[asked]])
             last = len(lines)
             lines.append(("I was wrong. " + _FACTS[asked][0].format(v=told[asked]), "I see."))
-        lines += [draw.of(_SMALL_TALK) for _ in range(draw.between(0, talk))]
+        lines += [draw.of(_SMALL_TALK) for _ in range(draw.between(least, talk))]
         prompt = "".join(f"A: {a}\nB: {b}\n" for a, b in lines) + f"A: {_FACTS[asked][1]}\nB:"
         answer = _FACTS[asked][2].format(v=told[asked])
         rows.append((f"{prompt} {answer}", None))
@@ -680,6 +683,7 @@ def dialogues(*, n: int = 4_000, facts: int = 3, talk: int = 4, changes: float =
                 return replies.format(v=found[-1]) if found else None
         return None
 
-    truth = {"asked": truths, "answer": answer_of}
+    values = {k: of for k, (*_, of) in _FACTS.items()}
+    truth = {"asked": truths, "answer": answer_of, "values": values}
     return Dataset("dialogues", "text", items_of(rows, "dialogue"), LICENCE, SOURCE,
                    "dialogues with a fact to recall at the end", truth)  # fmt: skip

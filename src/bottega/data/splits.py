@@ -87,7 +87,7 @@ def split(items: Sequence[Item], held: float = 0.1, test: float = 0.0, seed: int
         clusters = _joined(len(items), [*_groups(items), *([] if by_nature else alike)])
     number = len(set(clusters))
     smallest = min(share for share in (held, test) if share)
-    if isinstance(items[0].value, str) and number < 2 / smallest:
+    if _may_be_cut(items[0]) and number < 2 / smallest:
         return _cut(items, held, test, number, copies)
     parts = (held > 0) + (test > 0) + 1
     if number < parts:
@@ -253,9 +253,21 @@ def _groups(items: Sequence[Item]) -> Iterator[tuple[int, int]]:
             yield first.setdefault(item.group, i), i
 
 
+def _may_be_cut(item: Item) -> bool:
+    """Whether a piece is a text of its own, and not one half of a pair of texts; a class name is short."""
+    return isinstance(item.value, str) and (item.cond is None or 4 * len(str(item.cond)) < len(item.value))
+
+
+def _told(item: Item) -> Any:
+    """What tells whether two pieces are copies: the piece, or a text that is known of it and says more (an article)."""
+    if not isinstance(item.cond, str) or isinstance(item.value, np.ndarray):
+        return item.value
+    return max(item.value, item.cond, key=len) if isinstance(item.value, str) else item.cond
+
+
 def _digest(item: Item) -> bytes:
-    """A short hash of a piece's value; texts without regard to case and spacing."""
-    value = item.value
+    """A short hash of what a piece says; texts without regard to case and spacing."""
+    value = _told(item)
     if isinstance(value, np.ndarray):
         data = f"{value.dtype}{value.shape}".encode() + np.ascontiguousarray(value).tobytes()
     elif isinstance(value, str):
@@ -273,11 +285,11 @@ def _same(keys: list[bytes]) -> Iterator[tuple[int, int]]:
 
 def _near(items: Sequence[Item], keys: list[bytes]) -> Iterator[tuple[int, int]]:
     """Near copies; which pairs are found does not depend on the order of the pieces."""
-    value = items[0].value
+    value = _told(items[0])
     if isinstance(value, np.ndarray) and value.ndim == 3:
         return _near_pictures([item.value for item in items])
     if isinstance(value, str):
-        return _near_texts([item.value for item in items], sorted(range(len(items)), key=lambda i: keys[i]))
+        return _near_texts([str(_told(item)) for item in items], sorted(range(len(items)), key=lambda i: keys[i]))
     return iter(())
 
 

@@ -84,6 +84,8 @@ class GPT(Family):
             return "it wants tokens, not real numbers; set levels in [codec] for pictures, or encode tables as tokens"
         if spec.blocks and len(spec.blocks) != spec.dims:
             return f"the table has {len(spec.blocks)} columns but {spec.dims} tokens; give one token for each column"
+        if spec.given_text and (spec.is_text or not spec.shape):
+            return "one vector of a given text keeps too little; use family seq2seq for texts, reader for labels"
         return no_picture(spec)
 
     def _stream(self, tokens: Tensor, start: int, given: Tensor) -> Tensor:

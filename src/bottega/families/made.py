@@ -73,6 +73,8 @@ class MADE(Family):
         """Whole numbers with a place each: pictures, vectors, rows of a table."""
         if not spec.is_tokens:
             return "it needs whole levels, not real numbers; use flow, or give the codec a number of levels (2, 17)"
+        if not spec.shape:
+            return "it is one label, of a text that is given; use family reader"
         if spec.is_text:
             return "each place has weights of its own, and a letter of a text may stand anywhere; use gpt"
         return no_picture(spec)

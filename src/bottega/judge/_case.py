@@ -28,7 +28,8 @@ class Case:
         decode: examples to pieces, the codec's.
         seed: of whatever a judge draws.
         facts: what judges may need and the workshop knows: ``classes`` (names), ``target`` (a table's column),
-            ``truth`` (a made world's), ``bytes_per_token``, ``seconds_per_sample``, ``knobs`` (how the samples were
+            ``truth`` (a made world's), ``bytes_per_token``, ``line`` (held-out text in reading order, tokens ``(T,)``),
+            ``seconds_per_sample``, ``knobs`` (how the samples were
             asked for), ``iwae`` (importance samples), ``cache_dir`` (where trained feature networks are kept),
             ``features`` (the user's own: a callable, pictures ``(N, C, H, W)`` in [-1, 1] to ``(N, D)``, whose
             attribute ``about`` says which they are; ``nets.inception`` is one).
@@ -58,6 +59,11 @@ class Case:
     def pictured(self) -> bool:
         """Whether a picture is known of each example, and the held-out ones have theirs."""
         return self.spec.given_picture and self.held.cond is not None
+
+    @property
+    def worded(self) -> bool:
+        """Whether a text is known of each example (the source of a translation), and the held-out ones have theirs."""
+        return self.spec.given_text and self.held.cond is not None
 
     def rng(self, label: str) -> Rng:
         """A stream of randomness for one purpose, the same whatever other judges drew."""

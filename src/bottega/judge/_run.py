@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import sys
 from collections.abc import Callable, Sequence
+from importlib.util import find_spec
 
 from bottega.core import Classifies, Encodes, Measure, Scores, has, lookup, names
 from bottega.judge._case import Case
@@ -23,6 +24,7 @@ def _unmet(need: str, case: Case) -> str:
         "encodes": (has(case.model, Encodes), "needs a model with a code for each example (encode, decode)"),
         "classifies": (has(case.model, Classifies), "needs a model that says which class an example is of (classify)"),
         "given": (case.pictured, "needs examples of which a picture is known (codec.cond = 'picture', codec.degrade)"),
+        "references": (case.worded, "needs examples of which a text is known (codec.given)"),
         "labels": (case.labelled, "needs examples with class labels"),
         "features": (
             min(sizes) >= _ENOUGH,
@@ -56,6 +58,10 @@ def run_all(
         module = sys.modules[measure.__module__]
         if module.media and case.medium not in module.media:
             skipped[name] = f"judges {' and '.join(module.media)}, not {case.medium}"
+            continue
+        absent = [name for name in getattr(module, "libraries", ()) if find_spec(name) is None]
+        if absent:
+            skipped[name] = f"needs {absent[0]}; pip install 'bottega[text]'"
             continue
         if why := next(filter(None, (_unmet(need, case) for need in module.needs)), ""):
             skipped[name] = why

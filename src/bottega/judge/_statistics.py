@@ -9,21 +9,12 @@ import torch
 from scipy.stats import norm, rankdata
 from torch import Tensor
 
-__all__ = ["auc", "draw", "nearest", "ratio_interval", "wilson"]
+from bottega.core import Rng
+from bottega.core.measure import wilson
+
+__all__ = ["auc", "bootstrap", "draw", "nearest", "ratio_interval", "wilson"]
 
 Z = float(norm.ppf(0.975))
-
-
-def wilson(share: float, n: float) -> tuple[float, float]:
-    """95 % interval of a share seen in ``n`` trials (Wilson 1927, score interval); honest near 0 and 1.
-
-    >>> [round(end, 3) for end in wilson(0.0, 100)]
-    [0.0, 0.037]
-    """
-    scale = 1 + Z**2 / n
-    middle = (share + Z**2 / (2 * n)) / scale
-    half = Z * math.sqrt(share * (1 - share) / n + Z**2 / (4 * n**2)) / scale
-    return min(share, max(0.0, middle - half)), max(share, min(1.0, middle + half))
 
 
 def ratio_interval(top: Tensor, bottom: Tensor) -> tuple[float, float, float]:
@@ -59,6 +50,20 @@ def auc(high: Tensor, low: Tensor) -> tuple[float, float, float]:
         return value, 0.0, 1.0
     half = Z * math.sqrt(beats.var(ddof=1) / m + loses.var(ddof=1) / n)
     return value, max(0.0, value - half), min(1.0, value + half)
+
+
+def bootstrap(values: Tensor, rng: Rng, times: int = 1000) -> tuple[float, float, float]:
+    """Mean of ``(N,)`` values and its 95 % percentile interval over resamples of the N (Efron 1979).
+
+    >>> bootstrap(torch.tensor([1.0, 1.0, 1.0]), Rng(0))
+    (1.0, 1.0, 1.0)
+    """
+    values = values.double().cpu()
+    n = len(values)
+    means = torch.stack([values[rng.integers(n, n).cpu()].mean() for _ in range(times)])
+    low, high = torch.quantile(means, torch.tensor([0.025, 0.975], dtype=torch.float64)).tolist()
+    value = values.mean().item()
+    return value, min(low, value), max(high, value)
 
 
 def draw(x: Tensor, n: int, order: Tensor) -> Tensor:

@@ -15,7 +15,7 @@ from bottega.core.measure import Bound
 from bottega.judge._case import Case
 from bottega.judge._statistics import Z, ratio_interval
 
-__all__ = ["measure"]
+__all__ = ["measure", "sliding"]
 
 needs: tuple[str, ...] = ("scores",)
 media: tuple[str, ...] = ()
@@ -73,7 +73,9 @@ def measure(case: Case) -> list[Measure]:
 
     Levels: ``bits_per_dim``. Text: ``nll_nats_per_token``, ``perplexity`` (its exponential), ``bits_per_byte`` where
     ``facts["bytes_per_token"]`` is known, and ``perplexity_in_context``: later halves of windows given the earlier
-    halves, as a window sliding by half its length would see them. Models with ``iwae`` also give ``iwae_nats``
+    halves. Where the workshop gives the held-out text in reading order (``facts["line"]``, tokens ``(T,)``), a window slides
+    over it by half its length and every token is scored once, with at least half a window before it:
+    ``perplexity_sliding`` (after the first window) and ``bits_per_byte_sliding``. Models with ``iwae`` also give ``iwae_nats``
     (Burda et al. 2015, arXiv:1509.00519). ``ceiling`` is the truth, where a made world knows it.
     """
     model: Any = case.model
@@ -150,4 +152,51 @@ def _per_token(case: Case, nll: Tensor, shared: dict[str, Any]) -> list[Measure]
                 note=note,
             )
         )
+    if shared["bound"] == "exact" and len(line := case.facts.get("line", ())) > case.spec.dims >= 2:
+        out += _sliding(case, line, shared)
+    return out
+
+
+def sliding(case: Case, line: Tensor, stride: int) -> tuple[Tensor, Tensor]:
+    """Nats of the tokens that each place of a window sliding over a text adds, ``(places,)``, and how many they are.
+
+    The first window is scored whole. Every later one begins ``stride`` tokens further and adds the tokens that the one
+    before it did not reach, given all that it holds before them: ``log p(new | old) = log p(old, new) - log p(old)``, so
+    that any exact ``log_prob`` will do. The places' sum over their tokens is the usual sliding-window perplexity's
+    logarithm. The last place is moved back so far that it ends with the text.
+
+    Args:
+        case: its model and Spec; windows are as long as one example.
+        line: the text, tokens ``(T,)``, longer than a window.
+        stride: from 1 to the length of a window; that length gives windows side by side.
+    """
+    assert case.model is not None
+    width, model = case.spec.dims, case.model
+    starts = torch.arange(0, len(line) - width + stride, stride)
+    old = torch.full_like(starts, width - stride)
+    late = len(line) - width
+    if starts[-1] > late:  # the last place holds more that is old
+        old[-1] += starts[-1] - late
+        starts[-1] = late
+    old[0] = 0
+    at = torch.arange(width)
+    x = line.cpu()[starts[:, None] + at]
+    whole = -_each(case, model.log_prob, Batch(x), "held")  # type: ignore[operator]
+    if old[1:].any():
+        before = Batch(x[1:], None, at < old[1:, None])
+        whole[1:] += _each(case, model.log_prob, before, "held")  # type: ignore[operator]
+    return whole, width - old
+
+
+def _sliding(case: Case, line: Tensor, shared: dict[str, Any]) -> list[Measure]:
+    stride = case.spec.dims // 2
+    nats, tokens = (t[1:].double() for t in sliding(case, line, stride))  # all with half a window before them
+    value, low, high = ratio_interval(nats, tokens)
+    note = f"over {int(tokens.sum())} held-out tokens in reading order, each given at least the {stride} before it"
+    shared = {**shared, "n": len(nats)}
+    ends = [math.exp(min(v, 700.0)) for v in (value, low, high)]
+    out = [Measure("perplexity_sliding", *ends, **shared, note=note)]
+    if (width := case.facts.get("bytes_per_token")) is not None:
+        bits = [v / width / math.log(2) for v in (value, low, high)]
+        out.append(Measure("bits_per_byte_sliding", *bits, **shared, note=f"{note}; {width:.3f} bytes a token"))
     return out

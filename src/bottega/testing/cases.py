@@ -34,12 +34,14 @@ from bottega.training import loop
 __all__ = ["Registered", "Subject", "everything", "examples", "specs", "subjects"]
 
 _LABEL = Spec((), vocab=3)
+_READ = Spec((5,), vocab=11)
 
 
 def specs() -> dict[str, Spec]:
     """A tiny Spec of every kind that a codec makes, by name, each without and with a class condition.
 
-    Two pictures more are known by a picture: of their own size, and of half of it (super-resolution).
+    Two pictures more are known by a picture: of their own size, and of half of it (super-resolution). Five more are
+    known by a text: a text of the same tokens and one of others, a class, a tag for each token, and a span.
 
     >>> [str(s) for name, s in specs().items() if name.startswith("points")]
     ['(2,) real numbers', '(2,) real numbers, given () whole numbers in [0, 3)']
@@ -64,6 +66,11 @@ def specs() -> dict[str, Spec]:
     return out | {
         "colour_picture": Spec((3, 8, 8), cond=Spec((1, 8, 8))),
         "colour_half": Spec((3, 8, 8), cond=Spec((3, 4, 4))),
+        "text_text": Spec((8,), vocab=11, cond=Spec((6,), vocab=11)),
+        "text_other": Spec((8,), vocab=7, cond=Spec((6,), vocab=11)),
+        "class_text": Spec((), vocab=3, cond=_READ),
+        "tags_text": Spec((5,), vocab=3, cond=_READ),
+        "span_text": Spec((2,), vocab=5, cond=_READ),
     }
 
 

@@ -571,6 +571,8 @@ def _small(spec: Spec) -> Spec | None:
     """A token Spec of the same kind with few enough examples to list them all."""
     if not spec.is_tokens or (not spec.blocks and spec.is_image and spec.vocab > 2):
         return None
+    if not spec.shape:
+        return spec
     if spec.blocks:
         return Spec((2,), vocab=5, blocks=(Block("a", "scalar", 0, 2), Block("b", "choice", 2, 3)), cond=spec.cond)
     if spec.is_image:
@@ -603,7 +605,7 @@ def probabilities_sum_to_one(subject: Subject) -> None:
     if subject.facts.bound == "exact":
         n = 2000
         sample = model.sample(n, Rng(1), _label(spec, n), **subject.knobs(model.sample))
-        hits = (sample.flatten(1)[:, None] == x.flatten(1)[None]).all(-1)
+        hits = (sample.reshape(n, -1)[:, None] == x.reshape(len(x), -1)[None]).all(-1)
         assert hits.any(1).all(), "a sample lies outside the space"
         _follows(hits.sum(0).to(p), n * p)
 

@@ -73,7 +73,7 @@ def make_family(table: Mapping[str, Any], spec: Spec, seed: int, *, teach: bool 
 def begin_with(model: Family, start: Family, name: str) -> str:
     """Copy the weights of ``start`` into ``model``, in place; returns a sentence that says what was taken.
 
-    What a model knows of conditions begins anew where these are others (``nets.condition.Condition``), and so do buffers
+    A family with a method ``adopt`` takes what it can use of one of another family. What a model knows of conditions begins anew where these are others (``nets.condition.Condition``), and so do buffers
     that one of the two has not; everything else must agree.
 
     Args:
@@ -84,6 +84,8 @@ def begin_with(model: Family, start: Family, name: str) -> str:
     Raises:
         RecipeError: another family, other examples, or a network of another size.
     """
+    if type(start) is not type(model) and (adopt := getattr(model, "adopt", None)) is not None:
+        return str(adopt(start, name))
     if type(start) is not type(model):
         raise RecipeError(
             f"train.start is {name}, of family {type(start).__name__} and not {type(model).__name__}; use its recipe"

@@ -17,7 +17,7 @@ _UNITS = {
 }  # fmt: skip
 _ACRONYMS = {"nll": "NLL", "fid": "FID", "iwae": "IWAE", "elbo": "ELBO", "kl": "KL", "f1": "F1", "auc": "AUC",
              "auroc": "AUROC", "tstr": "TSTR", "trtr": "TRTR", "gan": "GAN", "vae": "VAE", "ks": "KS", "js": "JS", "frechet": "Fréchet",
-             "psnr": "PSNR", "ssim": "SSIM"}  # fmt: skip
+             "psnr": "PSNR", "ssim": "SSIM", "bleu": "BLEU", "chrf": "chrF", "rouge": "ROUGE"}  # fmt: skip
 
 
 def figure(value: float | None) -> str:

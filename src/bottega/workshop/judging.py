@@ -23,6 +23,7 @@ from bottega.workshop.training import divide
 
 CACHE = ".bottega"  # beside the runs, so that runs on the same data are judged by one network, trained once
 MOST_TRAIN = 20_000  # training rows that judges look at; more hardly change a distance, and copies of others go unseen
+MOST_LINE = 50_000  # tokens of held-out text that a sliding window passes over
 
 
 def judge_run(
@@ -63,8 +64,8 @@ def judge_run(
     train = rows_of(run.codec, parts.train, MOST_TRAIN, seed)
     held = rows_of(run.codec, parts.held, max(n, 2), seed)
     tell(Progress("judge", note=f"making {n} samples"))
-    # what is made of a picture is near to its target: judged on pictures it trained on, all would look like copies
-    samples, cond = make_samples(run, held if run.spec.given_picture else train, n, seed, tell)
+    # what is made of a picture or a text is near to its target: judged on those it trained on, all would look like copies
+    samples, cond = make_samples(run, held if run.spec.given_picture or run.spec.given_text else train, n, seed, tell)
     case = Case(
         medium=run.codec.medium,
         spec=run.spec,
@@ -145,6 +146,9 @@ def _facts(run: Run, truth: dict[str, Any], held: Sequence[Item]) -> dict[str, A
         facts["classes"] = list(codec.classes)
     if hasattr(codec, "bytes_per_token"):
         facts["bytes_per_token"] = codec.bytes_per_token(held)
+    if getattr(codec, "unit", "") == "document":
+        windows = codec.encode(held)
+        facts["line"] = windows.x[windows.mask][:MOST_LINE]
     return facts
 
 

@@ -324,6 +324,8 @@ class Run:
         batch, keep = self.codec.start_edit(source, mask)
         if self.spec.given_picture and cond is None and batch.cond is None:
             raise RecipeError(f"{self.recipe.name} makes a picture of a picture; say with --cond FILE of which")
+        if self.spec.given_text and cond is None and batch.cond is None:
+            raise RecipeError(f"{self.recipe.name} makes a text of a text; say with --cond TEXT of which")
         if mask is None and knobs.keys() & model.reworks:
             keep = torch.zeros_like(keep)
         known = None if self.spec.cond is None else self._conditions(cond, seeds)
@@ -418,6 +420,9 @@ class Run:
         out = []
         for source in sources:
             items = self.codec.read(source)
+            if self.spec.given_text:  # the class is the piece itself, and what is known of it the text
+                out += self._read_classes(items, source)
+                continue
             batch = Batch(self.codec.encode([replace(item, cond=None) for item in items]).x)
             parts = batch.to(self.device).split(math.ceil(len(batch) / CHUNK))
             found = torch.cat([model.classify(part).cpu() for part in parts]).exp().max(1)
@@ -426,6 +431,20 @@ class Run:
                 row = {"name": item.name or str(source), "class": name.cond, "probability": share}
                 out.append(row if item.cond is None else row | {"said": str(item.cond)})
         return out
+
+    def _read_classes(self, items: Sequence[Item], source: Path | str) -> list[dict[str, Any]]:
+        """The rows of ``classify`` for labels of given texts."""
+        model: Any = self.model
+        given = self.codec.encode_cond([item.cond for item in items])
+        blank = torch.zeros(len(items), dtype=torch.long)
+        parts = Batch(blank, given).to(self.device).split(math.ceil(len(items) / CHUNK))
+        with torch.no_grad():
+            found = torch.cat([model.classify(part).cpu() for part in parts]).exp().max(1)
+        named = self.codec.decode(found.indices, given)
+        return [
+            {"name": item.name or str(source), "class": made.value, "probability": share, "said": str(item.value)}
+            for item, made, share in zip(items, named, found.values.tolist(), strict=True)
+        ]
 
     def _log_prob(self, batch: Batch, seed: int) -> Tensor:
         rng = Rng(seed, device=self.device)

@@ -150,6 +150,10 @@ class Training:
         """Fitted on the training part; with ``train.start`` a codec of numbers keeps what they meant to the model there."""
         if not self.plan.train.start or earlier is None or self.plan.codec["name"] == "image":
             return codec.fit(self.parts.train)
+        adopt = getattr(codec, "adopt", None)
+        if adopt is not None and earlier["recipe"]["codec"]["name"] != self.plan.codec["name"]:
+            adopt(earlier["recipe"]["codec"], earlier["codec"])
+            return codec.fit(self.parts.train)
         if earlier["recipe"]["codec"] != self.plan.codec:
             raise RecipeError(
                 f"train.start is {self.plan.train.start}, whose [codec] is {earlier['recipe']['codec']}; set it as there"
@@ -482,6 +486,8 @@ def _conditions(codec: Codec, items: Sequence[Item], most: int = 256) -> list[An
     if codec.spec.given_picture:
         pictures: list[Any] = inner.given_examples(items)
         return pictures
+    if codec.spec.given_text:
+        most = 16  # texts may be long, and few are enough to show what a run makes of them
     own = getattr(inner, "conditions", None)
     seen = dict.fromkeys(item.cond for item in items if item.cond is not None)
     values = own() if own else sorted(seen, key=lambda v: (len(v), v) if isinstance(v, str) else (0, str(v)))
