@@ -84,10 +84,12 @@ class Masked(Family):
     @classmethod
     def accepts(cls, spec: Spec) -> str:
         """Whole numbers that are names: letters, codes, columns of a table."""
-        if not spec.is_tokens or spec.ordinal:
+        if not spec.is_tokens or spec.ordinal or not spec.shape:
             return "it hides tokens that are names, not numbers or levels; use diffusion, and pixelcnn for levels"
         if spec.blocks and len(spec.blocks) != spec.dims:
             return f"the table has {len(spec.blocks)} columns but {spec.dims} tokens; give one token for each column"
+        if spec.given_text:
+            return "one vector of a given text keeps too little; use family seq2seq for texts, reader for labels"
         return no_picture(spec)
 
     def logits(self, x: Tensor, given: Tensor) -> Tensor:

@@ -74,6 +74,8 @@ class RNN(LeftToRight, Family):
         """Texts: sequences of tokens that are names."""
         if not spec.is_text:
             return "it reads texts, token after token; use gpt for rows of a table and pixelcnn for pictures"
+        if spec.given_text:
+            return "one vector of a given text keeps too little; use family seq2seq for texts, reader for labels"
         return no_picture(spec)
 
     def _forget(self, x: Tensor, rng: Rng | None) -> Tensor:
