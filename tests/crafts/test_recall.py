@@ -79,9 +79,7 @@ def test_contradicting_oneself_is_counted_apart():
     for a, b in zip(first, second, strict=True):
         assert b.startswith(a + " "), "the second question stands in the same conversation, behind the first answer"
         assert b.split("\n")[-2:] == a.split("\n")[-2:]
-        assert len(b.split("
-")) == len(a.split("
-")) + 4
+        assert len(b.split("\n")) == len(a.split("\n")) + 4
 
 
 def _asks(text, kind):

@@ -50,7 +50,16 @@ def train(
     try:
         with say.progress() as watch:
             run = play(
-                recipe, data, out, steps=steps, set=changed, device=device, seed=seed, judge=judge, base=base, progress=watch
+                recipe,
+                data,
+                out,
+                steps=steps,
+                set=changed,
+                device=device,
+                seed=seed,
+                judge=judge,
+                base=base,
+                progress=watch,
             )
     except KeyboardInterrupt as stop:
         raise KeyboardInterrupt(f"{str(stop) or 'stopped'}; run the same command again to go on") from None

@@ -80,7 +80,9 @@ def fill(
         told = [codec.encode_prompt(piece) if piece else torch.zeros(0, dtype=torch.long) for piece in before]
         size = sum(map(len, told)) + len(pieces) - 1
         if size > run.spec.shape[0]:
-            raise DataError(f"the text has {size} tokens with its gaps, a row of the model {run.spec.shape[0]}; shorten it")
+            raise DataError(
+                f"the text has {size} tokens with its gaps, a row of the model {run.spec.shape[0]}; shorten it"
+            )
         for length in range(1, longest + 1):
             x, keep = _with_gaps(told, length)
             if x.shape[1] > run.spec.shape[0]:
