@@ -7,7 +7,7 @@ from typing import Annotated
 
 import typer
 
-from bottega.cli._shared import Json, Out, Quiet
+from bottega.cli._shared import Device, Json, Out, Quiet, Seed, whole_run
 from bottega.cli._write._texts import deliver, given
 
 __all__ = ["summarise"]
@@ -16,6 +16,7 @@ PANEL, PLACE = "Of your own material", 4
 EXAMPLES = """\
   bottega write summarise long.txt --ratio 0.1
   bottega write summarise long.txt --method lead --json
+  bottega write summarise long.txt --run runs/news           in words of its own
   bottega write summarise long.txt --of short.txt            numbers and names in short.txt that long.txt lacks
 """
 
@@ -25,14 +26,19 @@ def summarise(
     ratio: Annotated[float, typer.Option("--ratio", metavar="SHARE", help="At most this share of the words stays.")] = 0.2,
     method: Annotated[str, typer.Option("--method", metavar="NAME", help="textrank, centroid or lead.")] = "textrank",
     of: Annotated[Path | None, typer.Option("--of", metavar="FILE", help="Do not shorten: check this summary of the text for invented numbers and names.")] = None,
+    run: Annotated[Path | None, typer.Option("--run", metavar="RUN", help="A run that was trained on texts and their summaries writes one in its own words.")] = None,
+    tries: Annotated[int, typer.Option("--tries", metavar="N", min=1, help="With --run: so many versions at most, until one invents no number and no name.")] = 8,
     out: Annotated[Path | None, typer.Option("--out", metavar="FILE", help="Write the summary there.")] = None,
+    seed: Seed = 0,
+    device: Device = "auto",
     as_json: Json = False,
     quiet: Quiet = False,
 ) -> None:  # fmt: skip
     """Choose the sentences of a text that say most of it, in their order and unchanged.
 
-    With --of, say instead which numbers and names of another summary the text does not have; the status is then 2 if there
-    are any.
+    With --run a model writes the summary; numbers and names that the text does not have are told, and the status is then 2.
+    With --of, say instead which numbers and names of another summary the text does not have; the status is then 2
+    if there are any.
     """
     from bottega.crafts import write_summary as craft
 
@@ -44,6 +50,19 @@ def summarise(
         say.note(f"{len(wrong)} numbers and names that the text does not have")
         say.result({"invented": wrong})
         if wrong:
+            raise typer.Exit(2)
+        return
+    if run is not None:
+        from bottega.crafts.write_given import summarise_by
+        from bottega.workshop.run import load
+
+        model = load(whole_run(run), device=device)
+        (said,) = summarise_by(model, [source.strip()], tries=tries, seed=seed)
+        path = deliver(say, said.text, out, {"task": "summarise", "weights": model.weights_hash, "seed": str(seed)})
+        for one in said.invented:
+            say.note(f"the text does not have {one}")
+        say.result({"text": said.text, "invented": said.invented, "tried": said.tried, "file": path})
+        if said.invented:
             raise typer.Exit(2)
         return
     made = craft.summarise(source, ratio=ratio, method=method)
