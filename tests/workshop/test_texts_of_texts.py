@@ -20,7 +20,7 @@ def test_a_text_of_a_text(tmp_path):
         size=1,
         data={"name": "translation", "n": 150},
         codec=codec,
-        judge={"n": 8},
+        judge={"n": 8, "only": "likelihood"},
         batch=16,
         steps=3,
     )
