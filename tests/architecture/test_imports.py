@@ -107,14 +107,20 @@ def global_randomness(source):
                 here = free or any("random.fork_rng(" in ast.unparse(item.context_expr) for item in child.items)
             elif isinstance(child, ast.Import | ast.ImportFrom):
                 names = [a.name for a in child.names] if isinstance(child, ast.Import) else [child.module or ""]
-                if any(n.split(".")[0] == "random" or n.startswith("numpy.random") for n in names):
+                whole = isinstance(child, ast.Import)  # of its names only the seeded generator may be used, see below
+                if any((n.split(".")[0] == "random" and not whole) or n.startswith("numpy.random") for n in names):
                     out.append(f"line {child.lineno}: {ast.unparse(child)}")
             elif isinstance(child, ast.Call):
                 spelled = ast.unparse(child.func)
                 owner, _, last = spelled.rpartition(".")
                 given = {k.arg for k in child.keywords}
                 numpys = owner in {"np.random", "numpy.random"}
-                if numpys and not (last in {"default_rng", "Generator", "PCG64", "SeedSequence"} and child.args):
+                if (
+                    numpys
+                    and not (last in {"default_rng", "Generator", "PCG64", "SeedSequence"} and child.args)
+                    or owner == "random"
+                    and not (last == "Random" and child.args)
+                ):
                     out.append(f"line {child.lineno}: {spelled}")
                 elif (last in DRAWS if owner == "torch" else owner and last in IN_PLACE) and not (
                     free or "generator" in given
@@ -211,7 +217,10 @@ def test_a_banned_import_is_caught(banned, module_level, source, caught):
         ("np.random.seed(0)", True),
         ("np.random.normal(3)", True),
         ("np.random.default_rng()", True),
-        ("import random", True),
+        ("from random import choice", True),
+        ("import random\nrandom.choice([1])", True),
+        ("import random\nrandom.Random()", True),
+        ("import random\nrandom.Random(3).choice([1])", False),
         ("from random import shuffle", True),
         ("def __init__(self):\n    self.w = nn.Parameter(torch.randn(3))", False),
         ("def f(g):\n    return torch.rand(3, generator=g)", False),

@@ -23,7 +23,10 @@ REGISTERED = [(room, path.stem) for room in ("families", "codecs", "judge") for 
               if not path.stem.startswith("_")]  # fmt: skip
 STRANGERS = ("core", "training", "judge", "workshop", "cli")  # what meets a model through the contract alone
 WORDS = {name for room, name in REGISTERED if room == "families"}
-ENGLISH = {"made", "reader"}  # also words that anyone may say; they name the family only where it is imported from its module
+ENGLISH = {
+    "made",
+    "reader",
+}  # also words that anyone may say; they name the family only where it is imported from its module
 
 # Where a family's name may stand, because nothing is decided by it.
 SPOKEN = {

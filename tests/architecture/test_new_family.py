@@ -48,7 +48,7 @@ class Urn(Family):
 
     @classmethod
     def accepts(cls, spec: Spec) -> str:
-        if spec.is_sequence and not spec.blocks:
+        if spec.is_sequence and not spec.blocks and not spec.given_text:
             return ""
         return "it models plain sequences of tokens; use a codec that gives them"
 

@@ -18,7 +18,7 @@ def _unmet(need: str, case: Case) -> str:
     """Why a need is not met; empty when it is."""
     sizes = (len(case.train), len(case.held), len(case.samples))
     if case.medium == "labels" and need in {"samples", "features", "encodes"}:
-        return "labels of a text are right or wrong, and the text is not the model's; see judge reading"
+        return "labels of a text are right or wrong, and the text is not the model's; see judge labels"
     met, why = {
         "samples": (sizes[2] > 0, "there are no samples"),
         "model": (case.model is not None, "needs the model, and only pieces were given"),

@@ -183,14 +183,16 @@ class Attention(nn.Module):
         grouped = self.heads != self.kv_heads
         if maps is not None:
             maps.append(weights(q, k.repeat_interleave(self.heads // self.kv_heads, 1), seen, causal, self.scale))
-        # CPUs take many times as long for its gradient in bfloat16 as in float32
-        slow = q.device.type == "cpu" and torch.is_grad_enabled() and torch.is_autocast_enabled("cpu")
-        with torch.autocast("cpu", enabled=False) if slow else nullcontext():
-            if slow:
-                q, k, v = q.float(), k.float(), v.float()
-            out = F.scaled_dot_product_attention(
-                q, k, v, attn_mask=seen, is_causal=causal, scale=self.scale, enable_gqa=grouped
-            )
+        if _written_out(q, k):
+            out = _attend(q, k, v, seen, causal, self.scale)
+        else:  # in float32 where a processor would need the gradient in bfloat16, for which it takes many times as long
+            slow = q.device.type == "cpu" and torch.is_grad_enabled() and torch.is_autocast_enabled("cpu")
+            with torch.autocast("cpu", enabled=False) if slow else nullcontext():
+                if slow:
+                    q, k, v = q.float(), k.float(), v.float()
+                out = F.scaled_dot_product_attention(
+                    q, k, v, attn_mask=seen, is_causal=causal, scale=self.scale, enable_gqa=grouped
+                )
         return self.o(out.transpose(1, 2).flatten(2))
 
     def values(self, x: Tensor) -> Tensor:
@@ -199,6 +201,33 @@ class Attention(nn.Module):
 
     def _split(self, x: Tensor, heads: int) -> Tensor:
         return x.unflatten(2, (heads, self.head)).transpose(1, 2)  # (B, heads, T, head)
+
+
+def _written_out(q: Tensor, k: Tensor) -> bool:
+    """Whether two products and a softmax are faster than torch's fused attention: in training on a processor.
+
+    Its derivative there takes 2 to 9 times theirs up to so many keys, and loses beyond, where scores leave the cache.
+    """
+    if q.device.type != "cpu" or not (torch.is_grad_enabled() and q.requires_grad):
+        return False
+    return k.shape[2] <= (512 if q.dtype == torch.bfloat16 else 64)
+
+
+def _attend(q: Tensor, k: Tensor, v: Tensor, seen: Tensor | None, causal: bool, scale: float) -> Tensor:
+    """``softmax(q k^T scale + seen) v``, ``(B, heads, T, head)``, in the precision of ``q``; arguments as of ``weights``."""
+    n, heads, length, head = q.shape
+    k, v = (x.repeat_interleave(heads // x.shape[1], 1).to(q.dtype) for x in (k, v))
+    if seen is None:
+        seen = q.new_zeros(())
+        if causal:
+            seen = torch.full((length, k.shape[2]), -torch.inf, dtype=q.dtype).triu(1)
+    elif seen.dtype == torch.bool:
+        seen = torch.zeros(seen.shape, dtype=q.dtype).masked_fill_(~seen, -torch.inf)
+    if seen.ndim == 4:
+        seen = seen.to(q.dtype).expand(n, heads, -1, -1).flatten(0, 1)
+    with torch.autocast("cpu", enabled=False):  # which would take the softmax's derivative through float32
+        scores = torch.baddbmm(seen, q.flatten(0, 1), k.flatten(0, 1).transpose(1, 2), alpha=scale)
+        return torch.bmm(scores.softmax(-1), v.flatten(0, 1)).unflatten(0, (n, heads))
 
 
 def weights(q: Tensor, k: Tensor, seen: Tensor | None, causal: bool, scale: float) -> Tensor:

@@ -14,12 +14,12 @@ __all__ = ["fill"]
 PANEL, PLACE = "With a run", 22
 EXAMPLES = """\
   bottega write fill runs/english "The ___ statement is used to" -n 5
-  bottega write fill runs/bert "a [] in the []" --blank "[]" --longest 2 --set temperature=0.7
+  bottega write fill runs/gaps "a [] in the []" --blank "[]" --longest 2 --set temperature=0.7
 """
 
 
 def fill(
-    run: Annotated[Path, typer.Argument(metavar="RUN", help="The folder of a run of texts that fills (bert, gpt), or its model.safetensors.")],
+    run: Annotated[Path, typer.Argument(metavar="RUN", help="The folder of a run of texts that fills gaps, or its model.safetensors.")],
     text: Annotated[str, typer.Argument(metavar="TEXT", help="A text with gaps.")],
     blank: Annotated[str, typer.Option("--blank", metavar="MARK", help="How a gap is written.")] = "___",
     n: Annotated[int, typer.Option("-n", metavar="N", min=1, help="How many ways, the best first.")] = 1,
