@@ -1,4 +1,4 @@
-"""The OpenAI way: against a server of this test, which answers as told, and a recorded exchange."""
+"""The OpenAI way: against a server of this test, which answers as told, and an exchange in the forms of the API reference."""
 
 import json
 import logging
@@ -17,7 +17,7 @@ from bottega.crafts import write
 from bottega.crafts.endpoint import Endpoint
 
 KEY = "sk-test-0123456789abcdef"
-RECORDED = json.loads((Path(__file__).parent / "exchanges" / "chat.json").read_text())
+REFERENCE = json.loads((Path(__file__).parent / "exchanges" / "chat.json").read_text())
 
 
 def chat(text, finish="stop"):
@@ -101,9 +101,9 @@ def refusal(message):
     return {"error": {"message": message, "type": "x", "code": None, "param": None}}
 
 
-def test_a_recorded_exchange_is_asked_and_understood_word_for_word(key):
+def test_an_exchange_of_the_reference_is_asked_and_understood_word_for_word(key):
     for kind in ("whole", "parts"):
-        exchange = RECORDED[kind]
+        exchange = REFERENCE[kind]
         with server((200, exchange["answer"])) as at:
             model = Endpoint(at.url, exchange["request"]["model"])
             asked = {"max_new": 24, "seed": 7, "stop": ["\n\n"], "temperature": 0.0}
