@@ -64,7 +64,7 @@ def test_probability_is_the_formula():
 def test_steps_say_what_log_prob_says():
     model = counted(NGram(Spec((10,), vocab=5), size=1, order=4), Batch(Rng(1).integers(5, 30, 10)))
     x = Rng(2).integers(5, 6, 10)
-    step = model.begin(6, None)
+    step = model.step(6)
     logits = [step(x[:, :0])] + [step(x[:, i : i + 1]) for i in range(9)]
     nats = sum(step_logits.log_softmax(1).gather(1, x[:, i : i + 1])[:, 0] for i, step_logits in enumerate(logits))
     torch.testing.assert_close(nats, model.log_prob(Batch(x), Rng(0)))

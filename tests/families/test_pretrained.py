@@ -30,7 +30,7 @@ def test_beyond_what_it_sees_it_reads_the_later_half_again(run):
     model = Pretrained(Spec((16,), vocab=run.spec.vocab), config=run.recipe.family["config"])
     model.load_state_dict(run.model.state_dict())
     x = torch.randint(run.spec.vocab, (1, 40), generator=torch.Generator().manual_seed(0))
-    step = model.eval().step(0)
+    step = model.eval().step(1)
     with torch.no_grad():
         out = [step(x[:, i : i + 1]) for i in range(40)]
         # 15 tokens and the start fit; the 16th begins again from 8

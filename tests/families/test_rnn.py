@@ -31,7 +31,7 @@ def test_steps_say_what_the_whole_text_says(kind):
     with torch.no_grad():
         whole = model.logits(x, None)
         for first in (0, 4):  # read at once, then token by token
-            step = model.begin(5, None)
+            step = model.step(5)
             made = [step(x[:, :first])] + [step(x[:, i : i + 1]) for i in range(first, 8)]
             torch.testing.assert_close(torch.stack(made, 1), whole[:, first:], atol=1e-5, rtol=1e-5)
 

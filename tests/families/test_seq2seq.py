@@ -33,7 +33,7 @@ def small(spec=PAIRS, **options):
 def test_a_text_read_at_once_is_as_likely_as_one_made_token_by_token(positions):
     model, batch = small(positions=positions), reversals(5, 1)
     whole = model.log_prob(batch, Rng(0))
-    step, by_step = model._step(5, batch.cond, 10), torch.zeros(5)
+    step, by_step = model.step(5, batch.cond), torch.zeros(5)
     fresh = torch.zeros(5, 0, dtype=torch.long)
     for i in range(10):
         log_p = step(fresh).log_softmax(1)

@@ -50,7 +50,7 @@ def test_files_are_named_and_the_judge_counts(tmp_path, capfd):
     (found,) = run.judge(only=["classify"], n=40).measures
     assert found.name == "class_accuracy"
     vae = bottega.train(write_recipe(tmp_path, steps=1), out=tmp_path / "vae", judge=False)
-    with pytest.raises(BottegaError, match="tells no classes apart; use ssgan"):
+    with pytest.raises(BottegaError, match="tells no classes apart; use naive_bayes or ssgan"):
         vae.classify([files[0]])
 
 

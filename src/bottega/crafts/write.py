@@ -286,8 +286,7 @@ class _Asked:
                 drafter: Any = self.draft.model.eval()
                 if not hasattr(drafter, "step"):
                     raise RecipeError(f"a {self.draft.recipe.family['name']} cannot draft; use a smaller gpt")
-                behind = {"prompted": bool((sizes > 0).all())} if _has(drafter.step, "prompted") else {}
-                given["draft"] = ModelDraft(drafter.step(len(rows), cond, **behind))
+                given["draft"] = ModelDraft(drafter.step(len(rows), cond, prompted=bool((sizes > 0).all())))
             if self.long == "slide":
                 knobs["overflow"] = "slide"
         skip = longest  # the prompts come first, in one part or several

@@ -171,7 +171,7 @@ def _next_word(
 def average_lagging(read: Sequence[int], source: int) -> float:
     """How many words a translation is behind its source on average, were both equally fast (Ma et al. 2019, equation 8).
 
-    >>> average_lagging([3, 4, 5], 5), average_lagging([5, 5, 5, 5, 5], 5)
+    >>> average_lagging([3, 4, 5, 5, 5], 5), average_lagging([5, 5, 5, 5, 5], 5)
     (3.0, 5.0)
     """
     if not read:

@@ -2,30 +2,25 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Mapping
 from typing import Any, ClassVar, Literal
 
 import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from bottega.core import Attribution, Batch, Family, RecipeError, Rng, Spec, Terms, passes_on
+from bottega.core import Attribution, Batch, Family, RecipeError, Rng, Spec, Terms
 from bottega.core.measure import Bound
 from bottega.nets import explain, huggingface
 from bottega.nets.condition import Condition, check_drop, no_picture
 from bottega.nets.transformer import TiedReadOut, Transformer
-from bottega.samplers.decode import decode
-from bottega.samplers.speculative import Draft
+from bottega.samplers.causal import LeftToRight
 from bottega.samplers.steps import CachedStep
-from bottega.samplers.tokens import Guide, Notes
 
 __all__ = ["GPT"]
 
 
-_DRAFTED = 64  # tokens of drafts that are read before it is known that they are too many
-
-
-class GPT(Family):
+class GPT(LeftToRight, Family):
     """A causal transformer over tokens: ``log p(x) = sum_i log p(x_i | x_<i)``, exact.
 
     Texts are sequences. Pictures of whole-number levels and grids of codes are read row by row, with a learned vector
@@ -57,6 +52,7 @@ class GPT(Family):
 
     foreign: ClassVar[frozenset[str]] = frozenset(huggingface.KNOWN)
     bound: Bound = "exact"
+    contract_size: ClassVar[int] = 2
 
     def __init__(
         self,
@@ -203,11 +199,7 @@ class GPT(Family):
     def step(
         self, n: int, cond: Tensor | None = None, guidance: float = 1.0, *, prompted: bool = False, most: int = 0
     ) -> CachedStep:
-        """The model as the samplers want it, for ``n`` rows; beyond ``length`` tokens it reads the later half again.
-
-        ``prompted``: every row has a beginning, behind which a model that does not begin with its start goes on. ``most``:
-        how many tokens a row will have at most, so that no more room is made; 0 makes as much as the model sees.
-        """
+        """Beyond what it ``sees`` it reads the later half again; ``prompted`` matters to a model whose start is not said."""
         twice = guidance != 1 and cond is not None and self.spec.cond is not None
         room = min(self.sees, most + 1) if most else self.sees
         return CachedStep(
@@ -221,114 +213,6 @@ class GPT(Family):
             guidance=guidance,
             device=self.embed.weight.device,
         )
-
-    @passes_on(decode)
-    @torch.no_grad()
-    def stream(
-        self,
-        n: int,
-        rng: Rng,
-        cond: Tensor | None = None,
-        batch: Batch | None = None,
-        keep: Tensor | None = None,
-        guides: Sequence[Guide] = (),
-        notes: Notes | None = None,
-        draft: Draft | None = None,
-        *,
-        max_new: int | None = None,
-        guidance: float = 1.0,
-        **knobs: Any,
-    ) -> Iterator[Tensor]:
-        """Yields ``(n, t)`` tokens in reading order as they are made; joined they are what ``sample`` (``edit``) returns.
-
-        Args:
-            n: how many rows.
-            rng: one stream, or one for each row.
-            cond: ``(n, *spec.cond.shape)`` or None.
-            batch: a piece to go on from or to fill, with ``keep``; see ``edit``.
-            keep: bool, broadcastable to ``batch.x``: what stays.
-            guides: what watches over the rows (stop strings, grammars); see ``samplers.tokens.generate``.
-            notes: takes log-probabilities, and why rows ended.
-            draft: guesses tokens; see ``samplers.speculative``.
-            max_new: sequences only: how many tokens to make; by default ``spec.shape[0]`` (behind a given piece: none).
-            guidance: 1 is conditional, 0 unconditional, above 1 follows ``cond`` harder (logits are extrapolated).
-            knobs: ``temperature``, ``top_k``, ``top_p``, ``min_p``, penalties, ``beams``, ``lookup`` and others; see
-                ``samplers.decode.decode`` and ``samplers.tokens.generate``.
-        """
-        if max_new is not None and self.placed:
-            raise RecipeError(f"max_new is {max_new}, but only texts have it; rows and pictures have a fixed size")
-        if max_new is not None and max_new < 1:
-            raise RecipeError(f"max_new is {max_new}; it must be at least 1")
-        device, lengths = self.embed.weight.device, None
-        if batch is None:
-            more = self.length if max_new is None else max_new
-            x = torch.zeros(n, 0, dtype=torch.long, device=device)
-            kept = torch.zeros(n, 0, dtype=torch.bool, device=device)
-        else:
-            more = max_new or 0
-            x = batch.x.flatten(1)
-            kept = torch.ones_like(batch.x, dtype=torch.bool) if keep is None else keep.expand(batch.x.shape)
-            kept = kept.flatten(1)
-            if more and batch.mask is not None and bool(kept.all()):
-                lengths = batch.mask.expand(batch.x.shape).sum(1)
-        prompted = bool(kept.shape[1] and kept[:, 0].all())
-        yield from decode(
-            self.step(n, cond, guidance, prompted=prompted, most=x.shape[1] + more + _DRAFTED), F.pad(x, (0, more)), F.pad(kept, (0, more), value=False), rng, lengths, guides,
-            notes, draft, **knobs,
-        )  # fmt: skip
-
-    @passes_on(decode)
-    @torch.no_grad()
-    def sample(
-        self,
-        n: int,
-        rng: Rng,
-        cond: Tensor | None = None,
-        *,
-        max_new: int | None = None,
-        guidance: float = 1.0,
-        **knobs: Any,
-    ) -> Tensor:
-        """``(n, *spec.shape)`` tokens, int64; with ``max_new``, ``(n, max_new)``. Knobs are those of ``stream``."""
-        made = torch.cat(list(self.stream(n, rng, cond, max_new=max_new, guidance=guidance, **knobs)), 1)
-        return made.reshape(n, *self.spec.shape) if self.placed else made
-
-    @passes_on(decode)
-    @torch.no_grad()
-    def edit(
-        self,
-        batch: Batch,
-        keep: Tensor,
-        rng: Rng,
-        *,
-        max_new: int | None = None,
-        guidance: float = 1.0,
-        **knobs: Any,
-    ) -> Tensor:
-        """Kept tokens stay; the others are made from left to right, each given all before it (not those after it).
-
-        ``batch.x`` may be shorter or longer than the Spec's length; ``max_new`` adds so many tokens at its end, so a
-        prompt is ``edit(Batch(prompt), torch.ones_like(prompt, dtype=torch.bool), rng, max_new=100)``. Prompts of unequal
-        length are padded at their ends, with a ``mask``: each row goes on behind its own last token as it would alone,
-        and what is made stands in the last ``max_new`` columns.
-
-        Args:
-            batch: the pieces, with ``cond`` where known.
-            keep: bool, broadcastable to ``batch.x``.
-            rng: one stream, or one for each row.
-            max_new: how many tokens to add at the end; none by default.
-            guidance: as in ``stream``.
-            knobs: as in ``stream``.
-
-        Returns:
-            ``(B, *spec.shape)``, or ``(B, length + max_new)``.
-
-        Raises:
-            RecipeError: a knob is out of range, or the prompt is longer than the model sees and ``overflow`` is "error".
-        """
-        parts = self.stream(len(batch), rng, batch.cond, batch, keep, max_new=max_new, guidance=guidance, **knobs)
-        made = torch.cat(list(parts), 1)
-        return made.reshape(batch.x.shape) if self.placed else made
 
     # ---- other people's files --------------------------------------------------------------------------------------
 

@@ -10,7 +10,7 @@ from torch import Tensor, nn
 from bottega.core import Batch, Family, RecipeError, Rng, Spec, Terms
 from bottega.core.measure import Bound
 from bottega.samplers.causal import LeftToRight
-from bottega.samplers.tokens import Step
+from bottega.samplers.steps import StateStep
 
 __all__ = ["NGram"]
 
@@ -172,16 +172,18 @@ class NGram(LeftToRight, Family):
         nll = self._nats(batch.x, batch.cond)
         return -(nll if batch.mask is None else nll.masked_fill(~batch.mask, 0.0)).sum(1)
 
-    def begin(self, n: int, cond: Tensor | None) -> Step:
+    def step(
+        self, n: int, cond: Tensor | None = None, guidance: float = 1.0, *, prompted: bool = False, most: int = 0
+    ) -> StateStep:
         """Keeps the last tokens."""
-        device = self.keys.device
-        known, totals = self._class(cond, n, device), self._totals()
-        last = torch.full((n, self.order), self.radix - 1, device=device)
+        device, totals = self.keys.device, self._totals()
         every = torch.arange(self.spec.vocab, device=device)
 
-        def step(fresh: Tensor) -> Tensor:
-            nonlocal last
-            last = torch.cat([last, fresh], 1)[:, -self.order :]
+        def read(tokens: Tensor, counts: Tensor, known: Tensor, last: Tensor) -> tuple[Tensor, ...]:
+            at = counts[:, None] + torch.arange(self.order, device=device)
+            return known, torch.cat([last, tokens], 1).gather(1, at)
+
+        def say(known: Tensor, last: Tensor) -> Tensor:
             now = torch.cat([last, torch.zeros_like(last[:, :1])], 1)  # whatever is next
             p = self.base.float().softmax(1)[known]
             for k, contexts in enumerate(self._contexts(now, known)):
@@ -190,4 +192,6 @@ class NGram(LeftToRight, Family):
                 p = self._mixed(k, p, self._times(k, context * self.radix + every), total, kinds)
             return p.log()
 
-        return step
+        last = torch.full((n, self.order), self.radix - 1, device=device)
+        state, blank = ((self._class(of, n, device), last) for of in (cond, None))
+        return StateStep(read, say, state, blank if guidance != 1 and cond is not None else None, guidance)

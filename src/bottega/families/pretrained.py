@@ -2,23 +2,23 @@
 
 from __future__ import annotations
 
+import inspect
 import json
-from collections.abc import Iterator, Mapping
-from typing import Any
+from collections.abc import Mapping
+from typing import Any, ClassVar
 
 import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from bottega.core import Batch, BottegaError, CheckpointError, Family, RecipeError, Rng, Spec, Terms, passes_on
+from bottega.core import Batch, BottegaError, CheckpointError, Family, RecipeError, Rng, Spec, Terms
 from bottega.core.measure import Bound
-from bottega.samplers.decode import decode
-from bottega.samplers.steps import Step
+from bottega.samplers.causal import LeftToRight
 
 __all__ = ["Pretrained"]
 
 
-class Pretrained(Family):
+class Pretrained(LeftToRight, Family):
     """A causal language model by its ``config.json``: ``log p(x) = sum_i log p(x_i | bos, x_<i)``, exact.
 
     Architectures that ``gpt`` does natively (GPT-2, Llama, Mistral, Qwen 2) are better there. The network is built by
@@ -34,6 +34,7 @@ class Pretrained(Family):
     """
 
     bound: Bound = "exact"
+    contract_size: ClassVar[int] = 2
 
     def __init__(
         self, spec: Spec, *, size: int = 4, config: str = "", context: int = 0, bos: int = 0, begins: bool = True
@@ -65,7 +66,7 @@ class Pretrained(Family):
         except (ValueError, KeyError, TypeError, AttributeError) as error:
             why = str(error).splitlines()[0]
             raise RecipeError(f"transformers makes no causal language model of {kind!r}: {why}") from error
-        self.begins, self.start, self.length = begins, bos, spec.dims
+        self.begins, self.start = begins, bos
         self.sees = max(context, spec.dims)
         # one tensor under two names is saved once
         self._twice = _aliases(self.inner)
@@ -125,63 +126,72 @@ class Pretrained(Family):
         """``(B,)`` nats, exact."""
         return -self._nll(batch)[0].sum(1)
 
-    def step(self, begin: int | None) -> Step:
-        """The model as ``samplers.tokens.generate`` wants it; beyond what it sees it reads the later half again."""
-        history, past, filled = torch.zeros(0, 0, dtype=torch.long), None, 0
+    def step(
+        self, n: int, cond: Tensor | None = None, guidance: float = 1.0, *, prompted: bool = False, most: int = 0
+    ) -> _Reading:
+        """Beyond what it ``sees`` it reads the later half again; ``prompted`` matters to a model whose start is not said."""
+        return _Reading(self.inner, n, self.sees, None if prompted and not self.begins else self.start)
 
-        def step(fresh: Tensor) -> Tensor:
-            nonlocal history, past, filled
-            if past is None and begin is not None:
-                fresh = torch.cat([fresh.new_full((len(fresh), 1), begin), fresh], 1)
-            history = torch.cat([history, fresh], 1) if len(history) else fresh
-            if filled + fresh.shape[1] > self.sees:
-                fresh, past, filled = history[:, -(self.sees // 2) :], None, 0
-                if begin is not None:
-                    fresh = torch.cat([fresh.new_full((len(fresh), 1), begin), fresh], 1)
-                history = fresh
-            out = self.inner(fresh, past_key_values=past, use_cache=True, logits_to_keep=1)
-            past, filled = out.past_key_values, filled + fresh.shape[1]
-            return out.logits[:, -1].float()
 
-        return step
+class _Reading:
+    """A step over a network of ``transformers`` with the cache that it makes; rows may be of unequal length.
 
-    @passes_on(decode)
-    @torch.no_grad()
-    def stream(
-        self,
-        n: int,
-        rng: Rng,
-        cond: Tensor | None = None,
-        batch: Batch | None = None,
-        keep: Tensor | None = None,
-        *,
-        max_new: int | None = None,
-        **knobs: Any,
-    ) -> Iterator[Tensor]:
-        """Yields ``(n, t)`` tokens as they are made; see ``families.gpt.GPT.stream``."""
-        if max_new is not None and max_new < 1:
-            raise RecipeError(f"max_new is {max_new}; it must be at least 1")
-        device = next(self.parameters()).device
-        x = torch.zeros(n, 0, dtype=torch.long, device=device) if batch is None else batch.x
-        kept = torch.ones_like(x, dtype=torch.bool) if keep is None else keep.expand(x.shape)
-        more = (self.length if max_new is None else max_new) if batch is None else max_new or 0
-        prompted = bool(kept.shape[1]) and bool(kept[:, 0].all())
-        step = self.step(None if prompted and not self.begins else self.start)
-        yield from decode(step, F.pad(x, (0, more)), F.pad(kept, (0, more), value=False), rng, **knobs)
+    Args:
+        inner: the network.
+        n: how many rows.
+        sees: how many tokens it sees at most; a row that is longer goes on from its later half.
+        begin: the token before the first, if any.
+    """
 
-    @passes_on(decode)
-    @torch.no_grad()
-    def sample(
-        self, n: int, rng: Rng, cond: Tensor | None = None, *, max_new: int | None = None, **knobs: Any
-    ) -> Tensor:
-        """``(n, *spec.shape)`` tokens, int64; with ``max_new``, ``(n, max_new)``."""
-        return torch.cat(list(self.stream(n, rng, cond, max_new=max_new, **knobs)), 1)
+    def __init__(self, inner: Any, n: int, sees: int, begin: int | None) -> None:
+        self.inner, self.sees, self.begin, self.cache = inner, sees, begin, None
+        self.rows: list[Tensor] = [torch.zeros(0, dtype=torch.long, device=inner.device)] * n  # what each row sees
+        self.mask: Tensor | None = None  # (n, t), which of what the cache holds is real; None: all
+        self.placed = "position_ids" in inspect.signature(inner.forward).parameters
 
-    @passes_on(decode)
-    @torch.no_grad()
-    def edit(self, batch: Batch, keep: Tensor, rng: Rng, *, max_new: int | None = None, **knobs: Any) -> Tensor:
-        """Kept tokens stay; the others are made from left to right."""
-        return torch.cat(list(self.stream(len(batch), rng, None, batch, keep, max_new=max_new, **knobs)), 1)
+    def __call__(self, fresh: Tensor) -> Tensor:
+        """``(n, t)`` tokens -> logits of the next position, ``(n, vocab)``."""
+        before = 0 if self.begin is None else 1
+        self.rows = [torch.cat([row, new[new >= 0]]) for row, new in zip(self.rows, fresh, strict=True)]
+        over = [before + len(row) > self.sees for row in self.rows]
+        if self.cache is None or fresh.shape[1] != 1 or bool((fresh < 0).any()) or any(over):
+            half = self.sees // 2
+            self.rows = [row[-half:] if is_over else row for row, is_over in zip(self.rows, over, strict=True)]
+            return self._anew()
+        if self.mask is not None:
+            self.mask = F.pad(self.mask, (0, 1), value=True)
+        return self._read(fresh)
+
+    def take(self, rows: Tensor) -> None:
+        """Go on with these rows in this order."""
+        self.rows = [self.rows[i] for i in rows.tolist()]
+        self.mask = None if self.mask is None else self.mask[rows]
+        if self.cache is not None:
+            self.cache.batch_select_indices(rows)
+
+    def room(self) -> int:
+        """How many tokens more fit before the window moves."""
+        return self.sees - max(map(len, self.rows), default=0) - (self.begin is not None)
+
+    def _anew(self) -> Tensor:
+        """All rows are read from their beginnings, shorter ones behind padding."""
+        begin = [] if self.begin is None else [torch.tensor([self.begin], device=self.inner.device)]
+        rows = [torch.cat([*begin, row]) for row in self.rows]
+        longest = max(map(len, rows))
+        self.cache, self.mask = None, None
+        if any(len(row) < longest for row in rows):
+            self.mask = torch.stack([torch.arange(longest, device=row.device) >= longest - len(row) for row in rows])
+        return self._read(torch.stack([F.pad(row, (longest - len(row), 0)) for row in rows]))
+
+    def _read(self, fresh: Tensor) -> Tensor:
+        told: dict[str, Any] = {}
+        if self.mask is not None:
+            told["attention_mask"] = self.mask.long()
+            if self.placed:
+                told["position_ids"] = (self.mask.cumsum(1) - 1).clamp_min(0)[:, -fresh.shape[1] :]
+        out = self.inner(fresh, past_key_values=self.cache, use_cache=True, logits_to_keep=1, **told)
+        self.cache = out.past_key_values
+        return out.logits[:, -1].float()
 
 
 def _drops(name: str, value: Any) -> bool:

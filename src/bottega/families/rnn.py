@@ -7,12 +7,13 @@ from typing import Any, ClassVar
 import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
+from torch.nn.utils.rnn import pack_padded_sequence as pack
 
 from bottega.core import Batch, Family, RecipeError, Rng, Spec, Terms, nearest
 from bottega.core.measure import Bound
 from bottega.nets.condition import Condition, check_drop, no_picture
 from bottega.samplers.causal import LeftToRight
-from bottega.samplers.tokens import Step
+from bottega.samplers.steps import StateStep
 
 __all__ = ["RNN"]
 
@@ -107,15 +108,32 @@ class RNN(LeftToRight, Family):
         """``(B,)`` nats of the real tokens of each row, exact; ``rng`` is not drawn from."""
         return -self._nll(batch, rng, training=False)[0].sum(1)
 
-    def begin(self, n: int, cond: Tensor | None) -> Step:
-        """Reads each token once and keeps the state."""
-        given, state = self.condition(cond, n)[:, None], None
+    def step(
+        self, n: int, cond: Tensor | None = None, guidance: float = 1.0, *, prompted: bool = False, most: int = 0
+    ) -> StateStep:
+        """Reads each token once and keeps the states of all layers."""
 
-        def step(fresh: Tensor) -> Tensor:
-            nonlocal state
-            if state is None:
-                fresh = F.pad(fresh, (1, 0), value=self.spec.vocab)
-            h, state = self.body(self.embed(fresh) + given, state)
+        def read(tokens: Tensor, counts: Tensor, given: Tensor, *state: Tensor) -> tuple[Tensor, ...]:
+            stream = self.embed(tokens) + given[:, None]
+            before = tuple(part.transpose(0, 1).contiguous() for part in state)  # layers first, as torch has them
+            short = bool((counts < tokens.shape[1]).any())
+            packed = (
+                pack(stream, counts.clamp_min(1).cpu(), batch_first=True, enforce_sorted=False) if short else stream
+            )
+            after = self.body(packed, before if len(before) == 2 else before[0])[1]
+            behind = [part.transpose(0, 1) for part in (after if len(before) == 2 else (after,))]
+            some = (counts > 0)[:, None, None]
+            return given, *(torch.where(some, new, old) for new, old in zip(behind, state, strict=True))
+
+        def say(given: Tensor, h: Tensor, *cell: Tensor) -> Tensor:
             return self.read(h[:, -1]).float()
 
-        return step
+        def begun(cond: Tensor | None) -> tuple[Tensor, ...]:
+            given = self.condition(cond, n)
+            nothing = given.new_zeros(n, self.body.num_layers, self.body.hidden_size)
+            start = torch.full((n, 1), self.spec.vocab, device=given.device)
+            state = (nothing, nothing) if self.body.mode == "LSTM" else (nothing,)
+            return read(start, torch.ones_like(start[:, 0]), given, *state)
+
+        twice = guidance != 1 and cond is not None and self.spec.cond is not None
+        return StateStep(read, say, begun(cond), begun(None) if twice else None, guidance)

@@ -2,28 +2,25 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
 from typing import Any, ClassVar, Literal
 
 import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from bottega.core import Attribution, Batch, Family, RecipeError, Rng, Spec, Terms, passes_on
+from bottega.core import Attribution, Batch, Family, RecipeError, Rng, Spec, Terms
 from bottega.core.measure import Bound
 from bottega.nets import explain
 from bottega.nets.condition import check_drop
 from bottega.nets.text_encoder import TextEncoder, trim
 from bottega.nets.transformer import Cache, Transformer
-from bottega.samplers.decode import decode
-from bottega.samplers.speculative import Draft
+from bottega.samplers.causal import LeftToRight
 from bottega.samplers.steps import CachedStep
-from bottega.samplers.tokens import Guide, Notes
 
 __all__ = ["Seq2Seq"]
 
 
-class Seq2Seq(Family):
+class Seq2Seq(LeftToRight, Family):
     """An encoder reads what is given, a decoder says ``log p(x | given) = sum_i log p(x_i | x_<i, given)``, exact.
 
     Vaswani et al. 2017, arXiv:1706.03762, with today's layers: norms before each part, gated feed-forwards, and rotary
@@ -80,7 +77,7 @@ class Seq2Seq(Family):
             self.decoder = Transformer(width, depth, heads, memory=width, length=spec.dims, **own)
         except ValueError as error:
             raise RecipeError(f"seq2seq: {error}") from None
-        self.dropout, self.smooth, self.drop, self.length = dropout, smooth, drop, spec.dims
+        self.dropout, self.smooth, self.drop, self.longest = dropout, smooth, drop, spec.dims
         self.shared = spec.vocab == spec.cond.vocab
         if not self.shared:
             self.embed = nn.Embedding(spec.vocab + 1, width)  # the last one is the start
@@ -172,8 +169,10 @@ class Seq2Seq(Family):
         most = self.spec.cond.dims  # type: ignore[union-attr]
         return torch.cat([F.pad(given, (0, most - given.shape[-1])), F.pad(own, (0, 1))], -1)
 
-    def step(self, n: int, cond: Tensor | None = None) -> CachedStep:
-        """The model as the samplers want it: what is given is read once, and kept as the decoder's keys and values."""
+    def step(
+        self, n: int, cond: Tensor | None = None, guidance: float = 1.0, *, prompted: bool = False, most: int = 0
+    ) -> CachedStep:
+        """What is given is read once, and kept as the decoder's keys and values."""
 
         def read(tokens: Tensor, cache: Any, last: int | Tensor | None, memory: Tensor, seen: Tensor) -> Tensor:
             h = self.decoder(self.table(tokens), cache=cache, memory=memory, memory_mask=seen)
@@ -184,73 +183,16 @@ class Seq2Seq(Family):
             return F.linear(h, self.table.weight[: self.spec.vocab]).float()
 
         def cache(rows: int) -> Cache:
-            return self.decoder.cache(rows, self.length)
+            return self.decoder.cache(rows, self.spec.dims)
 
-        state, device = self._read(cond, n), self.table.weight.device
-        return CachedStep(read, cache, n, length=self.length, begin=self.spec.vocab, state=state, device=device)
-
-    @passes_on(decode)
-    @torch.no_grad()
-    def stream(
-        self,
-        n: int,
-        rng: Rng,
-        cond: Tensor | None = None,
-        batch: Batch | None = None,
-        keep: Tensor | None = None,
-        guides: Sequence[Guide] = (),
-        notes: Notes | None = None,
-        draft: Draft | None = None,
-        *,
-        max_new: int | None = None,
-        **knobs: Any,
-    ) -> Iterator[Tensor]:
-        """Yields ``(n, t)`` tokens in reading order as they are made; joined they are what ``sample`` (``edit``) returns.
-
-        Args:
-            n: how many rows.
-            rng: one stream, or one for each row.
-            cond: ``(n, S)`` tokens of what is given, or None.
-            batch: a piece to go on from or to fill, with ``keep``; see ``edit``.
-            keep: bool, broadcastable to ``batch.x``: what stays.
-            guides: what watches over the rows; see ``samplers.tokens.generate``.
-            notes: takes log-probabilities, and why rows ended.
-            draft: guesses tokens; see ``samplers.speculative``.
-            max_new: how many tokens to make; by default ``spec.shape[0]``, which is the most in all.
-            knobs: see ``samplers.decode.decode`` and ``samplers.tokens.generate``; ``beams`` search for the likeliest.
-        """
-        x = torch.zeros(n, 0, dtype=torch.long, device=self.table.weight.device) if batch is None else batch.x
-        kept = torch.ones_like(x, dtype=torch.bool) if keep is None else keep.expand(x.shape)
-        more = max_new if max_new is not None else self.length if batch is None else 0
-        if max_new is not None and not 1 <= max_new <= self.length - x.shape[1]:
-            raise RecipeError(
-                f"max_new is {max_new}, behind {x.shape[1]} tokens; it must be at least 1, and {self.length} in all"
-            )
-        whole, open_ = F.pad(x, (0, more)), F.pad(kept, (0, more), value=False)
-        lengths = None
-        if more and batch is not None and batch.mask is not None and bool(kept.all()):
-            lengths = batch.mask.expand(x.shape).sum(1)
-        yield from decode(self.step(n, cond), whole, open_, rng, lengths, guides, notes, draft, **knobs)
-
-    @passes_on(decode)
-    @torch.no_grad()
-    def sample(
-        self, n: int, rng: Rng, cond: Tensor | None = None, *, max_new: int | None = None, **knobs: Any
-    ) -> Tensor:
-        """``(n, *spec.shape)`` tokens, int64; with ``max_new``, ``(n, max_new)``. Knobs are those of ``stream``."""
-        return torch.cat(list(self.stream(n, rng, cond, max_new=max_new, **knobs)), 1)
-
-    @passes_on(decode)
-    @torch.no_grad()
-    def edit(self, batch: Batch, keep: Tensor, rng: Rng, *, max_new: int | None = None, **knobs: Any) -> Tensor:
-        """Kept tokens stay; the others are made from left to right, each given all before it and what is given.
-
-        Args:
-            batch: the pieces, with ``cond``.
-            keep: bool, broadcastable to ``batch.x``.
-            rng: one stream, or one for each row.
-            max_new: how many tokens to add at the end; none by default.
-            knobs: as in ``stream``.
-        """
-        parts = self.stream(len(batch), rng, batch.cond, batch, keep, max_new=max_new, **knobs)
-        return torch.cat(list(parts), 1)
+        blank, device = None, self.table.weight.device
+        if guidance != 1 and cond is not None:
+            forget = torch.arange(2 * n, device=device) >= n
+            memory, seen = self._read(torch.cat([cond, cond]), 2 * n, forget)
+            state, blank = (memory[:n], seen[:n]), (memory[n:], seen[n:])
+        else:
+            state = self._read(cond, n)
+        return CachedStep(
+            read, cache, n, length=self.spec.dims, begin=self.spec.vocab, state=state, blank=blank, guidance=guidance,
+            device=device,
+        )  # fmt: skip

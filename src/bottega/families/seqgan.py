@@ -14,7 +14,8 @@ from bottega.core.measure import Bound
 from bottega.families.rnn import RNN
 from bottega.nets.condition import Condition, check_drop
 from bottega.samplers.causal import LeftToRight
-from bottega.samplers.tokens import Step, pick
+from bottega.samplers.steps import StateStep
+from bottega.samplers.tokens import pick
 
 __all__ = ["SeqGAN"]
 
@@ -199,6 +200,8 @@ class SeqGAN(LeftToRight, Family):
         """``(B,)`` nats of the real tokens under the writer, exact."""
         return self.writer.log_prob(batch, rng)
 
-    def begin(self, n: int, cond: Tensor | None) -> Step:
+    def step(
+        self, n: int, cond: Tensor | None = None, guidance: float = 1.0, *, prompted: bool = False, most: int = 0
+    ) -> StateStep:
         """The writer's."""
-        return self.writer.begin(n, cond)
+        return self.writer.step(n, cond, guidance)

@@ -53,7 +53,7 @@ def krippendorff_alpha(ratings: Ratings, level: Level = "ordinal") -> float:
     One is full agreement, zero what chance gives. NaN where no thing was rated twice, or all ratings are one value.
 
     >>> round(krippendorff_alpha(np.array([[1.0, 2, 3, np.nan], [1, 2, 4, 3]]), "interval"), 3)
-    0.889
+    0.878
     """
     rated = [column[~np.isnan(column)] for column in ratings.T]
     pairable = [column for column in rated if len(column) > 1]

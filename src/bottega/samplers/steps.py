@@ -8,12 +8,12 @@ from typing import Any, Protocol, runtime_checkable
 import torch
 from torch import Tensor
 
-__all__ = ["CachedStep", "Rewinds", "Step", "Takes"]
+__all__ = ["CachedStep", "Rewinds", "StateStep", "Step", "Takes"]
 
 Step = Callable[[Tensor], Tensor]
 """``step(fresh)``: the tokens that follow those of earlier calls, ``(n, t)``, ``t >= 0`` in the first call and 1 or more
 later; returns the logits of the next position, ``(n, vocab)``. It keeps its own cache. A number below 0 is no token but
-padding behind the tokens of a row that has fewer; only steps that also ``Takes`` and ``Rewinds`` know it."""
+padding behind the tokens of a row that has fewer; only steps that also ``Takes`` know it."""
 
 
 @runtime_checkable
@@ -36,6 +36,45 @@ class Rewinds(Protocol):
 
     def room(self) -> int:
         """How many tokens more can be read as they are, before the window moves."""
+
+
+class StateStep:
+    """A step over a model that remembers the past in a state of fixed size: it sees as far back as its state does.
+
+    Args:
+        read: ``read(tokens (m, t), counts (m,), *state)`` -> the state, where of each row the first ``counts`` tokens are
+            real; tensors ``(m, ...)``.
+        say: ``say(*state)`` -> logits of the next position, ``(m, vocab)``.
+        state: before the first token, ``(n, ...)``.
+        blank: the same for nobody in particular; with it rows are read twice and logits extrapolated from it.
+        guidance: how far: 1 is ``state``, 0 ``blank``.
+    """
+
+    def __init__(
+        self,
+        read: Callable[..., tuple[Tensor, ...]],
+        say: Callable[..., Tensor],
+        state: tuple[Tensor, ...],
+        blank: tuple[Tensor, ...] | None = None,
+        guidance: float = 1.0,
+    ) -> None:
+        self.reader, self.say, self.state, self.guidance = read, say, state, guidance
+        self.n, self.twice = len(state[0]), blank is not None
+        if blank is not None:
+            self.state = tuple(torch.cat(pair) for pair in zip(state, blank, strict=True))
+
+    def __call__(self, fresh: Tensor) -> Tensor:
+        """``(n, t)`` tokens -> logits of the next position, ``(n, vocab)``."""
+        if fresh.shape[1]:
+            fresh = fresh.repeat(2, 1) if self.twice else fresh
+            self.state = self.reader(fresh.clamp_min(0), (fresh >= 0).sum(1), *self.state)
+        logits = self.say(*self.state)
+        return _extrapolated(logits, self.guidance) if self.twice else logits
+
+    def take(self, rows: Tensor) -> None:
+        """Go on with these rows in this order."""
+        wide = torch.cat([rows, rows + self.n]) if self.twice else rows
+        self.state, self.n = tuple(part[wide] for part in self.state), len(rows)
 
 
 class CachedStep:
@@ -220,7 +259,10 @@ class CachedStep:
             last = last.repeat(2) if isinstance(last, Tensor) else last
         cache.expect(counts)
         logits = self.reader(tokens, cache, None if every else last, *state)
-        if not twice:
-            return logits
-        known, free = logits.chunk(2)
-        return torch.where(known.isinf(), known, free + self.guidance * (known - free))
+        return _extrapolated(logits, self.guidance) if twice else logits
+
+
+def _extrapolated(logits: Tensor, guidance: float) -> Tensor:
+    """Of logits of rows with a condition and of the same without, ``(2 n, ...)``, those that move ``guidance`` times as far."""
+    known, free = logits.chunk(2)
+    return torch.where(known.isinf(), known, free + guidance * (known - free))

@@ -121,8 +121,9 @@ class Registered:
     settings: dict[str, Any] = field(default_factory=dict)
 
     def __call__(self, spec: Spec) -> Family:
-        """The family for ``spec``, ``size=8`` unless the settings say otherwise."""
-        model: Family = _lookup("families", self.name)(spec, **{"size": 8, **self.settings})
+        """The family for ``spec``; ``size`` is the settings', or the family's ``contract_size``, or 8."""
+        family = _lookup("families", self.name)
+        model: Family = family(spec, **{"size": getattr(family, "contract_size", 8), **self.settings})
         return model
 
 
@@ -210,7 +211,8 @@ def subjects(families: Sequence[str] | None = None) -> list[Subject]:
     """Every registered family on every kind of Spec that it accepts.
 
     A family may declare ``variants: ClassVar[dict[str, dict]]``, settings that must keep the contract too; each is
-    tried on the first kind of Spec that it can model.
+    tried on the first kind of Spec that it can model. ``contract_size: ClassVar[int]`` is the smallest size that has all
+    of its parts, where that is not 8.
     """
     out = []
     for name in families if families is not None else _names("families"):

@@ -367,7 +367,7 @@ class Run:
                 f"{self.codec.medium} of the codec {self.recipe.codec['name']} cannot be edited; only pictures, texts and tables can"
             )
         if not has(model, Edits):
-            raise BottegaError(f"a {self.recipe.family['name']} cannot edit; use {_with('edit')}")
+            raise BottegaError(f"a {self.recipe.family['name']} cannot edit; use {_with('edit', self.spec)}")
         seeds = list(range(seed, seed + n)) if seeds is None else [int(s) for s in seeds]
         stops, knobs = self._stops(knobs)
         check_knobs(model.edit, knobs, skip=3)
@@ -438,7 +438,7 @@ class Run:
         model: Any = self.model
         if not has(model, Translates):
             raise BottegaError(
-                f"a {self.recipe.family['name']} cannot say a piece in another class; use {_with('translate')}"
+                f"a {self.recipe.family['name']} cannot say a piece in another class; use {_with('translate', self.spec)}"
             )
         seeds = list(range(seed, seed + n)) if seeds is None else [int(s) for s in seeds]
         check_knobs(model.translate, knobs, skip=3)
@@ -457,7 +457,9 @@ class Run:
             BottegaError: the family gives no likelihood.
         """
         if not has(self.model, Scores):
-            raise BottegaError(f"a {self.recipe.family['name']} gives no likelihood; use {_with('log_prob')}")
+            raise BottegaError(
+                f"a {self.recipe.family['name']} gives no likelihood; use {_with('log_prob', self.spec)}"
+            )
         out = []
         self.model.eval()
         for source in sources:
@@ -482,7 +484,9 @@ class Run:
         """
         model: Any = self.model
         if not has(model, Classifies):
-            raise BottegaError(f"a {self.recipe.family['name']} tells no classes apart; use {_with('classify')}")
+            raise BottegaError(
+                f"a {self.recipe.family['name']} tells no classes apart; use {_with('classify', self.spec)}"
+            )
         self.model.eval()
         out = []
         for source in sources:
@@ -680,9 +684,13 @@ def train(
     return finished
 
 
-def _with(method: str) -> str:
-    """Families that have a method, as a hint says them."""
-    *most, last = [name for name in names("families") if hasattr(lookup("families", name), method)]
+def _with(method: str, spec: Spec) -> str:
+    """Families that have a method, as a hint says them: those for pieces like these, if any."""
+    known = {name: lookup("families", name) for name in names("families")}
+    able = {name: family for name, family in known.items() if hasattr(family, method)}
+    specs = (spec, replace(spec, cond=Spec((), vocab=2)))  # or the same with classes
+    fit = [name for name, family in able.items() if not all(family.accepts(s) for s in specs)]
+    *most, last = fit or able
     return f"{', '.join(most)} or {last}" if most else last
 
 
