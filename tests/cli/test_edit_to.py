@@ -8,6 +8,7 @@ import numpy as np
 from PIL import Image
 
 from bottega.cli import main
+from bottega.core import Spec
 from bottega.workshop.run import _with
 
 TINY = ["--no-judge", "--quiet", "--steps", "3", "--set", "train.batch=8", "--set", "train.ema=0"]
@@ -37,4 +38,4 @@ def test_a_picture_is_said_in_another_class(tmp_path, capsys):
     assert "unknown class 'green'" in capsys.readouterr().err
     assert main(["edit", str(run), source, "--to", "light", "--mask", source]) == 2
     assert "--to changes the whole piece" in capsys.readouterr().err
-    assert _with("translate") == "cyclegan", "a hint that names one family"
+    assert _with("translate", Spec((3, 8, 8))) == "cyclegan", "a hint that names one family"

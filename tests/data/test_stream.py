@@ -8,7 +8,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from bottega.core import Batch, DataError, Source
-from bottega.data.stream import Encoded, Stream
+from bottega.data.stream import Encoded, Stream, tokens_of
 
 
 def rows(n):
@@ -80,3 +80,38 @@ def test_a_batch_is_a_source_itself():
     batch = Batch(torch.arange(6)[:, None])
     source: Source = batch
     assert sorted(seen(Stream(source, 3), 2)) == list(range(6))
+
+
+def texts(n):
+    sizes = torch.arange(n) % 17 + 1
+    x = torch.arange(n)[:, None].expand(n, 17)
+    return Encoded(Batch(x, mask=torch.arange(17) < sizes[:, None])), sizes
+
+
+@pytest.mark.parametrize("n", [96, 500, 1001])
+def test_batches_of_like_lengths_hold_every_row_once_and_come_in_any_order(n):
+    source, sizes = texts(n)
+    assert torch.equal(tokens_of(source), sizes)
+    stream = Stream(source, 8, seed=4, lengths=sizes)
+    batches = [next(stream) for _ in range(4 * n // 8)]
+    order = torch.cat([b.x[:, 0] for b in batches]).tolist()
+    for epoch in range(4):
+        part = order[epoch * n : (epoch + 1) * n]
+        assert len(set(part)) == len(part)
+        assert epoch == 3 or len(part) == n
+    padding = [1 - b.mask.float().mean().item() / (b.mask.sum(1).max().item() / 17) for b in batches]
+    loose = Stream(source, 8, seed=4)
+    plain = [next(loose) for _ in batches]
+    much = [1 - b.mask.float().mean().item() / (b.mask.sum(1).max().item() / 17) for b in plain]
+    assert sum(padding) < 0.4 * sum(much)
+    longest = [int(b.mask.sum(1).max()) for b in batches[: n // 8]]
+    assert longest != sorted(longest)
+    again = Stream(source, 8, seed=4, lengths=sizes)
+    again.position = 5
+    assert torch.equal(next(again).x, batches[5].x)
+
+
+def test_the_text_that_is_given_counts():
+    cond = torch.tensor([[1, 9, 9, 9], [1, 2, 3, 9]])
+    rows = Encoded(Batch(torch.zeros(2, 2, dtype=torch.long), cond, torch.tensor([[True, False], [True, True]])))
+    assert tokens_of(rows, 9).tolist() == [3, 6]

@@ -102,3 +102,24 @@ def test_it_learns_to_reverse():
     batch = reversals(500, 3)
     made = model.eval().sample(500, Rng(0), batch.cond, temperature=0.0)
     assert ((made == batch.x) | ~batch.mask).all()
+
+
+class _Soonest(Rng):
+    """Draws the shortest wait: the first token sees one given token."""
+
+    def uniform(self, *shape):
+        return torch.zeros(*shape)
+
+
+def test_one_that_waits_sees_as_much_of_the_given_text_as_it_has_waited_for():
+    model, batch = small(waits=True), reversals(6, 5)
+    torch.testing.assert_close(model.encoder(batch.cond)[:, :4], model.encoder(batch.cond[:, :3]))
+    other = batch.cond.clone()
+    other[:, 3:] = (other[:, 3:] + 1) % 8
+    for i in range(6):  # token i is said after i + 1 of those given
+        only = torch.zeros(6, 10, dtype=torch.bool)
+        only[:, i] = True
+        a, b = (model._nll(Batch(batch.x, c, only), _Soonest(0), training=True)[0] for c in (batch.cond, other))
+        torch.testing.assert_close(a, b) if i < 3 else pytest.raises(AssertionError, torch.testing.assert_close, a, b)
+    whole = [model.log_prob(Batch(batch.x, c, batch.mask), Rng(0)) for c in (batch.cond, other)]
+    assert (whole[0] - whole[1]).abs().min() > 1e-3

@@ -97,8 +97,9 @@ def simultaneous(run: Run, text: str, k: int = 3) -> Iterator[tuple[str, int, fl
     """The words of a translation as they are written: word, source words read, seconds since the last of those was there.
 
     Wait-k (Ma et al. 2019, arXiv:1810.08398): after ``k`` words of the source, one word is written for each that is read,
-    and the rest once the source has ended. The model is any that translates whole sentences; it reads the beginning anew
-    for each word. An end before the source's end is not believed: another word is read instead. Its words are the
+    and the rest once the source has ended. The model is any that translates whole sentences (one of ``seq2seq`` with
+    ``waits`` has learned to do it from beginnings); it reads the beginning anew for each word, without an end, which only
+    the whole source has. An end before the source's end is not believed: another word is read instead. Its words are the
     likeliest at each step.
 
     Args:
@@ -124,6 +125,8 @@ def simultaneous(run: Run, text: str, k: int = 3) -> Iterator[tuple[str, int, fl
     while len(made) < longest:
         began = time.perf_counter()
         cond = codec.encode_cond([" ".join(source[:read])]).to(run.device)
+        if read < len(source):
+            cond = cond[:, : max(1, int((cond[0] != codec.end).sum()))]
         word, ended = _next_word(model, cond, made, spelling, codec.end, longest, run.device)
         if not word or (ended and read < len(source)):
             if read == len(source):

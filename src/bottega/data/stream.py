@@ -11,6 +11,7 @@ import torch
 from torch import Tensor
 
 from bottega.core import Batch, DataError, Rng, Source
+from bottega.nets.text_encoder import said
 
 
 @dataclass(frozen=True)
@@ -68,6 +69,24 @@ def lift_labelled(source: Source, share: float) -> Source:
     return Lifted(source, torch.cat([every, known.repeat(times - 1)]))
 
 
+def tokens_of(source: Source, given_end: int | None = None) -> Tensor:
+    """How many real tokens each row of texts has, ``(N,)``; with those of the text that is given, padded with ``given_end``.
+
+    >>> rows = Batch(torch.zeros(2, 3, dtype=torch.long), mask=torch.tensor([[True, True, False], [True] * 3]))
+    >>> tokens_of(Encoded(rows)).tolist()
+    [2, 3]
+    """
+    out = []
+    for part in torch.arange(len(source)).split(512):
+        batch = source.take(part)
+        real = torch.ones_like(batch.x, dtype=torch.bool) if batch.mask is None else batch.mask
+        count = real.sum(1)
+        if given_end is not None and batch.cond is not None:
+            count = count + said(batch.cond, given_end).sum(1)
+        out.append(count)
+    return torch.cat(out)
+
+
 class Stream:
     """Endless shuffled batches. Batch ``position`` depends on the seed and the position only.
 
@@ -80,6 +99,8 @@ class Stream:
         seed: of the order, of draws and of the augmentation.
         rank, world: which slice is ours.
         augment: ``(batch, rng) -> batch`` applied to each, or None.
+        lengths: of the rows, ``(N,)``: a batch holds rows of about one length then, so that little of it is padding.
+            Batches of all lengths still come in random order.
         device: where batches are delivered.
 
     Raises:
@@ -95,6 +116,7 @@ class Stream:
         rank: int = 0,
         world: int = 1,
         augment: Callable[[Batch, Rng], Batch] | None = None,
+        lengths: Tensor | None = None,
         device: torch.device | str = "cpu",
     ) -> None:
         if len(source) < batch_size * world:
@@ -104,7 +126,7 @@ class Stream:
             )
         self.source, self.batch_size, self.seed = source, batch_size, seed
         self.rank, self.world, self.augment, self.device = rank, world, augment, torch.device(device)
-        self.position = 0
+        self.lengths, self.position = lengths, 0
         self._orders: dict[int, Tensor] = {}
 
     def __iter__(self) -> Self:
@@ -136,5 +158,19 @@ class Stream:
     def _order(self, epoch: int) -> Tensor:
         if epoch not in self._orders:
             self._orders = {e: o for e, o in self._orders.items() if e == epoch - 1}
-            self._orders[epoch] = Rng(self.seed + 7919 * epoch).permutation(len(self.source))
+            rng = Rng(self.seed + 7919 * epoch)
+            order = rng.permutation(len(self.source))
+            self._orders[epoch] = order if self.lengths is None else self._sorted(order, self.lengths, epoch, rng)
         return self._orders[epoch]
+
+    def _sorted(self, order: Tensor, lengths: Tensor, epoch: int, rng: Rng) -> Tensor:
+        """``order`` with rows of like length in each batch: stretches of 32 batches are sorted, and their batches shuffled."""
+        size = self.batch_size * self.world
+        first = -epoch * len(order) % size  # rows that complete the last batch of the epoch before
+        out = [order[:first]]
+        for stretch in order[first:].split(32 * size):
+            batches = list(stretch[lengths[stretch].sort(stable=True).indices].split(size))
+            whole = [b for b in batches if len(b) == size]
+            out += [whole[i] for i in rng.permutation(len(whole)).tolist()]
+            out += batches[len(whole) :]
+        return torch.cat(out)

@@ -39,12 +39,16 @@ class Seq2Seq(LeftToRight, Family):
         dropout: the chance that a number added to the stream is forgotten in training.
         smooth: how much of the target's mass is spread evenly over all tokens (Szegedy et al. 2015, arXiv:1512.00567).
         drop: the chance that what is given is forgotten in training, so that ``cond=None`` means something.
+        waits: learn to begin before the given text has ended (multipath wait-k: Elbayad et al. 2020, arXiv:2005.08595): the
+            encoder looks only back, and in training token i sees the first ``i + k`` given tokens, ``k`` drawn for each row
+            from 1 to the longest text of the batch. Likelihoods and samples are those of whole texts.
     """
 
     bound: Bound = "exact"
     variants: ClassVar[dict[str, dict[str, Any]]] = {
         "t5": {"positions": "relative", "feed": "relu"},
         "learned": {"positions": "learned", "norm": "layer", "smooth": 0.1, "dropout": 0.1, "drop": 0.1},
+        "waits": {"waits": True},
     }
 
     def __init__(
@@ -61,6 +65,7 @@ class Seq2Seq(LeftToRight, Family):
         dropout: float = 0.0,
         smooth: float = 0.0,
         drop: float = 0.0,
+        waits: bool = False,
     ) -> None:
         super().__init__(spec)
         check_drop(drop)
@@ -73,12 +78,12 @@ class Seq2Seq(LeftToRight, Family):
         width = width or 32 * heads
         own: dict[str, Any] = {"positions": positions, "feed": feed, "norm": norm}
         try:
-            self.encoder = TextEncoder(spec.cond.vocab, spec.cond.dims, width, depth, heads, **own)
+            self.encoder = TextEncoder(spec.cond.vocab, spec.cond.dims, width, depth, heads, causal=waits, **own)
             self.decoder = Transformer(width, depth, heads, memory=width, length=spec.dims, **own)
         except ValueError as error:
             raise RecipeError(f"seq2seq: {error}") from None
         self.dropout, self.smooth, self.drop, self.longest = dropout, smooth, drop, spec.dims
-        self.shared = spec.vocab == spec.cond.vocab
+        self.waits, self.shared = waits, spec.vocab == spec.cond.vocab
         if not self.shared:
             self.embed = nn.Embedding(spec.vocab + 1, width)  # the last one is the start
             nn.init.normal_(self.embed.weight, std=0.02)
@@ -113,6 +118,10 @@ class Seq2Seq(LeftToRight, Family):
         forget = rng.uniform(n) < self.drop if training and self.drop else None
         p = self.dropout if training else 0.0
         memory, seen = self._read(batch.cond, n, forget, p, rng)
+        if training and self.waits:
+            ahead = 1 + (rng.uniform(n) * (seen.shape[1] - 1)).long()  # given tokens that the first one sees
+            place = torch.arange(x.shape[1], device=x.device)[:, None]
+            seen = seen[:, None] & (torch.arange(seen.shape[1], device=x.device) <= place + ahead[:, None, None])
         stream = self.table(F.pad(x[:, :-1], (1, 0), value=self.spec.vocab))
         h = self.decoder(stream, memory=memory, memory_mask=seen, dropout=p, rng=rng)
         rows = torch.arange(n, device=x.device)[:, None].expand(x.shape)[real]

@@ -33,7 +33,7 @@ def trim(tokens: Tensor, real: Tensor) -> tuple[Tensor, Tensor]:
 
 
 class TextEncoder(nn.Module):
-    """Token embeddings and a transformer where every position sees every other; a start stands before each text.
+    """Token embeddings and a transformer where positions see each other; a start stands before each text.
 
     Beside those of the vocabulary there are three tokens: ``start``, ``blank`` (what is masked in training and filled in)
     and ``nothing`` (the text of which nothing is known).
@@ -42,6 +42,7 @@ class TextEncoder(nn.Module):
         vocab: tokens of the texts are below it; the last one is the end that texts are padded with.
         length: the most tokens of a text.
         width, depth, heads: of the transformer.
+        causal: whether a position sees only itself and those before it, so that more of a text changes no vector.
         settings: others of the transformer.
 
     >>> net = TextEncoder(11, 8, 16, 1, 2)
@@ -49,12 +50,14 @@ class TextEncoder(nn.Module):
     torch.Size([3, 6, 16])
     """
 
-    def __init__(self, vocab: int, length: int, width: int, depth: int, heads: int, **settings: Any) -> None:
+    def __init__(
+        self, vocab: int, length: int, width: int, depth: int, heads: int, *, causal: bool = False, **settings: Any
+    ) -> None:
         super().__init__()
         self.vocab, self.start, self.blank, self.nothing = vocab, vocab, vocab + 1, vocab + 2
         self.embed = nn.Embedding(vocab + 3, width)
         nn.init.normal_(self.embed.weight, std=0.02)
-        self.body = Transformer(width, depth, heads, causal=False, length=length + 1, **settings)
+        self.body = Transformer(width, depth, heads, causal=causal, length=length + 1, **settings)
 
     def forward(
         self,

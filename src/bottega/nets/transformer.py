@@ -490,7 +490,7 @@ class Transformer(nn.Module):
             mask: ``(B, S)``, True where a position is real, those in the cache first; a causal stack with padding at the
                 end needs none. A row needs at least one real position before each.
             memory: an encoder's output, ``(B, S, memory)``; with a cache, needed in the first call only.
-            memory_mask: ``(B, S)``, True where ``memory`` is real.
+            memory_mask: ``(B, S)``, True where ``memory`` is real, or ``(B, T, S)``, where a position may see it.
             places: positions ``(B, T)`` where they are not simply counted, as in rows padded at the beginning.
             dropout: the chance that a number added to the stream is forgotten; drawn from ``rng``.
             rng: needed with ``dropout``.
@@ -513,7 +513,9 @@ class Transformer(nn.Module):
                 cos, sin = self.rotary.at(places)
                 turn = cos[:, None], sin[:, None]
         seen, causal = self._seen(x, before, mask, places, uneven)
-        beside = None if memory_mask is None else memory_mask[:, None, None, :]
+        beside = None
+        if memory_mask is not None:
+            beside = memory_mask[:, None, None, :] if memory_mask.ndim == 2 else memory_mask[:, None]
         after = self.order == "post"
         if after:
             x = self.norm(x)

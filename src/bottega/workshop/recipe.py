@@ -38,6 +38,7 @@ class Train:
         ema: decay of the averaged weights that sampling uses; 0 keeps none.
         seed: of the weights, the order of the data and the noise.
         augment: names of augmentations, comma-separated (``"flip,shift"``); empty for none.
+        group_by_length: texts only: batches of texts that are about equally long, so that little of them is padding.
         patience: stop after so many held-out checks without improvement and go back to the best; 0 never stops early.
         checks: how often in a run the held-out loss is looked at.
         monitor: watch a training of several players, and step in when it fails (see ``training.monitor``).
@@ -59,6 +60,7 @@ class Train:
     ema: float = 0.999
     seed: int = 0
     augment: str = ""
+    group_by_length: bool = False
     patience: int = 0
     checks: int = 20
     monitor: bool = True

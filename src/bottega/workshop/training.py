@@ -29,6 +29,7 @@ from bottega.core import (
     RecipeError,
     Rng,
     Scores,
+    Source,
     Terms,
     Translates,
     Turn,
@@ -38,7 +39,7 @@ from bottega.data.augment import make as make_augment
 from bottega.data.dataset import Dataset, fingerprint
 from bottega.data.lineage import of_files
 from bottega.data.splits import Split, few_labels, split
-from bottega.data.stream import Stream, lift_labelled
+from bottega.data.stream import Stream, lift_labelled, tokens_of
 from bottega.training import checkpoint, cluster, lora
 from bottega.training.ema import Ema
 from bottega.training.loop import fit
@@ -98,6 +99,16 @@ class Training:
         tensors, header = checkpoint.load(file)
         return revive(self.out, tensors, header, self.device)
 
+    def _lengths(self, source: Source) -> Tensor | None:
+        """Of training rows, where their batches are to hold what is about equally long."""
+        spec = self.codec.spec
+        if not self.plan.train.group_by_length:
+            return None
+        if not spec.is_text and not spec.given_text:
+            raise RecipeError("train.group_by_length is true, but only texts have lengths; leave it out")
+        end = spec.cond.vocab - 1 if spec.given_text and spec.cond is not None else None
+        return tokens_of(source, end)
+
     def _agree(self, header: dict[str, Any]) -> None:
         theirs = Recipe.from_dict(header["recipe"])
         if why := self.plan.differs(theirs):
@@ -134,7 +145,7 @@ class Training:
         augment = make_augment(plan.train.augment, self.codec.spec) if plan.train.augment else None
         self.stream = Stream(
             source, plan.train.batch, seed=plan.train.seed, rank=self.rank, world=self.world,
-            augment=augment, device=self.device,
+            augment=augment, lengths=self._lengths(source), device=self.device,
         )  # fmt: skip
         self.optims = make_optims(self.model, plan.train.steps, optim_table(plan.optim))
         self.ema = Ema(self.model, plan.train.ema) if plan.train.ema else None
