@@ -126,7 +126,8 @@ class Seq2Seq(LeftToRight, Family):
         h = self.decoder(stream, memory=memory, memory_mask=seen, dropout=p, rng=rng)
         rows = torch.arange(n, device=x.device)[:, None].expand(x.shape)[real]
         logits = F.linear(h[real], self.table.weight[: self.spec.vocab]).float()
-        each = torch.stack([F.cross_entropy(logits, x[real], reduction="none"), logits.logsumexp(1) - logits.mean(1)])
+        every = logits.logsumexp(1)
+        each = torch.stack([every - logits.gather(1, x[real][:, None])[:, 0], every - logits.mean(1)])
         total = torch.zeros(2, n, device=x.device).index_add(1, rows, each)
         return total[0], total[1], real.sum(1)
 
