@@ -124,11 +124,13 @@ class Seq2Seq(LeftToRight, Family):
             seen = seen[:, None] & (torch.arange(seen.shape[1], device=x.device) <= place + ahead[:, None, None])
         stream = self.table(F.pad(x[:, :-1], (1, 0), value=self.spec.vocab))
         h = self.decoder(stream, memory=memory, memory_mask=seen, dropout=p, rng=rng)
-        rows = torch.arange(n, device=x.device)[:, None].expand(x.shape)[real]
-        logits = F.linear(h[real], self.table.weight[: self.spec.vocab]).float()
+        at = real.flatten().nonzero()[:, 0]
+        count = len(at)
+        at = F.pad(at, (0, -count % 256))  # few shapes, as in ``trim``; what stands behind is not counted
+        logits = F.linear(h.flatten(0, 1)[at], self.table.weight[: self.spec.vocab]).float()
         every = logits.logsumexp(1)
-        each = torch.stack([every - logits.gather(1, x[real][:, None])[:, 0], every - logits.mean(1)])
-        total = torch.zeros(2, n, device=x.device).index_add(1, rows, each)
+        each = torch.stack([every - logits.gather(1, x.flatten()[at, None])[:, 0], every - logits.mean(1)])
+        total = torch.zeros(2, n, device=x.device).index_add(1, at[:count] // x.shape[1], each[:, :count])
         return total[0], total[1], real.sum(1)
 
     def loss(self, batch: Batch, rng: Rng) -> Terms:
