@@ -11,6 +11,8 @@ from torch import nn
 from bottega.core import RecipeError, Spec
 from bottega.nets.mlp import MLP
 from bottega.training import checkpoint
+from bottega.training import muon as muons
+from bottega.training.muon import Muon, orthogonal
 from bottega.training.optim import Optim, make_optims
 from toys import ToyGAN, ToyVAE
 
@@ -41,6 +43,42 @@ def test_adamw_is_torchs_for_a_hundred_steps():
         assert torch.allclose(a, b, atol=1e-6)
 
 
+@pytest.mark.parametrize("adjust", ["original", "match_rms_adamw"])
+def test_muon_in_bfloat16_is_torchs(monkeypatch, adjust):
+    monkeypatch.setattr(muons, "bf16_is_fast", lambda device: True)
+    torch.manual_seed(0)
+    ours = nn.ModuleList([nn.Linear(a, b, bias=False) for a, b in ((8, 8), (8, 24), (24, 8), (8, 24))])
+    theirs = copy.deepcopy(ours)
+    for net, kind in ((ours, Muon), (theirs, torch.optim.Muon)):
+        random_steps(net, kind(net.parameters(), lr=0.02, weight_decay=0.1, adjust_lr_fn=adjust), 20)
+    for a, b in zip(ours.parameters(), theirs.parameters(), strict=True):
+        assert torch.allclose(a, b, atol=2e-3)  # bfloat16 products of a stack are not summed in the same order
+
+
+def test_muon_is_in_float32_where_that_is_faster_and_does_the_same(monkeypatch):
+    found = []
+    for fast in (False, True):
+        monkeypatch.setattr(muons, "bf16_is_fast", lambda device, fast=fast: fast)
+        torch.manual_seed(0)
+        net = nn.Linear(8, 24, bias=False)
+        random_steps(net, Muon(net.parameters(), lr=0.02), 20)
+        found.append(net.weight.detach())
+    assert 0 < (found[0] - found[1]).abs().max() < 0.02
+
+
+def test_newton_schulz_brings_singular_values_near_one_and_keeps_the_vectors():
+    torch.manual_seed(0)
+    x = torch.randn(3, 6, 10, dtype=torch.float64)
+    made = orthogonal(x, (3.4445, -4.7750, 2.0315), 5, 1e-7)
+    left, values, right = torch.linalg.svd(x, full_matrices=False)
+    inside = left.mT @ made @ right.mT
+    assert torch.allclose(inside, torch.diag_embed(inside.diagonal(dim1=1, dim2=2)), atol=1e-9)
+    values = inside.diagonal(dim1=1, dim2=2)
+    assert values.min() > 0.6
+    assert values.max() < 1.25
+    assert torch.allclose(orthogonal(x.mT, (3.4445, -4.7750, 2.0315), 5, 1e-7), made.mT)
+
+
 class Mixed(nn.Module):
     def __init__(self):
         super().__init__()
@@ -53,7 +91,7 @@ def test_muon_moves_hidden_matrices_and_adamw_the_rest():
     model = Mixed()
     optim = Optim(model, 10, name="muon", lr=1e-3, muon_lr=0.02)
     (adamw, lr), (muon, muon_lr) = optim.inner
-    assert (type(adamw), lr, type(muon), muon_lr) == (torch.optim.AdamW, 1e-3, torch.optim.Muon, 0.02)
+    assert (type(adamw), lr, type(muon), muon_lr) == (torch.optim.AdamW, 1e-3, Muon, 0.02)
     named = {id(p): n for n, p in model.named_parameters()}
     by_muon = {named[id(p)] for g in muon.param_groups for p in g["params"]}
     by_adamw = {named[id(p)] for g in adamw.param_groups for p in g["params"]}

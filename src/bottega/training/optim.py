@@ -1,7 +1,7 @@
 """Optimisers and schedules, one for each player.
 
 AdamW (Loshchilov & Hutter 2017, arXiv:1711.05101) moves everything, or Muon (Jordan et al. 2024) moves the hidden
-matrices and AdamW the rest. Both are torch's own, fused where torch has it.
+matrices and AdamW the rest. AdamW is torch's, fused where torch has it; Muon is torch's with products of its own.
 """
 
 from __future__ import annotations
@@ -14,6 +14,7 @@ import torch
 from torch import Tensor, nn
 
 from bottega.core import Family, RecipeError
+from bottega.training.muon import Muon
 
 Schedule = Literal["constant", "cosine", "linear", "wsd"]
 
@@ -87,7 +88,7 @@ class Optim:
         if groups:
             self.inner.append((torch.optim.AdamW(groups, lr=lr, betas=(beta1, beta2), fused=_fuses(moving)), lr))
         if matrices:
-            muon = torch.optim.Muon(matrices, lr=muon_lr, weight_decay=weight_decay, adjust_lr_fn="original")
+            muon = Muon(matrices, lr=muon_lr, weight_decay=weight_decay, adjust_lr_fn="original")
             self.inner.append((muon, muon_lr))
 
     def factor(self, step: int) -> float:
