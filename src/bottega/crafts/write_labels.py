@@ -6,13 +6,15 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
+import numpy as np
 import torch
 
 from bottega.core import Batch, BottegaError, DataError, Rng
 from bottega.crafts.write_answer import Answer, Library
+from bottega.crafts.write_summary import KEEP, Summary, choose, placed
 from bottega.workshop.run import Run
 
-__all__ = ["Entity", "Feeling", "answer_by", "entities", "sentiment"]
+__all__ = ["Entity", "Feeling", "answer_by", "entities", "sentiment", "summarise_by_choice"]
 
 _AT_ONCE = 32
 
@@ -75,6 +77,30 @@ def sentiment(run: Run, texts: Sequence[str]) -> list[Feeling]:
             told = dict(zip(names, row.tolist(), strict=True))
             out.append(Feeling(text, names[best], float(row[best]), told))
     return out
+
+
+def summarise_by_choice(run: Run, parts: Sequence[str], *, ratio: float = 0.2, most: int = 0) -> Summary:
+    """The sentences of a text that a reader would keep, by their probability, in their order and unchanged.
+
+    Args:
+        run: of codec ``labelled`` with the classes of ``write_summary.teach``.
+        parts: the sentences, see ``write_summary.split``.
+        ratio: see ``write_summary.summarise``.
+        most: see ``write_summary.summarise``.
+
+    Raises:
+        BottegaError: a run of another kind or with other classes.
+        DataError: fewer than two sentences.
+    """
+    _need(run, "class", "tells no classes of texts apart")
+    names: list[str] = run.codec.classes  # type: ignore[attr-defined]
+    if KEEP not in names:
+        raise BottegaError(
+            f"{run.recipe.name} tells {', '.join(map(repr, names[:4]))} apart, not which sentences stay; train one on what "
+            "`bottega write summarise PAIRS --teach FILE` makes"
+        )
+    shares = lambda said: np.array([told.shares[KEEP] for told in sentiment(run, placed(said))])  # noqa: E731
+    return choose(parts, shares, ratio=ratio, most=most, name=run.recipe.name)
 
 
 def entities(run: Run, texts: Sequence[str]) -> list[list[Entity]]:

@@ -15,10 +15,10 @@ from torch import Tensor, nn
 from bottega.core import BottegaError, RecipeError
 from bottega.nets.transformer import Layer, TiedReadOut
 
-__all__ = ["KINDS", "Kind", "Light", "lighten", "weight_bytes"]
+__all__ = ["KINDS", "Kind", "Light", "kinds_here", "lighten", "weight_bytes"]
 
 Kind = Literal["fp32", "bf16", "fp16", "int8"]
-KINDS = ("fp32", "bf16", "fp16", "int8")
+KINDS: tuple[Kind, ...] = ("fp32", "bf16", "fp16", "int8")
 _BYTES = {"fp32": 4, "bf16": 2, "fp16": 2, "int8": 1}
 _Model = TypeVar("_Model", bound=nn.Module)
 
@@ -109,8 +109,8 @@ def lighten(model: _Model, kind: Kind, rows: int = 1) -> _Model:
         raise RecipeError(f"rows is {rows}; it must be at least 1")
     if any(p.device.type != "cpu" for p in model.parameters()):
         raise BottegaError("light weights are for the CPU; load the run with device='cpu'")
-    if kind in {"fp16", "int8"} and "fbgemm" not in _engines():
-        raise BottegaError(f"this processor has no kernels for {kind} weights; use bf16")
+    if kind not in (here := kinds_here()):
+        raise BottegaError(f"this processor has no kernels for {kind} weights; use one of {', '.join(here)}")
     made = copy.deepcopy(model, {id(t): t for t in (*model.parameters(), *model.buffers())}).eval()
 
     def pack(*parts: nn.Linear) -> Light:
@@ -134,8 +134,12 @@ def lighten(model: _Model, kind: Kind, rows: int = 1) -> _Model:
     return made
 
 
-def _engines() -> list[str]:
-    return list(torch.backends.quantized.supported_engines)
+def kinds_here() -> tuple[Kind, ...]:
+    """The kinds that this processor has kernels for: bf16 takes AVX512 (or ARM's bfloat16), fp16 and int8 take FBGEMM, so x86."""
+    bf16 = bool(torch.ops.mkldnn._is_mkldnn_bf16_supported())
+    fbgemm = "fbgemm" in torch.backends.quantized.supported_engines
+    has: dict[Kind, bool] = {"fp32": True, "bf16": bf16, "fp16": fbgemm, "int8": fbgemm}
+    return tuple(kind for kind in KINDS if has[kind])
 
 
 def weight_bytes(model: nn.Module) -> int:

@@ -18,15 +18,21 @@ EXAMPLES = """\
   bottega write summarise long.txt --method lead --json
   bottega write summarise long.txt --run runs/news           in words of its own
   bottega write summarise long.txt --of short.txt            numbers and names in short.txt that long.txt lacks
+  bottega write summarise pairs.jsonl --teach labelled.jsonl what people kept of their texts, for a reader to learn:
+  bottega train extract --data labelled.jsonl
+  bottega write summarise long.txt --run runs/extract --sentences 2
 """
 
 
 def summarise(
     text: Annotated[str, typer.Argument(metavar="FILE|TEXT", help="What to shorten: a UTF-8 file, the text itself, or - for standard input.")],
     ratio: Annotated[float, typer.Option("--ratio", metavar="SHARE", help="At most this share of the words stays.")] = 0.2,
+    sentences: Annotated[int, typer.Option("--sentences", metavar="N", min=0, help="So many sentences stay, in place of a share of the words.")] = 0,
     method: Annotated[str, typer.Option("--method", metavar="NAME", help="textrank, centroid or lead.")] = "textrank",
     of: Annotated[Path | None, typer.Option("--of", metavar="FILE", help="Do not shorten: check this summary of the text for invented numbers and names.")] = None,
-    run: Annotated[Path | None, typer.Option("--run", metavar="RUN", help="A run that was trained on texts and their summaries writes one in its own words.")] = None,
+    run: Annotated[Path | None, typer.Option("--run", metavar="RUN", help="A run that was trained on texts and their summaries writes one in its own words; a reader that was trained on sentences chooses.")] = None,
+    teach: Annotated[Path | None, typer.Option("--teach", metavar="FILE", help="Do not shorten: FILE is a .jsonl or .csv of texts and their summaries, of which is written here which sentences people would keep.")] = None,
+    columns: Annotated[str, typer.Option("--columns", metavar="TEXT,SUMMARY", help="With --teach: the two columns. A text may be a list of sentences, a summary a list of several.")] = "text,summary",
     tries: Annotated[int, typer.Option("--tries", metavar="N", min=1, help="With --run: so many versions at most, until one invents no number and no name.")] = 8,
     out: Annotated[Path | None, typer.Option("--out", metavar="FILE", help="Write the summary there.")] = None,
     seed: Seed = 0,
@@ -36,13 +42,23 @@ def summarise(
 ) -> None:  # fmt: skip
     """Choose the sentences of a text that say most of it, in their order and unchanged.
 
-    With --run a model writes the summary; numbers and names that the text does not have are told, and the status is then 2.
+    With --run a model writes the summary, or chooses the sentences if it is a reader. Numbers and names that the text does
+    not have are told, and the status is then 2.
     With --of, say instead which numbers and names of another summary the text does not have; the status is then 2
     if there are any.
     """
     from bottega.crafts import write_summary as craft
 
-    say, source = Out(as_json, quiet), given(text)
+    say = Out(as_json, quiet)
+    if teach is not None:
+        rows = craft.teach(*craft.read_pairs(Path(text), columns))
+        path = craft.write_rows(teach, rows)
+        kept = sum(row["label"] == craft.KEEP for row in rows)
+        say.say(str(path))
+        say.note(f"{len(rows)} sentences, of which {kept} stay; bottega train extract --data {path}")
+        say.result({"file": path, "sentences": len(rows), "kept": kept})
+        return
+    source = given(text)
     if of is not None:
         wrong = craft.invented(source, given(str(of), "the summary"))
         for one in wrong:
@@ -57,6 +73,16 @@ def summarise(
         from bottega.workshop.run import load
 
         model = load(whole_run(run), device=device)
+        if getattr(model.codec, "kind", "") == "class":
+            from bottega.crafts.write_labels import summarise_by_choice
+
+            told = summarise_by_choice(model, craft.split(source), ratio=ratio, most=sentences)
+            path = deliver(say, told.text, out, {"task": "summarise", "weights": model.weights_hash})
+            say.note(f"{len(told.chosen)} sentences, {100 * told.ratio:.0f} % of the words")
+            say.result(
+                {"text": told.text, "sentences": told.chosen, "ratio": told.ratio, "method": told.method, "file": path}
+            )
+            return
         (said,) = summarise_by(model, [source.strip()], tries=tries, seed=seed)
         path = deliver(say, said.text, out, {"task": "summarise", "weights": model.weights_hash, "seed": str(seed)})
         for one in said.invented:
@@ -65,7 +91,7 @@ def summarise(
         if said.invented:
             raise typer.Exit(2)
         return
-    made = craft.summarise(source, ratio=ratio, method=method)
+    made = craft.summarise(source, ratio=ratio, method=method, most=sentences)
     path = deliver(say, made.text, out, {"task": "summarise", "method": method})
     say.note(f"{len(made.chosen)} sentences, {100 * made.ratio:.0f} % of the words")
     say.result({"text": made.text, "sentences": made.chosen, "ratio": made.ratio, "method": method, "file": path})
