@@ -115,3 +115,5 @@ def test_the_text_that_is_given_counts():
     cond = torch.tensor([[1, 9, 9, 9], [1, 2, 3, 9]])
     rows = Encoded(Batch(torch.zeros(2, 2, dtype=torch.long), cond, torch.tensor([[True, False], [True, True]])))
     assert tokens_of(rows, 9).tolist() == [3, 6]
+    classes = Encoded(Batch(torch.tensor([3, 1]), rows.take(torch.arange(2)).cond))
+    assert tokens_of(classes, 9).tolist() == [3, 5], "a class counts as one"

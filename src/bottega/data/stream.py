@@ -80,7 +80,7 @@ def tokens_of(source: Source, given_end: int | None = None) -> Tensor:
     for part in torch.arange(len(source)).split(512):
         batch = source.take(part)
         real = torch.ones_like(batch.x, dtype=torch.bool) if batch.mask is None else batch.mask
-        count = real.sum(1)
+        count = real.reshape(len(batch), -1).sum(1)  # a class is a single number
         if given_end is not None and batch.cond is not None:
             count = count + said(batch.cond, given_end).sum(1)
         out.append(count)
