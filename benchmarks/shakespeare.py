@@ -18,23 +18,24 @@ from typing import Any
 import torch
 
 import bottega
-from benchmarks._common import held_rows, keep, options, pairs, prepare, scored, shared
+from benchmarks._common import held_rows, keep, kept, options, pairs, prepare, scored, shared
 from bottega.core import Batch, Family, Rng
 from bottega.data.stream import Stream
 from bottega.training.ema import Ema
 from bottega.training.loop import fit
 from bottega.training.optim import make_optims
+from bottega.training.precision import use_bf16
 
 ADAMW = {"lr": 1e-3, "beta1": 0.9, "beta2": 0.99, "weight_decay": 0.1}  # nanoGPT's for its character model
 
 
-def loss(args: argparse.Namespace) -> dict[str, Any]:
-    """Train the recipe; nats of each character of the held-out part, in windows of 64 that know nothing before them."""
+def loss(args: argparse.Namespace, recipe: str = "shakespeare", wanted: float = 1.80) -> dict[str, Any]:
+    """Train a recipe; nats of each character of the held-out part, in windows that know nothing of what stands before them."""
     with tempfile.TemporaryDirectory() as folder:
         run = bottega.train(
-            "shakespeare",
+            recipe,
             args.data,
-            Path(folder) / "run",
+            (args.runs or Path(folder)) / recipe,
             steps=args.steps,
             seed=args.seed,
             set={"data.held": 0.1},
@@ -51,11 +52,12 @@ def loss(args: argparse.Namespace) -> dict[str, Any]:
         value = (nll.sum() / real.sum()).item()
         return {
             "nats_per_char": value,
-            # nanoGPT scores 64 characters of which each knows 1 to 64 before it; here 63 that know 1 to 63
+            # nanoGPT scores windows of which each character knows 1 to all before it; here one less
             "nats_per_char_after_the_first": ((nll - blind).sum() / (real - 1).sum()).item(),
             "chars": int(real.sum()),
-            "wanted": 1.80,
+            "wanted": wanted,
             "nanogpt_readme": 1.88,
+            "precision": "bf16" if use_bf16(run.recipe.train.precision, "cpu") else "fp32",
             "train_seconds": run.header["seconds"],
             "steps": run.step,
             "parameters": run.header["parameters"],
@@ -136,9 +138,18 @@ def speed(args: argparse.Namespace) -> dict[str, Any]:
 
 def main(argv: Sequence[str] = ()) -> None:
     """Measure and keep."""
-    examples = ("", "--nanogpt ../nanoGPT", "--steps 200 --speed-steps 10 --rounds 5", "--only speed")
+    examples = (
+        "",
+        "--only hour --runs runs/hour",
+        "--nanogpt ../nanoGPT",
+        "--steps 200 --speed-steps 10 --rounds 5",
+        "--only speed",
+    )
     parser = options("shakespeare", __doc__, *examples)
-    parser.add_argument("--only", choices=("loss", "speed"))
+    parser.add_argument(
+        "--only", choices=("loss", "speed", "hour"), help="hour: the larger model, which is not trained otherwise"
+    )
+    parser.add_argument("--runs", type=Path, help="keep the runs here; a stopped one goes on")
     parser.add_argument("--steps", type=int, help="of training, instead of the recipe's 2,000")
     parser.add_argument("--seed", type=int, default=0)
     parser.add_argument("--data", type=Path, help="the text; by default the one beside the project")
@@ -147,9 +158,11 @@ def main(argv: Sequence[str] = ()) -> None:
     parser.add_argument("--rounds", type=int, default=15, help="measured pairs")
     args = parser.parse_args(argv)
     args.data = args.data or shared() / "tiny_shakespeare" / "train.txt"
-    result = {}
-    if args.only != "speed":
+    result = kept("shakespeare")  # what was measured at another time
+    if args.only == "hour":
+        result["hour"] = loss(args, "shakespeare-hour", 1.50)
+    if args.only in {None, "loss"}:
         result["loss"] = loss(args)
-    if args.only != "loss":
+    if args.only in {None, "speed"}:
         result["speed"] = speed(args)
     keep("shakespeare", result, args)
