@@ -4,13 +4,26 @@ from __future__ import annotations
 
 import json
 
+import numpy as np
 import pytest
 
 from bottega.cli import main
-from bottega.core import DataError, RecipeError
+from bottega.core import BottegaError, DataError, RecipeError
 from bottega.crafts.write_article import article, audit, folder_texts
-from bottega.crafts.write_summary import METHODS, invented, split, summarise, words
+from bottega.crafts.write_summary import (
+    KEEP,
+    METHODS,
+    choose,
+    invented,
+    placed,
+    read_pairs,
+    split,
+    summarise,
+    teach,
+    words,
+)
 from bottega.data import builtin
+from bottega.data._draw import Draw
 
 
 @pytest.fixture(scope="module")
@@ -50,6 +63,85 @@ def test_the_sentence_that_others_resemble_is_chosen():
         assert "harbour" in summarise(text, ratio=0.4, method=method).text
         assert "aunt" not in summarise(text, ratio=0.6, method=method).text
     assert summarise(text, ratio=0.2, method="lead").chosen == [0]
+
+
+def test_so_many_sentences_stay_as_are_asked_for():
+    text = "The harbour of Norton froze. My aunt likes tea. Ships left the harbour of Norton late. Bells rang."
+    made = summarise(text, most=2)
+    assert made.chosen == [0, 2]
+    assert (
+        choose(split(text), lambda parts: np.array([0, 1, 0, 2]), most=2, name="own").text
+        == "My aunt likes tea. Bells rang."
+    )
+    assert len(summarise(text, most=9).chosen) == 4
+    with pytest.raises(RecipeError, match="sentences is -1"):
+        summarise(text, most=-1)
+
+
+def test_what_people_kept_is_found_in_their_texts():
+    pytest.importorskip("rouge_score", reason="needs the extra text")
+    parts = [
+        "Norton lies in the north.",
+        "The harbour froze in January.",
+        "Bells rang.",
+        "Ships could not leave for weeks.",
+    ]
+    rows = teach(
+        [parts, parts],
+        [["In January the harbour froze and ships could not leave."], ["Bells rang all day.", "Nothing."]],
+    )
+    assert [row["label"] == KEEP for row in rows] == [False, True, False, True, False, False, True, False]
+    assert [row["text"] for row in rows[:4]] == placed(parts)
+    assert sum(row["label"] == KEEP for row in teach([parts], [[" ".join(parts)]], most=2)) == 2
+    assert all(row["label"] != KEEP for row in teach([parts], [["Zebras!"]])), "nothing is like it"
+    with pytest.raises(DataError, match="1 texts and 2 summaries"):
+        teach([parts], [["a"], ["b"]])
+
+
+def test_pairs_are_read_from_tables(tmp_path):
+    rows = [{"source": ["One a.", "Two b."], "target": ["One.", "Two."]}, {"source": "Only one.", "target": "x"}]
+    (tmp_path / "p.jsonl").write_text("".join(json.dumps(row) + "\n" for row in rows))
+    assert read_pairs(tmp_path / "p.jsonl", "source,target") == ([["One a.", "Two b."]], [["One.", "Two."]])
+    (tmp_path / "p.csv").write_text('text,summary\n"It rained. It poured.",Rain.\n')
+    assert read_pairs(tmp_path / "p.csv", "text,summary") == ([["It rained.", "It poured."]], [["Rain."]])
+    for file, columns, error in (("p.csv", "text,sumary", "no column 'sumary'.*summary"), ("p.csv", "text", "name two"),
+                                 ("no.csv", "text,summary", "no file of texts"), ("p.txt", "text,summary", "no file of texts")):  # fmt: skip
+        with pytest.raises(BottegaError, match=error):
+            read_pairs(tmp_path / file, columns)
+
+
+def test_a_reader_learns_which_sentences_stay(tmp_path, capsys):
+    """Where the kept sentence is the one that says what was done, a small reader finds it; a run of another kind is refused."""
+    pytest.importorskip("rouge_score", reason="needs the extra text")
+    draw = Draw(0)
+    pairs = []
+    for _ in range(60):
+        thing = draw.of(("boat", "mill", "tower", "bridge"))
+        parts = [f"The {draw.of(('old', 'red', 'tall'))} town is far.", f"We built a {thing}.", "Rain fell for days."]
+        parts = draw.some(parts, 3)
+        pairs.append({"text": parts, "summary": f"We built a {thing}."})
+    (tmp_path / "pairs.jsonl").write_text("".join(json.dumps(row) + "\n" for row in pairs))
+    assert main(["write", "summarise", str(tmp_path / "pairs.jsonl"), "--teach", str(tmp_path / "kept.jsonl")]) == 0
+    out = tmp_path / "run"
+    changes = ("codec.vocab=300", "codec.length=24", "family.size=1", "train.batch=16", "family.lose=0")
+    train = [
+        "train",
+        "extract",
+        "--data",
+        str(tmp_path / "kept.jsonl"),
+        "--steps",
+        "60",
+        "--out",
+        str(out),
+        "--no-judge",
+    ]
+    assert main([*train, *(word for change in changes for word in ("--set", change))]) == 0
+    capsys.readouterr()
+    text = "Rain fell for days. The red town is far. We built a mill."
+    assert main(["write", "summarise", text, "--run", str(out), "--sentences", "1"]) == 0
+    assert capsys.readouterr().out.strip() == "We built a mill."
+    assert main(["write", "summarise", str(tmp_path / "pairs.jsonl"), "--teach", str(tmp_path / "kept.csv")]) == 2
+    assert "jsonl" in capsys.readouterr().err
 
 
 def test_invented_numbers_and_names_are_found():
