@@ -9,7 +9,31 @@ from pathlib import Path
 
 from bottega.cli._shared import Out
 
-__all__ = ["deliver", "given"]
+__all__ = ["apart", "deliver", "given"]
+
+_OPTIONS = {
+    "seed": "--seed", "n": "-n", "max_new": "--max-new", "stop": "--stop", "long": "--long", "overflow": "--long slide",
+    "device": "--device", "schema": "--schema", "regex": "--regex", "grammar": "--grammar", "choice": "--choice", "choices": "--choice",
+    "logprobs": "--logprobs", "draft": "--draft", "weights": "--weights", "model": "--model", "way": "--way", "timeout": "--timeout",
+}  # fmt: skip
+_INSIDE = ("batch", "keep", "guides", "notes", "rng", "history", "self")
+
+
+def apart(*lacks: str, **own: str) -> dict[str, str]:
+    """Names that ``--set`` refuses in a task that writes with a model, each with how it is told instead.
+
+    Args:
+        lacks: options of ``write generate`` that this task does not have.
+        **own: options that only this task has.
+    """
+    out = dict.fromkeys(_INSIDE, "the model is given it, not told")
+    out |= {"run": "the run is the first argument"}
+    out |= dict.fromkeys(("prompt", "prompts", "text"), "the text is the second argument")
+    for name, option in (_OPTIONS | own).items():
+        out[name] = (
+            f"only write generate has it, as {option}" if name in lacks else f"it has an option of its own, {option}"
+        )
+    return out
 
 
 def given(source: str, what: str = "the text") -> str:

@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Annotated, Any
+from typing import Annotated
 
 import typer
 
-from bottega.cli._shared import Device, Json, Out, Quiet, Seed, Sets, settings, whole_run
+from bottega.cli._shared import Device, Json, Out, Quiet, Seed, Sets, knobs, whole_run
+from bottega.cli._write._texts import apart
 
 __all__ = ["continue_"]
 
@@ -16,6 +17,7 @@ EXAMPLES = """\
   bottega write continue runs/english draft.txt                    however long it is: the model reads its end
   bottega write continue runs/english draft.txt -n 3 --out versions --max-new 200
 """
+_LACKS = ("schema", "regex", "grammar", "choice", "choices", "logprobs", "draft", "weights", "model", "way", "timeout")
 
 
 def continue_(
@@ -38,14 +40,13 @@ def continue_(
     """
     from bottega.core import Item
     from bottega.crafts import write as craft
-    from bottega.workshop.recipe import parse_value
     from bottega.workshop.run import load
 
-    say, made = Out(as_json, quiet), load(whole_run(run), device=device)
+    say, wanted = Out(as_json, quiet), knobs(set_, apart(*_LACKS))
+    made = load(whole_run(run), device=device)
     craft.need_text(made)
     begun = craft.told(made.codec.read(file)[0].value, str(file))
-    knobs: dict[str, Any] = {key: parse_value(value) for key, value in settings(set_).items()}
-    written = craft.complete(made, [begun], n=n, seed=seed, max_new=max_new, stop=stop, long=long, **knobs)  # type: ignore[arg-type]
+    written = craft.complete(made, [begun], n=n, seed=seed, max_new=max_new, stop=stop, long=long, **wanted)  # type: ignore[arg-type]
     paths = []
     for one in written:
         if out is None:
