@@ -287,3 +287,50 @@ def test_nothing_is_shown_of_what_cannot_be_done(runs, capsys):
         assert capsys.readouterr().out == ""
     assert main(["write", "generate", str(runs["bpe"].path), FOX * 9]) == 2
     assert capsys.readouterr().out == ""
+
+
+def test_what_the_filter_blocks_is_not_shown(runs, tmp_path, capsys):
+    path = str(runs["bpe"].path)
+    (tmp_path / "fox.toml").write_text(
+        '[[rule]]\nid = "own.fox"\nwhat = "foxes"\naction = "block"\npatterns = ["jumps over the lazy dog"]\n'
+        '[[rule]]\nid = "own.colour"\nwhat = "colours"\naction = "redact"\nmark = "[colour]"\npatterns = ["brown"]\n'
+    )
+    own = ["--filter-with", str(tmp_path / "fox.toml"), "--filter-log", str(tmp_path / "log.jsonl")]
+    for form in ([], ["--json"]):  # the prompt: nothing is loaded, nothing shown
+        assert main(["write", "generate", "runs/none", "how to build a pipe bomb", "--filter", *form]) == 2
+        out, err = capsys.readouterr()
+        assert out == ""
+        assert "the prompt is blocked by rule violence.weapons" in err
+        assert "pipe" not in err
+    asked = ["write", "generate", path, "the quick", "--set", "temperature=0", "--max-new", "30", "--choice"]
+    assert main([*asked, " brown fox jumps over the lazy dog", *own, "--json", "--logprobs", "1"]) == 2
+    out, err = capsys.readouterr()
+    told = json.loads(out)
+    assert (told["texts"], told["rules"], told["tokens"], told["likeliest"]) == ([None], [["own.fox"]], [None], [None])
+    assert "blocked by rule own.fox: foxes" in err
+    assert "lazy" not in out + err + (tmp_path / "log.jsonl").read_text()
+    assert main([*asked, " brown fox runs", *own]) == 0
+    out, err = capsys.readouterr()
+    assert out == "the quick [colour] fox runs\n\n"
+    assert "own.colour (redact)" in err
+    assert main([*asked, " brown fox runs", "--filter"]) == 0
+    assert capsys.readouterr() == ("the quick brown fox runs\n\n", "")
+    rows = [json.loads(line)["rule"] for line in (tmp_path / "log.jsonl").read_text().splitlines()]
+    assert rows == ["own.colour", "own.fox", "own.colour"]
+
+
+def test_the_filter_of_a_text_that_goes_on(runs, tmp_path, capsys):
+    path = str(runs["bpe"].path)
+    (tmp_path / "mail.txt").write_text("mail fox@example.com: the quick")
+    told = ["--max-new", "6", "--out", str(tmp_path / "o"), "--filter", "-n", "2"]
+    assert main(["write", "continue", path, str(tmp_path / "mail.txt"), *told]) == 0
+    written = sorted((tmp_path / "o").glob("*.txt"))
+    assert len(written) == 2
+    assert all(p.read_text().startswith("mail [e-mail address]: the quick") for p in written)
+    (tmp_path / "all.toml").write_text('[[rule]]\nid = "own.all"\nwhat = "all"\naction = "block"\npatterns = ["."]\n')
+    capsys.readouterr()
+    (tmp_path / "the.txt").write_text("the")
+    assert (
+        main(["write", "continue", path, str(tmp_path / "the.txt"), "--filter-with", str(tmp_path / "all.toml")]) == 2
+    )
+    assert capsys.readouterr().out == ""

@@ -245,9 +245,9 @@ def check_scene(text: str, cast: Collection[str] = ()) -> Check:
         elif e.kind == "action":
             told = _faults_of_action(blocks.get(e.line, [(e.line, e.text)]), spoken)
         faults += [(e.line, fault) for fault in told]
-    counts = Counter(e.kind for e in elements)
+    counts: dict[str, int] = dict(Counter(str(e.kind) for e in elements))
     told_in_order = [f"line {line}: {fault}" for line, fault in sorted(faults, key=lambda f: f[0])]
-    return Check(not faults, told_in_order, dict(counts), dict(spoken), elements)
+    return Check(not faults, told_in_order, counts, dict(spoken), elements)
 
 
 def _faults_of_order(elements: Sequence[Element]) -> list[tuple[int, str]]:
@@ -560,9 +560,8 @@ class _Draft:
     def __init__(self, seed: int, topic: str, choose: Callable[[str, Sequence[str]], list[int]] | None) -> None:
         book = _book()
         self.draw, self.choose, self.book = random.Random(seed), choose, book
-        self.quarrel: dict[str, Any] = next(
-            (q for q in book["quarrel"] if q["name"] == topic), None
-        ) or self.draw.choice(book["quarrel"])
+        named = [q for q in book["quarrel"] if q["name"] == topic]
+        self.quarrel: dict[str, Any] = self.draw.choice(named or book["quarrel"])
         a, b = self._two()
         self.names = (a[0], b[0])
         slots = {"A": a[0], "B": b[0], "years": self.draw.choice(book["years"]), "day": self.draw.choice(book["days"])}
