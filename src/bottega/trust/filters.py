@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import functools
 import hashlib
+import itertools
 import json
 import re
 import tomllib
@@ -186,25 +187,15 @@ def _view(text: str, disguised: bool = False) -> tuple[str, list[int]]:
         ]  # fmt: skip
         kept: list[str] = []
         where: list[int] = []
-        for k, c in enumerate(out):
-            c = _LETTERS[c] if inside[k] else c
-            if c.isalpha() and k >= 2 and len(kept) >= 1 and kept[-1] == c and _run(out, k) >= 3:
-                continue
-            if c:
-                kept.append(c)
-                where.append(at[k])
+        for _, some in itertools.groupby(range(len(out)), lambda k: out[k]):
+            places = list(some)
+            drawn_out = len(places) >= 3 and out[places[0]].isalpha()
+            for k in places[:1] if drawn_out else places:
+                if letter := _LETTERS[out[k]] if inside[k] else out[k]:
+                    kept.append(letter)
+                    where.append(at[k])
         return "".join(kept), where
     return "".join(out), at
-
-
-def _run(letters: Sequence[str], k: int) -> int:
-    """How many equal letters stand around place ``k``."""
-    low = high = k
-    while low > 0 and letters[low - 1] == letters[k]:
-        low -= 1
-    while high + 1 < len(letters) and letters[high + 1] == letters[k]:
-        high += 1
-    return high - low + 1
 
 
 def _cards(text: str) -> Iterator[tuple[int, int]]:
