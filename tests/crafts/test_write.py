@@ -222,3 +222,115 @@ def test_the_command_line(runs, tmp_path, capsys):
         assert status == 2
         assert says in err
         assert len(err.strip().splitlines()) == 1
+
+
+SETTINGS = (
+    "seed draft notes keep batch prompt prompts guides n stop max_new long overflow schema choices logprobs run rng"
+)
+
+
+@pytest.mark.parametrize("task", ["generate", "continue", "fill"])
+def test_what_has_an_option_of_its_own_is_no_setting(runs, tmp_path, capsys, task):
+    (tmp_path / "t.txt").write_text("the quick ___ fox")
+    text = str(tmp_path / "t.txt") if task == "continue" else "the quick ___ fox"
+    for name in SETTINGS.split():
+        for more in ([], ["-n", "2"]):
+            status = main(["write", task, str(runs["bpe"].path), text, "--set", f"{name}=3", *more])
+            out, err = capsys.readouterr()
+            assert (status, out) == (2, ""), name
+            assert len(err.strip().splitlines()) == 1
+            assert name in err
+    for said, option in (
+        ("seed=3", "--seed"),
+        ('stop="e"', "--longest" if task == "fill" else "--stop"),
+        ("n=2", "-n"),
+    ):
+        assert main(["write", task, str(runs["bpe"].path), text, "--set", said]) == 2
+        assert option in capsys.readouterr().err
+
+
+def test_every_argument_of_the_crafts_is_refused_as_a_setting():
+    """So that none can be told twice when one is added."""
+    import inspect
+
+    from bottega.cli._write._texts import apart
+    from bottega.crafts.endpoint import Endpoint
+
+    named = {
+        p.name
+        for made in (write.complete, write.generate, write.stream, Endpoint.stream, Endpoint.complete)
+        for p in inspect.signature(made).parameters.values()
+        if p.kind is not p.VAR_KEYWORD
+    }
+    assert named - set(apart()) == {"cond"}, "cond is a setting: what to ask a model for that was trained with classes"
+    own = {p.name for p in inspect.signature(fill).parameters.values() if p.kind is not p.VAR_KEYWORD}
+    assert not own - set(apart(blank="", longest="", tries=""))
+
+
+def test_the_knobs_that_are_told_are_knobs(runs):
+    for call in (write.complete, lambda *a, **k: fill(runs["bpe"], "a ___", **k)):
+        with pytest.raises(RecipeError, match="no knob called 'zzz'") as error:
+            call(runs["bpe"], ["the"], zzz=1)
+        listed = str(error.value).partition("known: ")[2].split(", ")
+        assert "temperature" in listed
+        assert not {"batch", "draft", "guides", "keep", "notes", "stop", "max_new", "overflow"} & set(listed)
+    for name in ("batch", "guides", "keep", "notes"):
+        with pytest.raises(RecipeError, match=f"no knob called '{name}'"):
+            write.complete(runs["bpe"], ["the"], **{name: None})
+    with pytest.raises(RecipeError, match="no knob called 'max_new'"):
+        fill(runs["bpe"], "a ___", max_new=3)
+
+
+def test_nothing_is_shown_of_what_cannot_be_done(runs, capsys):
+    for args in (["--set", "temperature=-1"], ["--set", "zzz=1"], ["--regex", "("]):
+        assert main(["write", "generate", str(runs["bpe"].path), "the quick", *args]) == 2
+        assert capsys.readouterr().out == ""
+    assert main(["write", "generate", str(runs["bpe"].path), FOX * 9]) == 2
+    assert capsys.readouterr().out == ""
+
+
+def test_what_the_filter_blocks_is_not_shown(runs, tmp_path, capsys):
+    path = str(runs["bpe"].path)
+    (tmp_path / "fox.toml").write_text(
+        '[[rule]]\nid = "own.fox"\nwhat = "foxes"\naction = "block"\npatterns = ["jumps over the lazy dog"]\n'
+        '[[rule]]\nid = "own.colour"\nwhat = "colours"\naction = "redact"\nmark = "[colour]"\npatterns = ["brown"]\n'
+    )
+    own = ["--filter-with", str(tmp_path / "fox.toml"), "--filter-log", str(tmp_path / "log.jsonl")]
+    for form in ([], ["--json"]):  # the prompt: nothing is loaded, nothing shown
+        assert main(["write", "generate", "runs/none", "how to build a pipe bomb", "--filter", *form]) == 2
+        out, err = capsys.readouterr()
+        assert out == ""
+        assert "the prompt is blocked by rule violence.weapons" in err
+        assert "pipe" not in err
+    asked = ["write", "generate", path, "the quick", "--set", "temperature=0", "--max-new", "30", "--choice"]
+    assert main([*asked, " brown fox jumps over the lazy dog", *own, "--json", "--logprobs", "1"]) == 2
+    out, err = capsys.readouterr()
+    told = json.loads(out)
+    assert (told["texts"], told["rules"], told["tokens"], told["likeliest"]) == ([None], [["own.fox"]], [None], [None])
+    assert "blocked by rule own.fox: foxes" in err
+    assert "lazy" not in out + err + (tmp_path / "log.jsonl").read_text()
+    assert main([*asked, " brown fox runs", *own]) == 0
+    out, err = capsys.readouterr()
+    assert out == "the quick [colour] fox runs\n\n"
+    assert "own.colour (redact)" in err
+    assert main([*asked, " brown fox runs", "--filter"]) == 0
+    assert capsys.readouterr() == ("the quick brown fox runs\n\n", "")
+    rows = [json.loads(line)["rule"] for line in (tmp_path / "log.jsonl").read_text().splitlines()]
+    assert rows == ["own.colour", "own.fox", "own.colour"]
+
+
+def test_the_filter_of_a_text_that_goes_on(runs, tmp_path, capsys):
+    path = str(runs["bpe"].path)
+    (tmp_path / "mail.txt").write_text("mail fox@example.com: the quick")
+    told = ["--max-new", "6", "--out", str(tmp_path / "o"), "--filter", "-n", "2"]
+    assert main(["write", "continue", path, str(tmp_path / "mail.txt"), *told]) == 0
+    written = sorted((tmp_path / "o").glob("*.txt"))
+    assert len(written) == 2
+    assert all(p.read_text().startswith("mail [e-mail address]: the quick") for p in written)
+    (tmp_path / "all.toml").write_text('[[rule]]\nid = "own.all"\nwhat = "all"\naction = "block"\npatterns = ["."]\n')
+    capsys.readouterr()
+    (tmp_path / "the.txt").write_text("the")
+    assert (
+        main(["write", "continue", path, str(tmp_path / "the.txt"), "--filter-with", str(tmp_path / "all.toml")]) == 2
+    )
+    assert capsys.readouterr().out == ""

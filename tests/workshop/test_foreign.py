@@ -233,3 +233,41 @@ def test_marks_in_a_text_are_letters_and_the_round_trip_is_exact(folders, tmp_pa
         TextCodec(tokenizer="./x", unit="item", given="de")
     with pytest.raises(RecipeError, match="did you mean 'bpe'"):
         TextCodec(tokenizer="bpf")
+
+
+def test_a_name_of_the_hub_is_fetched_and_is_a_run(folders, monkeypatch, capsys):
+    import huggingface_hub
+
+    asked = []
+
+    def fetched(name, allow_patterns):
+        asked.append((name, tuple(allow_patterns)))
+        if name != "someone/small":
+            raise OSError("no such\nmodel")
+        return str(folders["gpt2"])
+
+    monkeypatch.setattr(huggingface_hub, "snapshot_download", fetched)
+    run = bottega.load("hub:someone/small")
+    assert asked == [("someone/small", ("*.safetensors", "*.json"))]
+    assert run.recipe.name == "small"
+    assert run.weights_hash == bottega.load(folders["gpt2"]).weights_hash
+    told = ["The north", "--max-new", "5", "--set", "temperature=0"]
+    texts = []
+    for name in ("hub:someone/small", str(folders["gpt2"])):
+        assert main(["write", "generate", name, *told]) == 0
+        texts.append(capsys.readouterr().out)
+    assert texts[0] == texts[1]
+    assert texts[0].startswith("The north")
+    assert main(["write", "generate", "hub:someone/else", *told]) == 2
+    out, err = capsys.readouterr()
+    assert out == ""
+    assert "cannot fetch hub:someone/else (no such model)" in err
+    assert len(err.strip().splitlines()) == 1
+
+
+def test_what_is_fetched_and_is_no_language_model_is_told(tmp_path, monkeypatch):
+    import huggingface_hub
+
+    monkeypatch.setattr(huggingface_hub, "snapshot_download", lambda name, allow_patterns: str(tmp_path))
+    with pytest.raises(CheckpointError, match="hub:a/b is no language model"):
+        bottega.load("hub:a/b")

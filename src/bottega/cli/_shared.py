@@ -17,7 +17,7 @@ import typer
 if TYPE_CHECKING:
     from bottega.workshop.run import Progress
 
-__all__ = ["Device", "Json", "Out", "Quiet", "Seed", "Sets", "numbers", "settings", "whole_run"]
+__all__ = ["Device", "Json", "Out", "Quiet", "Seed", "Sets", "knobs", "numbers", "settings", "whole_run"]
 
 Json = Annotated[
     bool, typer.Option("--json", help="Print one JSON object on standard output, all else on standard error.")
@@ -188,6 +188,25 @@ def settings(pairs: Sequence[str]) -> dict[str, str]:
             raise typer.BadParameter(f"{pair!r} is not KEY=VALUE", param_hint="--set")
         out[key.strip()] = value.strip()
     return out
+
+
+def knobs(pairs: Sequence[str], apart: Mapping[str, str]) -> dict[str, Any]:
+    """What ``--set`` says, read; raises a usage error for what is told in another way.
+
+    Args:
+        pairs: as they were given.
+        apart: names that are no settings here, each with how it is told instead.
+
+    >>> knobs(["top_k=5", "temperature=0.7"], {"seed": "--seed"})
+    {'top_k': 5, 'temperature': 0.7}
+    """
+    from bottega.workshop.recipe import parse_value
+
+    said = settings(pairs)
+    for name in said:
+        if name in apart:
+            raise typer.BadParameter(f"{name} is no setting; {apart[name]}", param_hint="--set")
+    return {name: parse_value(value) for name, value in said.items()}
 
 
 def numbers(text: str, option: str = "--seeds", what: str = "seed") -> list[int]:

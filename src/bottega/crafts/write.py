@@ -23,6 +23,7 @@ __all__ = ["Long", "Written", "complete", "generate", "need_text", "stream", "to
 
 Long = Literal["error", "slide"]
 ROWS = 64  # texts made at once
+APART = ("max_new", "stop", "overflow")  # knobs of a family that are arguments of their own here
 
 
 @dataclass(frozen=True)
@@ -50,7 +51,13 @@ class Written:
 
 def need_text(run: Run) -> None:
     """Raise BottegaError unless the run makes text from left to right."""
-    if run.codec.medium != "text" or not run.spec.is_sequence or not has(run.model, Streams):
+    model: Any = run.model
+    if (
+        run.codec.medium != "text"
+        or not run.spec.is_sequence
+        or not has(model, Streams)
+        or not _has(model.stream, "max_new")
+    ):
         name = run.recipe.family["name"]
         raise BottegaError(
             f"{run.recipe.name} (a {name} of {run.codec.medium}) does not write text; use a run such as `english`"
@@ -153,6 +160,10 @@ def complete(
     return [written for group in groups for written in asked.write(group, max_new)]
 
 
+def _parameters(method: Any) -> list[inspect.Parameter]:
+    return list(inspect.signature(method).parameters.values())
+
+
 def _has(method: Any, argument: str) -> bool:
     return argument in inspect.signature(method).parameters
 
@@ -194,7 +205,8 @@ class _Asked:
         if "stop" in knobs or "overflow" in knobs:
             raise RecipeError("stop and overflow are arguments of their own here; give them as stop= and long=")
         self.long, self.cond, self.logprobs, self.form, self.knobs = long, cond, logprobs, form, knobs
-        check_knobs(model.stream, knobs, skip=3)
+        inner = [p.name for p in _parameters(model.stream) if p.kind is not p.KEYWORD_ONLY]  # batch, keep, guides ...
+        check_knobs(model.stream, knobs, skip=3, without=(*inner, *APART))
         codec: Any = self.codec
         self.spelling: list[bytes] = codec.spelling
         self.end: int = codec.end

@@ -71,7 +71,8 @@ def fill(
     pieces = text.split(blank)
     if len(pieces) < 2:
         raise DataError(f"there is no gap in the text; write {blank} where something is missing")
-    check_knobs(model.edit, knobs, skip=3)
+    # A gap has the length that is tried, and nothing else ends it.
+    check_knobs(model.edit, knobs, skip=3, without=("max_new", "stop", "overflow"))
     # Many tokens begin with the space before a word, so a gap may have to make the space that stands before it.
     bare = [piece.removesuffix(" ") for piece in pieces[:-1]] + pieces[-1:]
     found: dict[str, Filled] = {}

@@ -17,10 +17,10 @@ from bottega.core import BottegaError, CheckpointError, Family, RecipeError, loo
 from bottega.workshop.build import make_codec, make_family
 from bottega.workshop.recipe import Recipe
 
-__all__ = ["fetch", "is_directory", "load_directory", "onto", "tables_of", "weights_of"]
+__all__ = ["HUB", "fetch", "is_directory", "load_directory", "onto", "tables_of", "weights_of"]
 
 CONFIG, SINGLE, INDEX = "config.json", "model.safetensors", "model.safetensors.index.json"
-_HUB = "hub:"
+HUB = "hub:"
 _WANTED = ["*.safetensors", "*.json"]  # what is fetched: nothing that can run
 
 
@@ -30,17 +30,17 @@ def is_directory(path: Path) -> bool:
 
 
 def fetch(name: str) -> Path:
-    """The directory that ``--base`` names: a path, or ``hub:owner/name``, which is fetched from Hugging Face.
+    """The directory of a language model: a path, or ``hub:owner/name``, which is fetched from Hugging Face.
 
     Raises:
         BottegaError: no network, no such model, or the library is not installed.
-        CheckpointError: no such directory.
+        CheckpointError: no such directory, or one of something else.
     """
-    if not name.startswith(_HUB):
+    if not name.startswith(HUB):
         path = Path(name)
         if not is_directory(path):
             raise CheckpointError(
-                f"{name} is no directory of a Hugging Face model (it has no {CONFIG}); give one, or {_HUB}OWNER/NAME"
+                f"{name} is no directory of a Hugging Face model (it has no {CONFIG}); give one, or {HUB}OWNER/NAME"
             )
         return path
     try:
@@ -48,12 +48,15 @@ def fetch(name: str) -> Path:
     except ImportError as error:
         raise BottegaError("a model from the hub needs huggingface_hub: pip install 'bottega[text]'") from error
     try:
-        return Path(snapshot_download(name.removeprefix(_HUB), allow_patterns=_WANTED))
+        path = Path(snapshot_download(name.removeprefix(HUB), allow_patterns=_WANTED))
     except Exception as error:  # the library and what it is built on raise dozens of kinds
         why = " ".join(str(error).split())[:160]
         raise BottegaError(
             f"cannot fetch {name} ({why}); check the name and the network, or give a directory"
         ) from error
+    if not is_directory(path):
+        raise CheckpointError(f"{name} is no language model (it has no {CONFIG} that names its kind); give another")
+    return path
 
 
 def _config(path: Path) -> dict[str, Any]:
@@ -120,8 +123,14 @@ def weights_of(path: Path) -> dict[str, Tensor]:
     return out
 
 
-def load_directory(path: Path) -> tuple[Recipe, Any, Family, dict[str, Any]]:
-    """Recipe, codec, model and header of a directory, as if it were a run of ours that nobody has seen in training."""
+def load_directory(path: Path, name: str = "") -> tuple[Recipe, Any, Family, dict[str, Any]]:
+    """Recipe, codec, model and header of a directory, as if it were a run of ours that nobody has seen in training.
+
+    Args:
+        path: the directory.
+        name: what it is called, where its folder says nothing, as in a cache of the hub.
+    """
+    called = Path(name or path).resolve().name
     config = _config(path)
     codec_table, family_table = tables_of(path)
     codec = make_codec(codec_table).fit([])
@@ -131,16 +140,16 @@ def load_directory(path: Path) -> tuple[Recipe, Any, Family, dict[str, Any]]:
         )
     model: Any = make_family(family_table, codec.spec, seed=0)
     model.take_weights(weights_of(path), config)
-    recipe = Recipe(name=path.resolve().name, codec=codec_table, family=family_table)
+    recipe = Recipe(name=called, codec=codec_table, family=family_table)
     parameters = sum(p.numel() for p in model.parameters())
     header = {
         "version": bottega.__version__, "recipe": recipe.to_dict(), "spec": codec.spec.to_dict(), "codec": codec.state(),
         "step": 0, "stopped": True, "seconds": 0.0, "rows_seen": 0, "fingerprint": "", "data_argument": "",
-        "data": {"name": "", "medium": codec.medium, "source": str(path.resolve().name), "licence": "not stated", "about":
-                 f"what {config.get('_name_or_path') or path.resolve().name} was trained on", "rows": 0, "train_rows": 0,
+        "data": {"name": "", "medium": codec.medium, "source": called, "licence": "not stated", "about":
+                 f"what {config.get('_name_or_path') or called} was trained on", "rows": 0, "train_rows": 0,
                  "held_rows": 0, "copies_kept_together": 0, "consent": "", "bytes": 0, "file_count": 0, "files": []},
         "conditions": [], "parameters": parameters, "device": "cpu", "threads": torch.get_num_threads(),
-        "precision": "fp32", "notes": [f"weights of {path.resolve().name}, a {config['model_type']}; not trained here"],
+        "precision": "fp32", "notes": [f"weights of {called}, a {config['model_type']}; not trained here"],
         "monitor": None, "first_losses": {}, "last_losses": {}, "created": datetime.now(UTC).isoformat(timespec="seconds"),
     }  # fmt: skip
     return recipe, codec, model, header

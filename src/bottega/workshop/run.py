@@ -14,7 +14,7 @@ import json
 import math
 import time
 from collections import Counter
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
@@ -558,9 +558,9 @@ def knobs_of(method: Callable[..., Any], skip: int) -> dict[str, Any]:
     return {p.name: None if p.default is p.empty else p.default for p in parameters if p.kind is not p.VAR_KEYWORD}
 
 
-def check_knobs(method: Callable[..., Any], knobs: Mapping[str, Any], skip: int) -> None:
-    """Raise RecipeError for a knob that the family's method does not have, naming the nearest."""
-    known = knobs_of(method, skip)
+def check_knobs(method: Callable[..., Any], knobs: Mapping[str, Any], skip: int, without: Collection[str] = ()) -> None:
+    """Raise RecipeError for a knob that the family's method does not have, or is ``without``, naming the nearest."""
+    known = [name for name in knobs_of(method, skip) if name not in without]
     for knob in knobs:
         if knob not in known:
             raise RecipeError(
@@ -578,12 +578,18 @@ def _all_rows(source: Source) -> Batch:
 def load(path: str | Path, device: str = "auto") -> Run:
     """A run by its folder or its weights file, which alone is enough; or a language model by its Hugging Face directory.
 
+    Args:
+        path: the folder or file; or ``hub:owner/name``, whose directory is fetched from Hugging Face.
+        device: ``"auto"``, or as torch names it.
+
     Raises:
+        BottegaError: a name of the hub that cannot be fetched.
         CheckpointError: missing, truncated, a pickle, or newer than this version.
     """
-    path = Path(path)
+    name = path.as_posix() if isinstance(path, Path) else path
+    path = foreign.fetch(name) if name.startswith(foreign.HUB) else Path(path)
     if path.is_dir() and foreign.is_directory(path):
-        recipe, codec, model, header = foreign.load_directory(path)
+        recipe, codec, model, header = foreign.load_directory(path, name.removeprefix(foreign.HUB))
         return Run(path, recipe, codec, model.to(pick_device(device)).eval(), header)
     file = path / WEIGHTS if path.is_dir() else path
     if not file.exists():

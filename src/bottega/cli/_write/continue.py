@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Annotated, Any
+from typing import Annotated
 
 import typer
 
-from bottega.cli._shared import Device, Json, Out, Quiet, Seed, Sets, settings, whole_run
+from bottega.cli._shared import Device, Json, Out, Quiet, Seed, Sets, knobs, whole_run
+from bottega.cli._write._texts import Filtered, FilterLog, FilterWith, Screen, apart
 
 __all__ = ["continue_"]
 
@@ -16,6 +17,7 @@ EXAMPLES = """\
   bottega write continue runs/english draft.txt                    however long it is: the model reads its end
   bottega write continue runs/english draft.txt -n 3 --out versions --max-new 200
 """
+_LACKS = ("schema", "regex", "grammar", "choice", "choices", "logprobs", "draft", "weights", "model", "way", "timeout")
 
 
 def continue_(
@@ -26,33 +28,40 @@ def continue_(
     stop: Annotated[list[str], typer.Option("--stop", metavar="TEXT", help="End before this string, which is never shown; may be given many times.")] = [],  # noqa: B006
     long: Annotated[str, typer.Option("--long", metavar="HOW", help="A text longer than the model reads: slide (only its end is read), or error.")] = "slide",
     out: Annotated[Path | None, typer.Option("--out", metavar="DIR", help="Write the whole texts there, marked, instead of printing what is new.")] = None,
+    filter_: Filtered = False,
+    filter_with: FilterWith = [],  # noqa: B006
+    filter_log: FilterLog = None,
     seed: Seed = 0,
     set_: Sets = [],  # noqa: B006
     device: Device = "auto",
     as_json: Json = False,
     quiet: Quiet = False,
 ) -> None:  # fmt: skip
-    """Go on from a text of one's own; every character of it stays as it is.
+    """Go on from a text of one's own; every character of it stays as it is (but for what --filter replaces).
 
     Settings are those of the model's sampler, as for `bottega write generate`.
     """
     from bottega.core import Item
     from bottega.crafts import write as craft
-    from bottega.workshop.recipe import parse_value
     from bottega.workshop.run import load
 
-    say, made = Out(as_json, quiet), load(whole_run(run), device=device)
+    say, wanted = Out(as_json, quiet), knobs(set_, apart(*_LACKS))
+    made = load(whole_run(run), device=device)
     craft.need_text(made)
-    begun = craft.told(made.codec.read(file)[0].value, str(file))
-    knobs: dict[str, Any] = {key: parse_value(value) for key, value in settings(set_).items()}
-    written = craft.complete(made, [begun], n=n, seed=seed, max_new=max_new, stop=stop, long=long, **knobs)  # type: ignore[arg-type]
+    screen = Screen(say, filter_, filter_with, filter_log)
+    begun = screen.prompt(craft.told(made.codec.read(file)[0].value, str(file)))
+    written = craft.complete(made, [begun], n=n, seed=seed, max_new=max_new, stop=stop, long=long, **wanted)  # type: ignore[arg-type]
     paths = []
-    for one in written:
+    texts = screen.texts(begun, [one.text for one in written])
+    for one, text in zip(written, texts, strict=True):
+        if text is None:
+            continue
         if out is None:
-            say.say(f"{one.text}\n")
+            say.say(f"{text}\n")
         else:
             place = out / f"{file.stem}-{one.seed}.txt"
-            paths.append(made.codec.write(Item(begun + one.text), place, made.mark(one.seed)))
+            paths.append(made.codec.write(Item(begun + text), place, made.mark(one.seed)))
             say.say(str(paths[-1]))
     say.result({"run": made.path, "weights": made.weights_hash, "seeds": [one.seed for one in written],
-                "texts": [one.text for one in written], "finish": [one.finish for one in written], "files": paths})  # fmt: skip
+                "texts": texts, "finish": [one.finish for one in written], "files": paths, **screen.about()})  # fmt: skip
+    screen.close()

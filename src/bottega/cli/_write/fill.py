@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Annotated, Any
+from typing import Annotated
 
 import typer
 
-from bottega.cli._shared import Device, Json, Out, Quiet, Seed, Sets, settings, whole_run
+from bottega.cli._shared import Device, Json, Out, Quiet, Seed, Sets, knobs, whole_run
+from bottega.cli._write._texts import apart
 
 __all__ = ["fill"]
 
@@ -16,6 +17,8 @@ EXAMPLES = """\
   bottega write fill runs/english "The ___ statement is used to" -n 5
   bottega write fill runs/gaps "a [] in the []" --blank "[]" --longest 2 --set temperature=0.7
 """
+_APART = apart(blank="--blank", longest="--longest", tries="--tries")
+_APART |= dict.fromkeys(("max_new", "stop", "long", "overflow"), "a gap takes at most --longest tokens")
 
 
 def fill(
@@ -37,12 +40,11 @@ def fill(
     the model's `edit`: temperature, top_k and others.
     """
     from bottega.crafts.write_fill import fill as craft
-    from bottega.workshop.recipe import parse_value
     from bottega.workshop.run import load
 
-    say, made = Out(as_json, quiet), load(whole_run(run), device=device)
-    knobs: dict[str, Any] = {key: parse_value(value) for key, value in settings(set_).items()}
-    found = craft(made, text, blank=blank, n=n, longest=longest, tries=tries, seed=seed, **knobs)
+    say, wanted = Out(as_json, quiet), knobs(set_, _APART)
+    made = load(whole_run(run), device=device)
+    found = craft(made, text, blank=blank, n=n, longest=longest, tries=tries, seed=seed, **wanted)
     for one in found:
         say.say(one.text)
     say.result({"run": made.path, "weights": made.weights_hash, "seed": seed, "texts": [one.text for one in found],

@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+from itertools import chain
 from pathlib import Path
 from typing import Annotated, Any
 
 import typer
 
-from bottega.cli._shared import Device, Json, Out, Quiet, Seed, Sets, settings, whole_run
+from bottega.cli._shared import Device, Json, Out, Quiet, Seed, Sets, knobs, whole_run
+from bottega.cli._write._texts import Filtered, FilterLog, FilterWith, Screen, apart
 
 __all__ = ["generate"]
 
@@ -18,12 +20,14 @@ EXAMPLES = """\
   bottega write generate runs/english "The" --set beams=5 --logprobs 3 --json
   bottega write generate runs/english --choice yes --choice no       or --schema, --regex, --grammar
   bottega write generate runs/english "def " --set lookup=8          the same text, faster; or --draft RUN
+  bottega write generate runs/english "The" --filter                 what the rules block is not shown
+  bottega write generate hub:OWNER/NAME "Once"                        a language model of Hugging Face, fetched once
   bottega write generate http://localhost:8000/v1 "Write a haiku." --model mistral
 """
 
 
 def generate(
-    run: Annotated[str, typer.Argument(metavar="RUN|URL", help="The folder of a run that writes text, its model.safetensors, or the address of an OpenAI-compatible endpoint.")],
+    run: Annotated[str, typer.Argument(metavar="RUN|URL", help="The folder of a run that writes text, its model.safetensors, a Hugging Face directory or hub:OWNER/NAME, or the address of an OpenAI-compatible endpoint.")],
     prompt: Annotated[str, typer.Argument(metavar="TEXT", help="What the text goes on from; nothing by default.")] = "",
     n: Annotated[int, typer.Option("-n", metavar="N", min=1, help="How many texts.")] = 1,
     max_new: Annotated[int | None, typer.Option("--max-new", metavar="N", min=1, help="At most so many tokens.")] = None,
@@ -39,6 +43,9 @@ def generate(
     model: Annotated[str, typer.Option("--model", metavar="NAME", help="Which model of an endpoint.")] = "",
     way: Annotated[str, typer.Option("--way", metavar="HOW", help="How an endpoint is asked: chat, or completions.")] = "chat",
     timeout: Annotated[float, typer.Option("--timeout", metavar="SECONDS", help="How long to wait for an endpoint, each of four times.")] = 60.0,
+    filter_: Filtered = False,
+    filter_with: FilterWith = [],  # noqa: B006
+    filter_log: FilterLog = None,
     seed: Seed = 0,
     set_: Sets = [],  # noqa: B006
     device: Device = "auto",
@@ -53,10 +60,11 @@ def generate(
     """
     from bottega.crafts import write as craft
     from bottega.crafts.endpoint import Endpoint, is_address
-    from bottega.workshop.recipe import parse_value
     from bottega.workshop.run import Run, load
 
-    say = Out(as_json, quiet)
+    say, wanted = Out(as_json, quiet), knobs(set_, apart())
+    screen = Screen(say, filter_, filter_with, filter_log)
+    prompt = screen.prompt(prompt)
     made: Run | Endpoint
     if is_address(run):
         made = Endpoint(run, model, way=way, timeout=timeout)  # type: ignore[arg-type]
@@ -67,8 +75,7 @@ def generate(
         made = made.lighter(weights, n) if weights else made  # type: ignore[arg-type]
     if weights and isinstance(made, Endpoint):
         raise typer.BadParameter("an endpoint has its own weights; leave it out", param_hint="--weights")
-    knobs: dict[str, Any] = {key: parse_value(value) for key, value in settings(set_).items()}
-    knobs |= {"max_new": max_new, "stop": stop, "long": long}
+    wanted |= {"max_new": max_new, "stop": stop, "long": long}
     extra: dict[str, Any] = {
         "schema": None if schema is None else _text_of(schema),
         "regex": regex,
@@ -80,26 +87,38 @@ def generate(
     if isinstance(made, Endpoint) and (asked or logprobs is not None):
         name = next(iter(asked), "logprobs").replace("choices", "choice")
         raise typer.BadParameter("an endpoint is not asked for this; leave it out", param_hint=f"--{name}")
-    knobs |= asked
-    if n == 1 and not as_json and logprobs is None and knobs.get("beams", 1) == 1:
-        print(prompt, end="", flush=True)
-        for part in craft.stream(made, prompt, seed=seed, **knobs):
-            print(part, end="", flush=True)
-        print()
+    wanted |= asked
+    if screen.filter is None and n == 1 and not as_json and logprobs is None and wanted.get("beams", 1) == 1:
+        parts = craft.stream(made, prompt, seed=seed, **wanted)
+        first = next(parts, "")  # what cannot be done is told before anything is shown
+        try:
+            for part in chain((prompt, first), parts):
+                print(part, end="", flush=True)
+        finally:
+            print()  # an error in the middle gets a line of its own
         return
+    source: dict[str, Any]
+    more: dict[str, Any]
     if isinstance(made, Endpoint):
-        texts = craft.generate(made, prompt, n=n, seed=seed, **knobs)
-        source, more = made.about(), {}
+        made_texts = craft.generate(made, prompt, n=n, seed=seed, **wanted)
+        source, more = dict(made.about()), {}
     else:
-        written = craft.complete(made, [prompt], n=n, seed=seed, logprobs=logprobs, **knobs)
-        texts, source = [one.text for one in written], {"run": made.path, "weights": made.weights_hash}
+        written = craft.complete(made, [prompt], n=n, seed=seed, logprobs=logprobs, **wanted)
+        made_texts, source = [one.text for one in written], {"run": made.path, "weights": made.weights_hash}
         more = {"finish": [one.finish for one in written]}
         if logprobs is not None:
             more |= {"tokens": [one.tokens for one in written], "logprobs": [one.logprobs for one in written],
                      "likeliest": [one.likeliest for one in written]}  # fmt: skip
+    texts = screen.texts(prompt, made_texts)
+    for name in {"tokens", "logprobs", "likeliest"} & set(more):  # they spell what is not to be shown
+        more[name] = [v if a == b else None for v, a, b in zip(more[name], made_texts, texts, strict=True)]
     for text in texts:
-        say.say(f"{prompt}{text}\n")
-    say.result({**source, "prompt": prompt, "seeds": list(range(seed, seed + n)), "texts": texts, **more})
+        if text is not None:
+            say.say(f"{prompt}{text}\n")
+    say.result(
+        {**source, "prompt": prompt, "seeds": list(range(seed, seed + n)), "texts": texts, **more, **screen.about()}
+    )
+    screen.close()
 
 
 def _text_of(source: str) -> str:
