@@ -5,6 +5,7 @@ Both are scored on fresh draws from the truth, which nothing was trained or chos
 
 from __future__ import annotations
 
+import argparse
 import tempfile
 from collections.abc import Sequence
 from pathlib import Path
@@ -14,11 +15,15 @@ import numpy as np
 import torch
 
 import bottega
-from benchmarks._common import keep, options, scored
+from benchmarks._common import keep, kept, options, scored
 from bottega.core import Batch, Rng, mean_interval
 from bottega.data import worlds
 
 FRESH = 1_000_003  # seed of the fresh draws
+KINDS: dict[str, dict[str, Any]] = {
+    "spline": {"set": {}, "gap": 0.05, "mass": 0.01},
+    "realnvp": {"set": {}, "gap": 0.1, "mass": 0.02},
+}
 
 
 def grammar(steps: int | None, n: int, folder: Path) -> dict[str, Any]:
@@ -47,9 +52,16 @@ def grammar(steps: int | None, n: int, folder: Path) -> dict[str, Any]:
     }
 
 
-def moons(steps: int | None, n: int, folder: Path, points: int, reach: float) -> dict[str, Any]:
-    """The recipe ``moons-flow``: mean log density of ``n`` fresh points against the exact one, and its integral."""
-    run = bottega.train("moons-flow", out=folder / "moons", steps=steps, judge=False)
+def moons(args: argparse.Namespace, folder: Path, kind: str) -> dict[str, Any]:
+    """The recipe ``moons-flow`` with a kind of coupling: mean log density of fresh points against the exact one, its integral.
+
+    Row D2 asks for affine couplings within 0.1 nats of a kernel estimate and a mass of 1 +- 0.02; the exact density, which
+    no estimate can beat, stands in for the estimate. Splines have to come closer.
+    """
+    n, points, reach = args.n, args.points, args.reach
+    run = bottega.train(
+        "moons-flow", out=folder / kind, steps=args.steps, set={"family.kind": kind, **KINDS[kind]["set"]}, judge=False
+    )
     fresh = worlds.load("moons", n=n, seed=FRESH)
     volume = float(np.log(run.codec.half).sum())  # the codec brings the data into [-1, 1]^2; this brings densities back
     learned = scored(run.model.log_prob, run.codec.encode(fresh.items), 2000) - volume  # type: ignore[operator]
@@ -61,14 +73,17 @@ def moons(steps: int | None, n: int, folder: Path, points: int, reach: float) ->
         for rows in middle.split(20):
             cells = Batch(torch.cartesian_prod(rows, middle))
             mass += run.model.log_prob(cells, Rng(0)).double().exp().sum().item()  # type: ignore[operator]
+    most, off = KINDS[kind]["gap"], KINDS[kind]["mass"]
+    integral = mass * (2 * reach / points) ** 2
     return {
         "mean_log_density": learned.mean().item(),
         "exact_log_density": true.mean().item(),
         "gap_nats": gap,
         "gap_interval": [low, high],
-        "wanted_gap": 0.05,
-        "integral": mass * (2 * reach / points) ** 2,
-        "wanted_integral": [0.99, 1.01],
+        "wanted_gap": most,
+        "integral": integral,
+        "wanted_integral": [1 - off, 1 + off],
+        "reached": gap <= most and abs(integral - 1) <= off,
         "grid": f"{points} x {points} cells over [-{reach:g}, {reach:g}]^2; the data lie in [-1, 1]^2",
         "points": n,
         "train_seconds": run.header["seconds"],
@@ -77,17 +92,19 @@ def moons(steps: int | None, n: int, folder: Path, points: int, reach: float) ->
 
 def main(argv: Sequence[str] = ()) -> None:
     """Measure and keep."""
-    parser = options("known_truth", __doc__, "", "--only moons", "--only grammar --steps 100 --n 1000")
-    parser.add_argument("--only", choices=("grammar", "moons"))
+    parser = options("known_truth", __doc__, "", "--only moons realnvp", "--only grammar --steps 100 --n 1000")
+    parts = ("grammar", "moons", "realnvp")
+    parser.add_argument("--only", nargs="+", choices=parts, default=list(parts))
     parser.add_argument("--steps", type=int, help="instead of the recipes', to try the benchmark")
     parser.add_argument("--n", type=int, default=20_000, help="fresh sentences, fresh points")
     parser.add_argument("--points", type=int, default=1000, help="cells along each side of the grid")
     parser.add_argument("--reach", type=float, default=4.0, help="the grid covers [-reach, reach] in either direction")
     args = parser.parse_args(argv)
-    result = {}
+    result = kept("known_truth")  # what was measured at another time
     with tempfile.TemporaryDirectory() as folder:
-        if args.only in {None, "grammar"}:
+        if "grammar" in args.only:
             result["grammar"] = grammar(args.steps, args.n, Path(folder))
-        if args.only in {None, "moons"}:
-            result["moons"] = moons(args.steps, args.n, Path(folder), args.points, args.reach)
+        for name, kind in (("moons", "spline"), ("realnvp", "realnvp")):
+            if name in args.only:
+                result[name] = moons(args, Path(folder), kind)
     keep("known_truth", result, args)

@@ -95,6 +95,18 @@ def test_planted_outliers_are_found_by_both_and_better_by_the_likelihood(digits)
     assert areas["vae"] >= areas["autoencoder"]
 
 
+def test_small_faults_are_found_by_their_place_at_the_same_rate(digits):
+    for family in ("vae", "autoencoder"):
+        held = held_items(digits[family], None, 500)
+        found = craft.Detector(digits[family], held[:300], 0.05, by="place")
+        assert len(found.scores) == 150, "the other half says what is usual"
+        strange, _ = marred(held[300:])
+        plain, odd = (torch.tensor([f.score for f in found.look(items)]) for items in (held[300:], strange))
+        assert torch.equal(odd.float(), found.heat(strange).flatten(1).amax(1))
+        assert craft.ranking(plain, odd) >= 0.9
+        assert (plain > found.threshold).double().mean() < 0.12
+
+
 def test_the_heat_lies_where_the_fault_was_planted(digits):
     for family in ("vae", "autoencoder"):
         held = held_items(digits[family], None, 400)
@@ -136,6 +148,9 @@ def test_what_it_refuses(digits):
         craft.Detector(digits["vae"], held, 1.5)
     with pytest.raises(BottegaError, match="has no codes"):
         craft.Detector(digits["gan"], held, 0.5)
+    rows = SimpleNamespace(model=Blank(), spec=Spec((16,)), recipe=SimpleNamespace(family={"name": "blank"}))
+    with pytest.raises(BottegaError, match="a blank has no places to judge by"):
+        craft.Detector(rows, held, by="place")
     with pytest.raises(DataError, match="name the data .* with --data"):
         held_items(digits["vae"], "gone/away", 5)
 

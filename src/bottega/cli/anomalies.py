@@ -15,6 +15,7 @@ PANEL, PLACE = "Judge", 21
 EXAMPLES = """\
   bottega anomalies runs/scans new/*.png                          at most 1 in 20 ordinary ones is called an anomaly
   bottega anomalies runs/scans new/ --false-alarms 0.01 --json    1 in 100
+  bottega anomalies runs/scans new/ --by place                    for small spots
   bottega anomalies runs/table rows.csv --by error
 """
 
@@ -23,7 +24,7 @@ def anomalies(
     run: Annotated[Path, typer.Argument(metavar="RUN", help="The folder of a run, or its model.safetensors.")],
     files: Annotated[list[Path], typer.Argument(metavar="FILE...", help="What to look at: files or folders.")],
     false_alarms: Annotated[float, typer.Option("--false-alarms", metavar="SHARE", help="The share of ordinary pieces that may be called anomalies.")] = 0.05,
-    by: Annotated[str, typer.Option("--by", metavar="HOW", help="likelihood, error (through the code and back), or auto.")] = "auto",
+    by: Annotated[str, typer.Option("--by", metavar="HOW", help="likelihood, error (through the code and back), place (the hottest place of a picture), or auto.")] = "auto",
     data: Annotated[str | None, typer.Option("--data", metavar="PATH|NAME", help="Where ordinary pieces lie; what the run was trained on by default.")] = None,
     out: Annotated[Path | None, typer.Option("--out", metavar="DIR", help="Where heat maps of pictures go; RUN/anomalies by default.")] = None,
     device: Device = "auto",

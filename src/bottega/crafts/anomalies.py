@@ -29,7 +29,7 @@ class Finding:
 
     Attributes:
         name: the piece.
-        score: how unlike; nats, or a squared error in units of the usual one.
+        score: how unlike; nats, a squared error in units of the usual one, or the heat of the hottest place.
         doubt: standard error of the score where it rests on random draws, else 0.
         p: the share of ordinary pieces that score as high or higher, itself included; below the false-alarm rate it is one.
         anomaly: whether the score is above the threshold.
@@ -49,14 +49,16 @@ class Detector:
     The threshold is the conformal quantile of their scores (Vovk et al. 2005; Bates et al. 2023, arXiv:2104.08279,
     section 2): an ordinary piece exceeds it with probability at most ``false_alarms``, whatever the model is worth. A bad
     model finds fewer anomalies; it does not raise more alarms. The score must be settled before it meets those pieces: by
-    ``"error"`` a part of them, half where they are enough, says what error is usual, and only the others the threshold.
+    ``"error"`` or ``"place"`` a part of them, half where they are enough, says what error is usual, and only the others the
+    threshold.
 
     Args:
         run: whose model says what is usual.
         held: ordinary pieces that it never saw.
         false_alarms: the share of ordinary pieces that may be called anomalies.
         by: ``"likelihood"`` (minus ``log_prob``), ``"error"`` (squared error through the code and back, each coordinate in
-            units of its usual error), or ``"auto"``: the likelihood where the model gives one.
+            units of its usual error), ``"place"`` (pictures: the hottest place of ``heat``, for anomalies that are small and
+            pictures that differ much), or ``"auto"``: the likelihood where the model gives one.
 
     Raises:
         BottegaError: the model can do neither.
@@ -67,34 +69,36 @@ class Detector:
     run: Run
     held: Sequence[Item]
     false_alarms: float = 0.05
-    by: Literal["auto", "likelihood", "error"] = "auto"
+    by: Literal["auto", "likelihood", "error", "place"] = "auto"
     scores: Tensor = field(init=False)
 
     def __post_init__(self) -> None:
         model, name = self.run.model, self.run.recipe.family["name"]
         if not 0 < self.false_alarms < 1:
             raise RecipeError(f"false_alarms is {self.false_alarms}; it is a share between 0 and 1, 0.05 say")
-        can = {"likelihood": has(model, Scores), "error": has(model, Encodes)}
+        codes = has(model, Encodes)
+        can = {"likelihood": has(model, Scores), "error": codes, "place": codes and self.run.spec.is_image}
         if self.by == "auto":
             self.by = "likelihood" if can["likelihood"] else "error"
         if self.by not in can:
-            raise RecipeError(f"by is {self.by!r}; use 'likelihood', 'error' or 'auto'")
+            raise RecipeError(f"by is {self.by!r}; use 'likelihood', 'error', 'place' or 'auto'")
         if not can[self.by]:
-            what = "no likelihood" if self.by == "likelihood" else "no codes, so no error"
+            what = {"likelihood": "no likelihood", "error": "no codes, so no error"}.get(self.by, "no places")
             raise BottegaError(f"a {name} has {what} to judge by; use a run of vae, autoencoder or flow")
         quantile = math.ceil(1 / self.false_alarms) - 1
-        least = quantile + (_USUAL if self.by == "error" else 0)
+        splits = self.by != "likelihood"
+        least = quantile + (_USUAL if splits else 0)
         if len(self.held) < least:
             raise DataError(
                 f"{len(self.held)} ordinary pieces are too few for a false-alarm rate of {self.false_alarms}: {least} are needed; "
                 "give more data, or a higher rate"
             )
         batch = known = self._rows(self.held)
-        if self.by == "error":  # conformal only where the scores' pieces had no part in what the score is
+        if splits:  # conformal only where the scores' pieces had no part in what the score is
             order = Rng(0).permutation(len(batch))
             first = min(len(batch) // 2, len(batch) - quantile)
             known, batch = batch.take(order[:first]), batch.take(order[first:])
-        if can["error"]:
+        if codes:
             error = self._error(known)
             self.usual = error.mean(0).clamp_min(1e-6)
             self.spread = (error / self.usual).std(0).clamp_min(1e-6)
@@ -115,8 +119,10 @@ class Detector:
     @torch.no_grad()
     def _score(self, batch: Batch) -> tuple[Tensor, Tensor]:
         """Score and its standard error, ``(N,)`` each."""
-        if self.by == "error":
-            score = (self._error(batch) / self.usual).flatten(1).mean(1)
+        if self.by != "likelihood":
+            error = self._error(batch)
+            each = self._heat(error) if self.by == "place" else error / self.usual
+            score = each.flatten(1).amax(1) if self.by == "place" else each.flatten(1).mean(1)
             return score.double(), torch.zeros(len(score), dtype=torch.float64)
         model: Any = self.run.model.eval()
         draws = 1 if model.bound == "exact" else _DRAWS
@@ -141,7 +147,7 @@ class Detector:
     def heat(self, items: Sequence[Item]) -> Tensor:
         """Where pictures are unlike: ``(N, H, W)``, the error in standard deviations above the usual one at that place.
 
-        Smoothed by a 3 x 3 mean, since an anomaly is seldom a single pixel.
+        Smoothed by a mean over a tenth of the shorter side, at least 3 x 3, since an anomaly is seldom a single pixel.
 
         Raises:
             BottegaError: not pictures, or a model without codes.
@@ -150,8 +156,12 @@ class Detector:
             raise BottegaError(
                 "a heat map needs pictures and a model with codes; use a run of vae or autoencoder on pictures"
             )
-        error = (self._error(self._rows(items)) / self.usual - 1) / self.spread
-        return F.avg_pool2d(error.mean(1, keepdim=True), 3, 1, 1, count_include_pad=False)[:, 0]
+        return self._heat(self._error(self._rows(items)))
+
+    def _heat(self, error: Tensor) -> Tensor:
+        above = ((error / self.usual - 1) / self.spread).mean(1, keepdim=True)
+        side = max(3, min(error.shape[2:]) // 10 | 1)
+        return F.avg_pool2d(above, side, 1, side // 2, count_include_pad=False)[:, 0]
 
     def calibration(self) -> float:
         """How far the p-values of one half of the ordinary pieces, by the other half, are from uniform (see below)."""
