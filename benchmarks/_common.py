@@ -17,7 +17,7 @@ import torch
 from torch import Tensor
 
 from bottega import Run
-from bottega.core import Batch, Family, Rng
+from bottega.core import Batch, Family, Rng, Source
 from bottega.data.stream import Stream
 from bottega.workshop.build import find_data, make_codec, make_family
 from bottega.workshop.evidence import machine, software
@@ -92,6 +92,19 @@ def held_rows(run: Run, most: int) -> Batch:
     return rows_of(run.codec, divide(run.recipe, data).held, most, seed=0)
 
 
+def binary_mnist(rows: int = 0) -> tuple[Source, Batch]:
+    """MNIST's training pictures as recipe ``mnist-vae`` has them (pixels drawn once), and up to 2,000 that it keeps back.
+
+    ``rows`` reads no more pictures than that.
+    """
+    path = shared() / "mnist" / "mnist_train.npz"
+    plan = load_recipe("mnist-vae", {"data.limit": rows} if rows else None)
+    codec = make_codec(plan.codec)
+    parts = divide(plan, find_data(plan, path, codec))
+    source = codec.fit(parts.train).source(parts.train, train=True)
+    return source, rows_of(codec, parts.held, 2000, seed=0)
+
+
 @torch.no_grad()
 def scored(score: Callable[[Batch, Rng], Tensor], batch: Batch, rows: int = 250) -> Tensor:
     """``score`` (``model.log_prob``, ``model.iwae``) of every example, ``(N,)`` float64, so many rows at once."""
@@ -106,17 +119,24 @@ def kept(name: str) -> dict[str, Any]:
     return result
 
 
-def keep(name: str, result: Any, args: argparse.Namespace | None = None) -> None:
-    """Print a result and write ``results/<name>.json`` with the options it was measured under."""
-    row = {
-        "benchmark": name,
+def keep(name: str, result: Any, args: argparse.Namespace | None = None, *, beside: bool = False) -> None:
+    """Print a result and write ``results/<name>.json`` with the options it was measured under.
+
+    ``beside`` leaves what the file holds and adds the result's entries, each with its own date, machine and options.
+    """
+    how = {
         "when": datetime.now(UTC).isoformat(timespec="seconds"),
         "machine": machine("cuda" if torch.cuda.is_available() else "cpu").model_dump(),
         "threads": torch.get_num_threads(),
         "software": software(),
         "options": vars(args) if args is not None else {},
-        "result": result,
     }
+    path = RESULTS / f"{name}.json"
+    if beside and path.exists():
+        row = json.loads(path.read_text(encoding="utf-8"))
+        row["result"] |= {key: value | {"measured": how} for key, value in result.items()}
+    else:
+        row = {"benchmark": name, **how, "result": result}
     RESULTS.mkdir(exist_ok=True)
-    (RESULTS / f"{name}.json").write_text(json.dumps(row, indent=1, default=str) + "\n", encoding="utf-8")
+    path.write_text(json.dumps(row, indent=1, default=str) + "\n", encoding="utf-8")
     print(json.dumps(result, indent=1), flush=True)

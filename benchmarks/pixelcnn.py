@@ -3,22 +3,27 @@
 The plain loop is what a careful person writes from the paper (van den Oord et al. 2016, arXiv:1606.05328, figure 2):
 convolutions whose kernels are multiplied by masks, float32, AdamW. It has as many layers and channels. The naive sampler
 runs our own network over the whole picture for each pixel, with the same random numbers, so that pictures must agree.
+
+``--loss N`` times nothing: both train for N steps on the same batches of binarised MNIST at the same constant learning
+rate, ours in float32 and in bfloat16, and the exact nats of held-out pictures are reported.
 """
 
 from __future__ import annotations
 
+import argparse
 import time
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import Any
 
 import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from benchmarks._common import keep, options, pairs
+from benchmarks._common import binary_mnist, keep, options, pairs, scored
 from bottega.core import Batch, Rng, Spec
+from bottega.data.stream import Stream
 from bottega.families.pixelcnn import PixelCNN
-from bottega.training.loop import play
+from bottega.training.loop import fit, play
 from bottega.training.optim import make_optims
 from bottega.training.precision import bf16_is_fast
 
@@ -93,9 +98,52 @@ def naive(model: PixelCNN, n: int, rng: Rng) -> Tensor:
     return x
 
 
+SPEC = Spec((1, SIDE, SIDE), vocab=2, ordinal=True)
+
+
+def plain_nats(plain: Plain, x: Tensor) -> Tensor:
+    """``-log p(x)``, ``(B,)``."""
+    loss = F.binary_cross_entropy_with_logits(plain(2.0 * x - 1), x.float(), reduction="none")
+    return loss.flatten(1).sum(1)
+
+
+def plain_loop(plain: Plain) -> Callable[[Tensor], None]:
+    """One step as a person would write it."""
+    optim = torch.optim.AdamW(plain.parameters(), lr=1e-3)
+
+    def step(x: Tensor) -> None:
+        optim.zero_grad()
+        plain_nats(plain, x).mean().backward()
+        optim.step()
+
+    return step
+
+
+def compare_losses(args: argparse.Namespace) -> dict[str, Any]:
+    """Exact nats of held-out pictures after as many steps of each."""
+    rows, held = binary_mnist(20_000)
+    held = Batch(held.x[:200])
+    found: dict[str, Any] = {"steps": args.loss, "batch": args.batch, "held": len(held), "unit": "nats, exact"}
+    for bf16 in (False, True) if args.bf16 else (False,):
+        torch.manual_seed(0)
+        model, stream = PixelCNN(SPEC, size=args.size, layers=args.layers), Stream(rows, args.batch, seed=0)
+        optims = make_optims(model, args.loss, {"schedule": "constant", "warmup": 0})
+        fit(model, stream, optims, steps=args.loss, rng=Rng(0), clip=1.0, bf16=bf16)
+        model.eval()
+        found["ours, bfloat16" if bf16 else "ours, float32"] = -scored(model.log_prob, held, 50).mean().item()
+        print(found, flush=True)
+    torch.manual_seed(0)
+    plain = Plain(args.size, [layer.up.dilation[0] for layer in model.stack.layers])
+    step, stream = plain_loop(plain), Stream(rows, args.batch, seed=0)
+    for _ in range(args.loss):
+        step(next(stream).x)
+    found["plain"] = scored(lambda batch, _: plain_nats(plain, batch.x), held, 50).mean().item()
+    return found
+
+
 def main(argv: Sequence[str] = ()) -> None:
     """Measure and keep."""
-    parser = options("pixelcnn", __doc__, "", "--only train --rounds 5", "--only sample --images 1")
+    parser = options("pixelcnn", __doc__, "", "--only train --rounds 5", "--only sample --images 1", "--loss 100")
     parser.add_argument("--only", choices=("train", "sample"))
     parser.add_argument("--size", type=int, default=40, help="channels; 40 are about 0.3 million weights")
     parser.add_argument("--layers", type=int, default=8)
@@ -105,26 +153,26 @@ def main(argv: Sequence[str] = ()) -> None:
         "--rounds", type=int, default=11, help="measured pairs of training; a naive sample is timed once"
     )
     parser.add_argument("--cpu-time", action="store_true", help="count processor time, for machines with other work")
+    parser.add_argument("--loss", type=int, metavar="N", help="compare held-out losses after N steps in place of times")
+    parser.add_argument("--bf16", action=argparse.BooleanOptionalAction, default=True, help="--loss in bfloat16 too")
     args = parser.parse_args(argv)
+    if args.loss:
+        keep("pixelcnn", {"loss": compare_losses(args)}, args, beside=True)
+        return
     clock = time.process_time if args.cpu_time else time.perf_counter
     torch.manual_seed(0)
-    spec = Spec((1, SIDE, SIDE), vocab=2, ordinal=True)
-    model = PixelCNN(spec, size=args.size, layers=args.layers)
+    model = PixelCNN(SPEC, size=args.size, layers=args.layers)
     result: dict[str, Any] = {"parameters": sum(p.numel() for p in model.parameters())}
     if args.only != "sample":
         plain = Plain(args.size, [layer.up.dilation[0] for layer in model.stack.layers])
         x = torch.randint(2, (args.batch, 1, SIDE, SIDE), generator=torch.Generator().manual_seed(0))
         optim, rng, turn = make_optims(model, 1, {"schedule": "constant", "warmup": 0})[""], Rng(0), model.turns()[0]
-        other, bf16 = torch.optim.AdamW(plain.parameters(), lr=1e-3), bf16_is_fast("cpu")
-
-        def hand() -> None:
-            other.zero_grad()
-            loss = F.binary_cross_entropy_with_logits(plain(2.0 * x - 1), x.float(), reduction="sum") / len(x)
-            loss.backward()
-            other.step()
-
+        hand, bf16 = plain_loop(plain), bf16_is_fast("cpu")
         found = pairs(
-            hand, lambda: play(model, turn, Batch(x), optim, rng, clip=1.0, bf16=bf16), args.rounds, clock=clock
+            lambda: hand(x),
+            lambda: play(model, turn, Batch(x), optim, rng, clip=1.0, bf16=bf16),
+            args.rounds,
+            clock=clock,
         )
         result["train"] = {
             "speed": found["ratio"],

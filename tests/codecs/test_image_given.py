@@ -25,6 +25,7 @@ from bottega.data.splits import split
 from bottega.nets.condition import Condition, no_picture
 from bottega.testing import CHECKS, check_family, specs
 from helpers import one_line
+from pictures import vast
 from toys import ToyRestorer
 
 
@@ -422,16 +423,7 @@ def test_a_mask_of_another_size_is_refused_and_one_of_the_photo_is_cropped_as_it
 
 @pytest.mark.skipif(sys.platform != "linux", reason="peak memory is counted in other units elsewhere")
 def test_a_picture_of_20000_by_20000_is_refused_without_decoding_it(tmp_path):
-    packer = zlib.compressobj(9)
-    line = b"\x00" + bytes(20_000)
-
-    def chunk(kind, data):
-        return struct.pack(">I", len(data)) + kind + data + struct.pack(">I", zlib.crc32(kind + data))
-
-    body = b"".join(packer.compress(line) for _ in range(20_000)) + packer.flush()
-    head = struct.pack(">IIBBBBB", 20_000, 20_000, 8, 0, 0, 0, 0)
-    path = tmp_path / "vast.png"
-    path.write_bytes(b"\x89PNG\r\n\x1a\n" + chunk(b"IHDR", head) + chunk(b"IDAT", body) + chunk(b"IEND", b""))
+    path = vast(tmp_path / "vast.png")
     before = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
     with pytest.raises(DataError) as error:
         ImageCodec().read(path)

@@ -20,6 +20,7 @@ from bottega.crafts._frames import flow, moved, numbers
 from bottega.nets.stylist import Stylist
 from bottega.nets.vgg import VGG19, Vgg, load_vgg
 from bottega.trust.mark import read as read_mark
+from pictures import vast
 from recipes import write_recipe
 
 
@@ -470,11 +471,18 @@ def test_films_are_read_and_written(tmp_path):
     (tmp_path / "bomb.gif").write_bytes(
         b"GIF89a" + b"\xff\xff" * 2 + bytes(3) + b"," + bytes(4) + b"\xff\xff" * 2 + b"\0\2"
     )
-    for name in ("none.gif", "bomb.gif"):
+    vast(tmp_path / "vast.gif", 20_000)
+    vast(tmp_path / "large.gif", 10_000)  # Pillow only warns of this one, but one picture of that size is refused too
+    for name, *words in (
+        ("none.gif", "give a whole GIF"),
+        ("bomb.gif", "4,294,836,225 pixels", "89,478,485"),
+        ("vast.gif", "400,000,000 pixels", "89,478,485", "make it smaller"),
+        ("large.gif", "100,000,000 pixels", "89,478,485"),
+    ):
         for read in (art.is_film, art.read_frames):
             with pytest.raises(DataError) as error:
                 read(tmp_path / name)
-            one_line(error, name)
+            one_line(error, name, *words)
     for ending in ("mp4", "png", "webp"):
         with pytest.raises(OutputError) as error:
             art.write_frames(frames, tmp_path / f"f.{ending}", 25, mark)
@@ -537,7 +545,7 @@ def test_the_command(call, tmp_path):
 def test_the_command_tells_mistakes_in_one_line(call, tmp_path):
     Image.fromarray(scene()).save(tmp_path / "photo.png")
     Image.new("RGB", (1, 1)).save(tmp_path / "dot.png")
-    photo = tmp_path / "photo.png"
+    photo, film = tmp_path / "photo.png", vast(tmp_path / "vast.gif")
     for args, words in (
         (("stylise", photo), "--style"),
         (("stylise", photo, "--style", tmp_path / "dot.png", "--size", 0), "1x1"),
@@ -549,6 +557,8 @@ def test_the_command_tells_mistakes_in_one_line(call, tmp_path):
         (("palette", photo, "--colours", "mud"), "mud"),
         (("likeness", photo), "--to"),
         (("tile", photo, "--size", 20_000), "2048"),
+        (("stylise", film, "--style", photo), "vast.gif has 400,000,000 pixels and one picture may have 89,478,485"),
+        (("stylise", photo, "--style", film), "vast.gif has 400,000,000 pixels and one picture may have 89,478,485"),
         (("palette", photo, "--size", 64), "--size"),
         (("tile", photo, "--strength", 2), "bottega art tile does not use it"),
         (("stylise", photo, "--style", photo, "--data", tmp_path), "--data"),

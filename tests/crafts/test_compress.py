@@ -2,7 +2,9 @@
 
 import io
 import math
+import resource
 import struct
+import sys
 import tracemalloc
 import zlib
 from pathlib import Path
@@ -16,6 +18,7 @@ import bottega
 from bottega.cli import main
 from bottega.core import BottegaError, DataError, OutputError
 from bottega.crafts import compress as craft
+from pictures import vast
 from recipes import write_recipe
 
 pytest.importorskip("constriction", reason="the extra 'compress' is not installed")
@@ -343,6 +346,19 @@ def test_a_picture_that_does_not_fit_the_model_is_refused(runs, tmp_path):
     with pytest.raises(BottegaError, match="cannot compress; train photos-compressor"):
         craft.compress(gan, tmp_path / "a.png", tmp_path / "a.btg")
     assert not (tmp_path / "a.btg").exists()
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="peak memory is counted in other units elsewhere")
+@pytest.mark.parametrize("ending", ["png", "gif"])
+def test_a_picture_of_20000_by_20000_is_refused_without_decoding_it(runs, tmp_path, capfd, ending):
+    path, target = vast(tmp_path / f"vast.{ending}"), tmp_path / "vast.btg"
+    before = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
+    assert main(["compress", str(path), str(target), "--with", str(runs["codes"].path)]) == 2
+    assert resource.getrusage(resource.RUSAGE_SELF).ru_maxrss - before < 50_000  # KiB; the picture would be 400 MB
+    told = capfd.readouterr().err
+    assert "400,000,000 pixels and one picture may have 89,478,485; make it smaller" in told
+    assert told.count("\n") == 1
+    assert not target.exists()
 
 
 def test_the_verb_goes_there_and_back_and_tells_mistakes_in_one_line(runs, tmp_path, capfd):

@@ -94,3 +94,12 @@ def test_small_pictures_have_no_such_measure_and_texts_skip_it(photos):
     x = torch.zeros(20, 4).long()
     _, skipped = run_all(Case("text", Spec((4,), vocab=3), Batch(x), Batch(x), x), ["quality"])
     assert "image" in skipped["quality"]
+
+
+def test_codes_of_pictures_have_no_naturalness():
+    """Codes of two stages are judged under the medium ``image``: rows of whole numbers, or maps of real ones."""
+    rows = Batch(Rng(0).integers(64, 40, 16))
+    assert measure(Case("image", Spec((16,), vocab=64), rows, rows, rows.x)) == []
+    maps = Batch(Rng(0).normal(40, 3, 16, 16))
+    assert measure(Case("image", Spec((3, 16, 16)), maps, maps, maps.x, facts={"coded": True})) == []
+    assert measure(Case("image", Spec((3, 16, 16)), maps, maps, maps.x)) != []

@@ -197,6 +197,9 @@ def test_at_a_glance_each_run_has_a_line_with_a_dash_where_it_says_nothing(pair:
     found = compare(pair)
     assert found.tables()[0][0] == "At a glance"
     assert found.json()["glance"][0]["likelihood"] == "-1.5 nats (upper)"
+    evidence.recipe["codec"] = {"name": "latent"}
+    evidence.write(pair[0].path / "evidence.json")
+    assert compare(pair).glance[0][1] == "-1.5 nats of codes (upper)", "what a second stage models is not the pieces"
 
 
 def test_figures_of_other_features_are_left_out_at_a_glance_and_told(pair: list[Run]):

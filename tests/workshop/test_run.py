@@ -283,3 +283,20 @@ def test_every_knob_of_a_family_has_a_name_and_a_default(family):
         parameters = list(inspect.signature(method).parameters.values())[4:]  # self and the three that Bottega fills
         assert not [p.name for p in parameters if p.kind in {p.VAR_KEYWORD, p.VAR_POSITIONAL}], "--set cannot reach it"
         assert not [p.name for p in parameters if p.default is p.empty]
+
+
+def test_a_language_model_of_a_pictures_codes_is_trained_sampled_and_judged(tmp_path):
+    """A VQ-VAE and a GPT over its codes, as digits-vqvae and digits-codes-gpt; judges of pictures meet rows of whole numbers."""
+    digits = {"name": "digits", "limit": 120}
+    picture = {"name": "image", "size": 0, "levels": 17}
+    first = write_recipe(tmp_path, "vqvae", data=digits, codec=picture, steps=3)
+    bottega.train(first, out=tmp_path / "codes", judge=False, device="cpu")
+    second = write_recipe(
+        tmp_path, "gpt", size=1, data=digits, codec={"name": "latent", "run": str(tmp_path / "codes")}, steps=3
+    )
+    run = bottega.train(second, out=tmp_path / "gpt", device="cpu")
+    assert run.spec.shape == (16,)
+    assert {item.value.shape for item in run.sample(4).items} == {(8, 8, 1)}
+    found = {m.name for m in run.evidence.measures}
+    assert {"nll_nats", "frechet_distance"} <= found
+    assert "natural_share" not in found

@@ -6,6 +6,7 @@ import subprocess
 import sys
 
 import pytest
+from PIL import Image
 
 import bottega
 from bottega.core import RecipeError
@@ -100,3 +101,19 @@ def test_other_data_and_mistaken_seeds_are_told(tmp_path):
             run.judge(only=["memorisation"], **wrong)
     with pytest.raises(RecipeError, match="does not fit in 64 bits"):
         run.sample(1, seed=2**70)
+
+
+def test_a_sheet_of_samples_is_written_every_so_many_steps(tmp_path):
+    """Row C2; a recipe that says nothing of it leaves no sheets in training."""
+    digits = {"data": {"name": "digits"}, "codec": {"name": "image", "size": 0}}
+    sheets = {}
+    for every in (2, 0):
+        toml = write_recipe(tmp_path, "gan", name=f"every{every}", **digits, steps=4, sample_every=every)
+        run = bottega.train(toml, out=tmp_path / f"run{every}", judge=False, device="cpu")
+        sheets[every] = sorted((run.path / "samples").glob("step-*"))
+    assert [path.name for path in sheets[2]] == ["step-0000002.png", "step-0000004.png"]
+    assert sheets[0] == []
+    for path in sheets[2]:
+        with Image.open(path) as sheet:
+            assert min(sheet.size) >= 4 * 8  # sixteen digits of 8 x 8, four by four or wider
+    assert sheets[2][0].read_bytes() != sheets[2][1].read_bytes()

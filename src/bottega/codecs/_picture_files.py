@@ -261,14 +261,19 @@ def decoded(
                 picture.draft(picture.mode, (2 * size, 2 * size))
             return prepared(from_pil(ImageOps.exif_transpose(picture)))
     except (Image.DecompressionBombError, Image.DecompressionBombWarning) as error:
-        found = re.search(r"\d+", str(error))  # Pillow says the number, but two limits
-        raise DataError(
-            f"{where} has {int(found[0]) if found else 0:,} pixels and one picture may have {Image.MAX_IMAGE_PIXELS:,}; make "
-            "it smaller, or cut it into tiles"
-        ) from error
+        raise too_large(where, error) from error
     except UNREADABLE as error:
         why = "not a known picture format" if isinstance(error, UnidentifiedImageError) else str(error)
         raise DataError(f"{where} is not a readable picture ({why}); replace or remove it") from error
+
+
+def too_large(where: object, error: Exception) -> DataError:
+    """What is said of a picture that Pillow refuses for its size; ``error`` is a DecompressionBombError or -Warning."""
+    found = re.search(r"\d+", str(error))  # Pillow says the number, but two limits
+    return DataError(
+        f"{where} has {int(found[0]) if found else 0:,} pixels and one picture may have {Image.MAX_IMAGE_PIXELS:,}; make "
+        "it smaller, or cut it into tiles"
+    )
 
 
 def _labelled(root: Path, items: list[Item], labels: str, skipped: list[str] | None, one: bool = False) -> list[Item]:

@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Sequence
+import warnings
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -14,6 +16,7 @@ from PIL import Image, ImageSequence
 from torch import Tensor
 from torch.nn import functional as F
 
+from bottega.codecs._picture_files import too_large
 from bottega.codecs._pixels import UNREADABLE
 from bottega.codecs.image import ImageCodec
 from bottega.core import DataError, Item, OutputError
@@ -55,15 +58,22 @@ def is_film(path: Path) -> bool:
         return True
     if path.suffix.lower() != ".gif" or not path.is_file():
         return False
+    with _film(path) as film:
+        return bool(getattr(film, "n_frames", 1) > 1)
+
+
+@contextmanager
+def _film(path: Path) -> Iterator[Image.Image]:
+    """An open GIF; what goes wrong in reading it is a DataError that says the mend."""
     try:
-        with Image.open(path, formats=("GIF",)) as film:
-            return bool(getattr(film, "n_frames", 1) > 1)
+        with warnings.catch_warnings():
+            warnings.simplefilter("error", Image.DecompressionBombWarning)
+            with Image.open(path, formats=("GIF",)) as film:
+                yield film
+    except (Image.DecompressionBombError, Image.DecompressionBombWarning) as error:
+        raise too_large(path, error) from error
     except UNREADABLE as error:
-        raise _unreadable(path, error) from error
-
-
-def _unreadable(path: Path, error: BaseException) -> DataError:
-    return DataError(f"cannot read the film {path}: {error}; give a whole GIF, or a folder of frames")
+        raise DataError(f"cannot read the film {path}: {error}; give a whole GIF, or a folder of frames") from error
 
 
 def read_frames(path: Path) -> tuple[list[Pixels], float]:
@@ -76,13 +86,10 @@ def read_frames(path: Path) -> tuple[list[Pixels], float]:
     """
     rate = 25.0
     if path.suffix.lower() == ".gif":
-        try:
-            with Image.open(path, formats=("GIF",)) as film:
-                _check_size(path, film.width * film.height * 3 * getattr(film, "n_frames", 1))
-                rate = 1000 / (film.info.get("duration", 0) or 40)
-                frames = [np.asarray(frame.convert("RGB")) for frame in ImageSequence.Iterator(film)]
-        except UNREADABLE as error:
-            raise _unreadable(path, error) from error
+        with _film(path) as film:
+            _check_size(path, film.width * film.height * 3 * getattr(film, "n_frames", 1))
+            rate = 1000 / (film.info.get("duration", 0) or 40)
+            frames = [np.asarray(frame.convert("RGB")) for frame in ImageSequence.Iterator(film)]
     else:
         frames = read_pictures(path)
     first = frames[0].shape

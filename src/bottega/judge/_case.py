@@ -28,9 +28,9 @@ class Case:
         decode: examples to pieces, the codec's; of labels, given their texts.
         seed: of whatever a judge draws.
         facts: what judges may need and the workshop knows: ``classes`` (names), ``target`` (a table's column),
-            ``truth`` (a made world's), ``bytes_per_token``, ``line`` (held-out text in reading order, tokens ``(T,)``),
-            ``seconds_per_sample``, ``knobs`` (how the samples were
-            asked for), ``iwae`` (importance samples), ``cache_dir`` (where trained feature networks are kept),
+            ``truth`` (a made world's), ``coded`` (examples are codes of another run's model), ``bytes_per_token``,
+            ``line`` (held-out text in reading order, tokens ``(T,)``), ``seconds_per_sample``, ``knobs`` (how the samples
+            were asked for), ``iwae`` (importance samples), ``cache_dir`` (where trained feature networks are kept),
             ``features`` (the user's own: a callable, pictures ``(N, C, H, W)`` in [-1, 1] to ``(N, D)``, whose
             attribute ``about`` says which they are; ``nets.inception`` is one).
         cache: shared between the judges of one case; feature networks are trained once and kept here.

@@ -169,9 +169,9 @@ def measure(case: Case) -> list[Measure]:
 
     ``real_fake_margin``: the chance that a sample looks less natural than a held-out picture; 0.5 when they cannot be told
     apart so, 1 when all samples are worse, and below 0.5 when they are blander than the real ones. Nothing for pictures
-    smaller than 16 pixels a side.
+    smaller than 16 pixels a side, nor for codes of pictures, which have no brightness.
     """
-    if min(case.spec.shape[1:]) < LEAST:
+    if case.facts.get("coded") or not case.spec.is_image or min(case.spec.shape[1:]) < LEAST:
         return []
     real = {
         name: case.spec.as_real(x)

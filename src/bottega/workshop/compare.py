@@ -278,7 +278,7 @@ def _glance(
             speed = fresh[i]["sample_ms"]
         out.append(
             [
-                name, _likelihood(found[i]), *(figure(looks.get(look)) for look in _LOOKS),
+                name, _likelihood(found[i], _of_codes(evidence)), *(figure(looks.get(look)) for look in _LOOKS),
                 f"{evidence.cost.parameters:,}", span(evidence.cost.seconds), figure(speed),
             ]
         )  # fmt: skip
@@ -288,7 +288,12 @@ def _glance(
     return out
 
 
-def _likelihood(measures: dict[str, MeasurePart]) -> str:
+def _of_codes(evidence: Evidence) -> bool:
+    """Whether the run models the codes of another run, so that its likelihood is of codes and says nothing of pieces."""
+    return bool(evidence.recipe.get("codec", {}).get("name") == "latent")
+
+
+def _likelihood(measures: dict[str, MeasurePart], coded: bool = False) -> str:
     """The tightest figure of how likely held-out data are, with its unit and bound; a dash where there is none.
 
     An upper bound of the bits is what a lower bound of the likelihood gives; importance weighting tightens it.
@@ -301,7 +306,7 @@ def _likelihood(measures: dict[str, MeasurePart]) -> str:
             value = m.value
             if tight is not None and nats is not None and nats.value > 0:
                 value *= tight.value / nats.value
-            return f"{figure(value)} {unit} ({m.bound or 'exact'})"
+            return f"{figure(value)} {unit}{' of codes' * coded} ({m.bound or 'exact'})"
     return "–"
 
 

@@ -139,6 +139,7 @@ def _facts(run: Run, truth: dict[str, Any], held: Sequence[Item]) -> dict[str, A
     codec: Any = getattr(run.codec, "inner", run.codec)
     facts: dict[str, Any] = {"truth": truth, "iwae": run.recipe.judge.iwae, "cache_dir": run.path.parent / CACHE}
     facts["fingerprint"] = run.header["fingerprint"]
+    facts["coded"] = hasattr(run.codec, "inner")
     target = run.recipe.judge.target or getattr(codec, "target", "")
     if target:
         facts["target"] = target
