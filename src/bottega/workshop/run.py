@@ -662,6 +662,10 @@ def train(
     if not str(recipe).endswith(".toml") and Path(recipe).exists() and data is None:
         recipe, data = guess(Path(recipe)), recipe
     plan = load_recipe(recipe, overrides)
+    if plan.reward:
+        raise RecipeError(
+            "the recipe has a table [reward], of a run that learned from feedback; begin one with bottega reward RUN"
+        )
     if base is not None:
         plan = foreign.onto(plan, base)
     if judge and plan.data.get("held", 0.1) == 0:
