@@ -261,3 +261,26 @@ def test_what_is_given_is_asked_for_and_a_judge_run_pays(tmp_path):
     with pytest.raises(RecipeError) as error:
         bottega.train(tmp_path / "out" / "recipe.toml", out=tmp_path / "x")
     one_line(error, "begin one with bottega reward")
+
+
+@pytest.mark.parametrize("family", ["gpt", "hmm", "ngram"])
+def test_whoever_has_an_exact_likelihood_may_learn(tmp_path, family):
+    plan = recipe(
+        tmp_path / "r.toml", 'name = "counting"\nlongest = 4\nn = 300', f'name = "{family}"\nsize = 2', length=10
+    )
+    start = bottega.train(plan, out=tmp_path / "r", steps=20, set=FREE | {"train.batch": 16}, judge=False)
+    run = reward(start, Feedback(("length:4",), steps=3, batch=16, n=64, lr=1e-2), tmp_path / "out")
+    assert run.weights_hash != start.weights_hash
+    assert found(run, "kl_to_start_nats").value <= 5.0
+
+
+def test_other_peoples_models_may_learn(tmp_path):
+    pytest.importorskip("transformers")
+    from hf import directory
+
+    start = bottega.load(directory(tmp_path / "gpt2", "gpt2"))
+    rows = [{"prompt": f"run {k}: ", "chosen": "yes", "rejected": "no"} for k in range(20)]
+    (tmp_path / "pairs.jsonl").write_text("".join(json.dumps(r) + "\n" for r in rows))
+    run = reward(start, Feedback(pairs=str(tmp_path / "pairs.jsonl"), steps=3, batch=4, n=8), tmp_path / "dpo")
+    assert bottega.load(run.path).weights_hash == run.weights_hash
+    assert reward(start, Feedback(("length:80",), steps=2, batch=4, n=8)).path == tmp_path / "gpt2-reward"

@@ -362,7 +362,9 @@ class _Learning:
         if "reward" not in header:
             raise RecipeError(f"{self.out} holds a run that learned from no feedback; choose another folder with --out")
         was, now = header["recipe"]["reward"], self.recipe.to_dict()["reward"]
-        for key in sorted(was.keys() | now.keys()):
+        for key in sorted(
+            (was.keys() | now.keys()) - {"start"}
+        ):  # a run may be named by another path; its weights say which
             if (a := was.get(key)) != (b := now.get(key)):
                 raise RecipeError(
                     f"{self.out} was begun with {key} {a!r}, not {b!r}; use another --out, or the same to go on"
