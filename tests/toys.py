@@ -59,6 +59,9 @@ class ToyVAE(_OnReals):
     def encode(self, batch: Batch) -> Tensor:
         return self.posterior(batch)[0]
 
+    def represent(self, batch: Batch) -> Tensor:
+        return self.encode(batch)
+
     def decode(self, z: Tensor, cond: Tensor | None = None) -> Tensor:
         return self._decode(z, cond).view(len(z), *self.spec.shape)
 

@@ -143,7 +143,7 @@ def test_a_registered_file_offers_the_thing_it_is_named_for(room, name):
             "samples",
             "model",
             "scores",
-            "encodes",
+            "represents",
             "classifies",
             "features",
             "labels",

@@ -103,6 +103,32 @@ def test_discrete_codes_are_judged_by_their_use():
     assert set(found) == {"code_perplexity"}
 
 
+class Ordered(Family):
+    """Features of a text: whether its first token comes before its second, which counting cannot say."""
+
+    @classmethod
+    def accepts(cls, spec):
+        return ""
+
+    def represent(self, batch):
+        assert batch.cond is None, "the class would be given away"
+        return torch.stack([batch.x[:, 0] - batch.x[:, 1], batch.x[:, 1]], 1).float()
+
+
+def test_frozen_features_of_texts_are_probed_beside_counted_tokens():
+    """Row N8."""
+    first, second = Rng(0).integers(20, 600), Rng(1).integers(20, 600)
+    x = torch.stack([first, second, *Rng(2).integers(20, 4, 600)], 1)
+    spec = Spec((6,), vocab=20, cond=Spec((), vocab=2))
+    rows = Batch(x, (first < second).long(), torch.ones_like(x, dtype=torch.bool))
+    told = Case("text", spec, rows.take(slice(0, 300)), rows.take(slice(300, 600)), x[:20], model=Ordered(spec))
+    (found,) = measure(told)
+    assert found.name == "probe_accuracy"
+    assert found.value > 0.9
+    assert found.ceiling < 0.7
+    assert "counted tokens" in found.note
+
+
 def test_the_equal_error_rate_is_where_both_errors_meet():
     rng = Rng(0)
     label = rng.integers(3, 60)

@@ -89,6 +89,12 @@ class CodesDependOnNeighbours(ToyVAE):
         return z - z.mean(0)
 
 
+class FeaturesDependOnNeighbours(ToyVAE):
+    def represent(self, batch):
+        z = super().represent(batch)
+        return z - z.mean(0)
+
+
 class SharedDraw(ToyVAE):
     @torch.no_grad()
     def sample(self, n, rng, cond=None):

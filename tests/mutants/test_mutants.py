@@ -27,6 +27,7 @@ FAMILIES = [
     (faults.BoundSaidToBeExact, "points", "scores_are_sound"),
     (faults.ScoresSeeNeighbours, "points", "scores_are_sound"),
     (faults.CodesDependOnNeighbours, "points", "codes_are_sound"),
+    (faults.FeaturesDependOnNeighbours, "points", "features_are_sound"),
     (faults.DecodeIsNoInverse, "points", "codes_are_sound"),
     (faults.SharedDraw, "points", "a_sample_belongs_to_its_seed"),
     (faults.OneDrawForAll, "points", "a_sample_belongs_to_its_seed"),

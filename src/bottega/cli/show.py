@@ -37,11 +37,11 @@ def show(
 
 
 def _run(say: Out, path: Path, page: bool) -> None:
-    from bottega.core import Edits, Encodes, Scores, Streams, Translates, has
+    from bottega.core import Edits, Encodes, Represents, Scores, Streams, Translates, has
     from bottega.workshop.run import knobs_of, load
 
     run = load(path, device="cpu")
-    can = ["sample", *(verb for verb, capability in (("edit", Edits), ("score", Scores), ("encode", Encodes),
+    can = ["sample", *(verb for verb, capability in (("edit", Edits), ("score", Scores), ("encode", Encodes), ("represent", Represents),
            ("stream", Streams), ("translate", Translates)) if has(run.model, capability))]  # fmt: skip
     evidence = run.evidence
     if page:

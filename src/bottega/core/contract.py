@@ -93,6 +93,14 @@ class Encodes(Protocol):
 
 
 @runtime_checkable
+class Represents(Protocol):
+    """Turns an example into numbers that say what it is, with no way back."""
+
+    def represent(self, batch: Batch) -> Tensor:
+        """``(B, D)`` real numbers, deterministic, row by row; of labels of a text, and texts of a text, of what is given."""
+
+
+@runtime_checkable
 class Streams(Protocol):
     """Makes a piece part by part."""
 

@@ -248,6 +248,10 @@ class BERT(Family):
         real = batch.mask.expand(batch.x.shape)[..., None]
         return (h * real).sum(1) / real.sum(1)
 
+    def represent(self, batch: Batch) -> Tensor:
+        """``(B, width)``: as ``encode``."""
+        return self.encode(batch)
+
     def decode(self, z: Tensor, cond: Tensor | None = None) -> Tensor:
         """``(B, width) -> (B, L)``: at every place the token that the vector alone says likeliest; a bag, not a text."""
         return self._logits(z).argmax(1)[:, None].expand(-1, *self.spec.shape).contiguous()

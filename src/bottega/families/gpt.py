@@ -13,6 +13,7 @@ from bottega.core import Attribution, Batch, Family, RecipeError, Rng, Spec, Ter
 from bottega.core.measure import Bound
 from bottega.nets import explain, huggingface
 from bottega.nets.condition import Condition, check_drop, no_picture
+from bottega.nets.text_encoder import mean_of_real
 from bottega.nets.transformer import TiedReadOut, Transformer
 from bottega.samplers.causal import LeftToRight
 from bottega.samplers.steps import CachedStep
@@ -137,8 +138,8 @@ class GPT(LeftToRight, Family):
             logits = logits.masked_fill(~self.allowed[start : start + h.shape[1]], float("-inf"))
         return logits
 
-    def _nll(self, batch: Batch, rng: Rng, *, training: bool) -> tuple[Tensor, Tensor]:
-        """Nats of each token, ``(B, dims)``, zero on padding; and which are real."""
+    def _states(self, batch: Batch, rng: Rng, *, training: bool) -> tuple[Tensor, Tensor]:
+        """What each token is said from, ``(B, dims, width)``; and which tokens are real, ``(B, dims)``."""
         x = batch.x.flatten(1)
         n = len(x)
         real = torch.ones_like(x, dtype=torch.bool)
@@ -147,7 +148,12 @@ class GPT(LeftToRight, Family):
         forget = rng.uniform(n) < self.drop if training and self.spec.cond is not None else None
         given = self.condition(batch.cond, n, forget)
         inputs = F.pad(x[:, :-1], (1, 0), value=self.start)
-        h = self.body(self._stream(inputs, 0, given), dropout=self.dropout if training else 0.0, rng=rng)
+        return self.body(self._stream(inputs, 0, given), dropout=self.dropout if training else 0.0, rng=rng), real
+
+    def _nll(self, batch: Batch, rng: Rng, *, training: bool) -> tuple[Tensor, Tensor]:
+        """Nats of each token, ``(B, dims)``, zero on padding; and which are real."""
+        h, real = self._states(batch, rng, training=training)
+        x = batch.x.flatten(1)
         nll = F.cross_entropy(self._logits(h, 0).flatten(0, 1), x.flatten(), reduction="none").view(x.shape)
         return nll.masked_fill(~real, 0.0), real
 
@@ -159,6 +165,10 @@ class GPT(LeftToRight, Family):
     def log_prob(self, batch: Batch, rng: Rng) -> Tensor:
         """``(B,)`` nats of the real tokens of each row, exact."""
         return -self._nll(batch, rng, training=False)[0].sum(1)
+
+    def represent(self, batch: Batch) -> Tensor:
+        """``(B, width)``: the mean of the states that its real tokens are said from."""
+        return mean_of_real(*self._states(batch, Rng(0), training=False))
 
     def attribute(self, batch: Batch, at: Tensor, *, by: str = "integrated", points: int = 32) -> Attribution:
         """How many nats each token adds to those of the token at ``at`` ``(B,)``; only those before it can.

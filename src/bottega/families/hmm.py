@@ -9,6 +9,7 @@ from torch import Tensor, nn
 
 from bottega.core import Batch, Family, RecipeError, Rng, Spec, Terms
 from bottega.core.measure import Bound
+from bottega.nets.text_encoder import mean_of_real
 from bottega.samplers.tokens import pick
 
 __all__ = ["HMM"]
@@ -163,6 +164,13 @@ class HMM(Family):
         return likely if cond is None else torch.where(cond >= 0, cond, likely)
 
     @torch.no_grad()
+    def represent(self, batch: Batch) -> Tensor:
+        """``(B, classes * size)``: how much each state is believed in, given the tokens so far, on the mean over them."""
+        seen = torch.ones_like(batch.x, dtype=torch.bool) if batch.mask is None else batch.mask.expand(batch.x.shape)
+        kept: list[Tensor] = []
+        self._forward(batch.x, seen, self._tables(), kept)
+        return mean_of_real(torch.stack(kept, 1).flatten(2), seen)
+
     def encode(self, batch: Batch) -> Tensor:
         """The likeliest path of states ``(B, L)``, by Viterbi's recursion; on padding the states that are likeliest then."""
         x = batch.x

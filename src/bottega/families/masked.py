@@ -12,6 +12,7 @@ from torch import Tensor, nn
 from bottega.core import Batch, Family, RecipeError, Rng, Spec, Terms
 from bottega.core.measure import Bound
 from bottega.nets.condition import Condition, check_drop, no_picture
+from bottega.nets.text_encoder import mean_of_real
 from bottega.nets.transformer import Transformer
 from bottega.samplers.tokens import filter_logits, pick
 
@@ -92,13 +93,21 @@ class Masked(Family):
             return "one vector of a given text keeps too little; use family seq2seq for texts, reader for labels"
         return no_picture(spec)
 
+    def _states(self, x: Tensor, given: Tensor) -> Tensor:
+        """What stands at each place in the last layer, ``(B, L, width)``."""
+        return self.body(self.embed(x) + self.place + given[:, None])
+
+    def represent(self, batch: Batch) -> Tensor:
+        """``(B, width)``: the mean of the vectors of the real tokens, none of them hidden."""
+        x = self._whole(batch)
+        return mean_of_real(self._states(x, self.condition(batch.cond, len(x))), x != self.nothing)
+
     def logits(self, x: Tensor, given: Tensor) -> Tensor:
         """Partly hidden tokens ``(B, L)`` and what is known ``(B, width)`` -> logits ``(B, L, vocab)``, float32.
 
         Of texts there is one more, of nothing.
         """
-        h = self.body(self.embed(x) + self.place + given[:, None])
-        logits = self.read(h).float()
+        logits = self.read(self._states(x, given)).float()
         return logits.masked_fill(~self.allowed, -math.inf) if self.spec.blocks else logits
 
     def _whole(self, batch: Batch) -> Tensor:

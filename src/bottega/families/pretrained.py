@@ -13,6 +13,7 @@ from torch import Tensor
 
 from bottega.core import Batch, BottegaError, CheckpointError, Family, RecipeError, Rng, Spec, Terms
 from bottega.core.measure import Bound
+from bottega.nets.text_encoder import mean_of_real
 from bottega.samplers.causal import LeftToRight
 
 __all__ = ["Pretrained"]
@@ -125,6 +126,12 @@ class Pretrained(LeftToRight, Family):
     def log_prob(self, batch: Batch, rng: Rng) -> Tensor:
         """``(B,)`` nats, exact."""
         return -self._nll(batch)[0].sum(1)
+
+    def represent(self, batch: Batch) -> Tensor:
+        """``(B, width)``: the mean of the last layer's vectors that its real tokens are said from."""
+        inputs = F.pad(batch.x[:, :-1], (1, 0), value=self.start)
+        h = self.inner(inputs, use_cache=False, output_hidden_states=True).hidden_states[-1]
+        return mean_of_real(h, None if batch.mask is None else batch.mask.expand(batch.x.shape))
 
     def step(
         self, n: int, cond: Tensor | None = None, guidance: float = 1.0, *, prompted: bool = False, most: int = 0

@@ -12,7 +12,7 @@ from bottega.core import Attribution, Batch, Family, RecipeError, Rng, Spec, Ter
 from bottega.core.measure import Bound
 from bottega.nets import explain
 from bottega.nets.condition import check_drop
-from bottega.nets.text_encoder import TextEncoder
+from bottega.nets.text_encoder import TextEncoder, mean_of_real
 from bottega.samplers.tokens import filter_logits, pick
 
 __all__ = ["Reader"]
@@ -206,6 +206,11 @@ class Reader(Family):
             rows = every.gather(3, index)[..., 1:]
         most = self.spec.cond.dims + self.spec.dims  # type: ignore[union-attr]
         return F.pad(rows, (0, most - rows.shape[-1]))
+
+    def represent(self, batch: Batch) -> Tensor:
+        """``(B, width)``: the mean of the vectors of the text's tokens; ``batch.x`` is not looked at."""
+        tokens, real = self.encoder.known(batch.cond, len(batch))
+        return mean_of_real(self.encoder(tokens, real)[:, 1:], real)
 
     def classify(self, batch: Batch) -> Tensor:
         """``(B, classes)`` log probabilities in nats of the classes of ``batch.cond``; ``batch.x`` is not looked at."""

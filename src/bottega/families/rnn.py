@@ -12,6 +12,7 @@ from torch.nn.utils.rnn import pack_padded_sequence as pack
 from bottega.core import Batch, Family, RecipeError, Rng, Spec, Terms, nearest
 from bottega.core.measure import Bound
 from bottega.nets.condition import Condition, check_drop, no_picture
+from bottega.nets.text_encoder import mean_of_real
 from bottega.samplers.causal import LeftToRight
 from bottega.samplers.steps import StateStep
 
@@ -86,10 +87,14 @@ class RNN(LeftToRight, Family):
 
     def logits(self, x: Tensor, cond: Tensor | None, drop: Tensor | None = None, rng: Rng | None = None) -> Tensor:
         """``(B, T)`` tokens -> logits ``(B, T, vocab)`` of each of them given those before it, float32."""
+        return self.read(self._forget(self._states(x, cond, drop, rng), rng)).float()
+
+    def _states(self, x: Tensor, cond: Tensor | None, drop: Tensor | None = None, rng: Rng | None = None) -> Tensor:
+        """What each token is said from, ``(B, T, size)``."""
         inputs = F.pad(x[:, :-1], (1, 0), value=self.spec.vocab)
         stream = self.embed(inputs) + self.condition(cond, len(x), drop)[:, None]
-        h = self.body(self._forget(stream, rng))[0]
-        return self.read(self._forget(h, rng)).float()
+        h: Tensor = self.body(self._forget(stream, rng))[0]
+        return h
 
     def _nll(self, batch: Batch, rng: Rng, *, training: bool) -> tuple[Tensor, Tensor]:
         """Nats of each token ``(B, L)``, zero on padding; and which are real."""
@@ -107,6 +112,11 @@ class RNN(LeftToRight, Family):
     def log_prob(self, batch: Batch, rng: Rng) -> Tensor:
         """``(B,)`` nats of the real tokens of each row, exact; ``rng`` is not drawn from."""
         return -self._nll(batch, rng, training=False)[0].sum(1)
+
+    def represent(self, batch: Batch) -> Tensor:
+        """``(B, size)``: the mean of the states that its real tokens are said from."""
+        real = None if batch.mask is None else batch.mask.expand(batch.x.shape)
+        return mean_of_real(self._states(batch.x, batch.cond), real)
 
     def step(
         self, n: int, cond: Tensor | None = None, guidance: float = 1.0, *, prompted: bool = False, most: int = 0

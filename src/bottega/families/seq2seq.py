@@ -12,7 +12,7 @@ from bottega.core import Attribution, Batch, Family, RecipeError, Rng, Spec, Ter
 from bottega.core.measure import Bound
 from bottega.nets import explain
 from bottega.nets.condition import check_drop
-from bottega.nets.text_encoder import TextEncoder, trim
+from bottega.nets.text_encoder import TextEncoder, mean_of_real, trim
 from bottega.nets.transformer import Cache, Transformer
 from bottega.samplers.causal import LeftToRight
 from bottega.samplers.steps import CachedStep
@@ -144,6 +144,11 @@ class Seq2Seq(LeftToRight, Family):
     def log_prob(self, batch: Batch, rng: Rng) -> Tensor:
         """``(B,)`` nats of the real tokens of each row given what is known of it, exact."""
         return -self._nll(batch, rng, training=False)[0]
+
+    def represent(self, batch: Batch) -> Tensor:
+        """``(B, width)``: the mean of the encoder's vectors of the tokens that are given."""
+        memory, seen = self._read(batch.cond, len(batch))
+        return mean_of_real(memory[:, 1:], seen[:, 1:])
 
     def attribute(self, batch: Batch, at: Tensor, *, by: str = "integrated", points: int = 32) -> Attribution:
         """How many nats each given token, then each token before it, adds to those of the token at ``at`` ``(B,)``.

@@ -6,7 +6,7 @@ import sys
 from collections.abc import Callable, Sequence
 from importlib.util import find_spec
 
-from bottega.core import Classifies, Encodes, Measure, Scores, has, lookup, names
+from bottega.core import Classifies, Encodes, Measure, Represents, Scores, has, lookup, names
 from bottega.judge._case import Case
 
 __all__ = ["run_all"]
@@ -17,13 +17,16 @@ _ENOUGH = 8  # nearest neighbours and covariances of fewer examples say nothing
 def _unmet(need: str, case: Case) -> str:
     """Why a need is not met; empty when it is."""
     sizes = (len(case.train), len(case.held), len(case.samples))
-    if case.medium == "labels" and need in {"samples", "features", "encodes"}:
+    if case.medium == "labels" and need in {"samples", "features", "represents"}:
         return "labels of a text are right or wrong, and the text is not the model's; see judge labels"
     met, why = {
         "samples": (sizes[2] > 0, "there are no samples"),
         "model": (case.model is not None, "needs the model, and only pieces were given"),
         "scores": (has(case.model, Scores), "needs a model that says how likely examples are (log_prob)"),
-        "encodes": (has(case.model, Encodes), "needs a model with a code for each example (encode, decode)"),
+        "represents": (
+            has(case.model, Encodes) or (case.spec.is_text and has(case.model, Represents)),
+            "needs a model with a code for each example (encode, decode), or of texts with features",
+        ),
         "classifies": (has(case.model, Classifies), "needs a model that says which class an example is of (classify)"),
         "given": (case.pictured, "needs examples of which a picture is known (codec.cond = 'picture', codec.degrade)"),
         "references": (case.worded, "needs examples of which a text is known (codec.given)"),

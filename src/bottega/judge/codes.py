@@ -16,15 +16,16 @@ from sklearn.preprocessing import StandardScaler
 from torch import Tensor
 from torch.nn import functional as F
 
-from bottega.core import Batch, Measure, mean_interval
+from bottega.core import Batch, Measure, Represents, has, mean_interval
 from bottega.judge._case import Case
 
-__all__ = ["measure", "COLLAPSED", "equal_error_rate", "probe"]
+__all__ = ["measure", "COLLAPSED", "equal_error_rate", "frozen", "probe"]
 
-needs: tuple[str, ...] = ("encodes",)
-media: tuple[str, ...] = ("image", "points", "table")
+needs: tuple[str, ...] = ("represents",)
+media: tuple[str, ...] = ("image", "points", "table", "text")
 
 COLLAPSED = 0.1  # of the code numbers; fewer in use are a collapse of the posterior
+_BUCKETS = 2048  # of counted tokens
 _CHUNK, _LABELS, _DRAWS, _MOST, _PAIRED = 128, 100, 5, 2000, 1000
 
 
@@ -33,7 +34,23 @@ def _codes(case: Case, batch: Batch) -> Tensor:
     """Codes without what is known of each example, which would give its class away: ``(N, D)`` float64, on the CPU."""
     model: Any = case.model
     parts = Batch(batch.x, None, batch.mask).split(math.ceil(len(batch) / _CHUNK))
-    return torch.cat([model.encode(part.to(case.device)).flatten(1).double().cpu() for part in parts])
+    return torch.cat([frozen(model, part.to(case.device)).double().cpu() for part in parts])
+
+
+def frozen(model: Any, batch: Batch) -> Tensor:
+    """``(B, D)``: the features of a model that has them (``Represents``), else its codes (``Encodes``)."""
+    made: Tensor = model.represent(batch) if has(model, Represents) else model.encode(batch)
+    return made.flatten(1)
+
+
+def _raw(case: Case, batch: Batch) -> Tensor:
+    """The examples themselves as rows ``(N, D)`` float64: numbers, or for texts how often each token occurs."""
+    if not case.spec.is_text:
+        return case.spec.as_real(batch.x).flatten(1).double().cpu()
+    x = batch.x.cpu() % _BUCKETS
+    real = torch.ones_like(x, dtype=torch.bool) if batch.mask is None else batch.mask.expand(batch.x.shape).cpu()
+    counts = torch.zeros(len(x), min(case.spec.vocab, _BUCKETS), dtype=torch.float64)
+    return counts.scatter_add(1, x, real.double())
 
 
 def probe(train: Tensor, labels: Tensor, held: Tensor, answers: Tensor) -> float:
@@ -70,10 +87,17 @@ def measure(case: Case) -> list[Measure]:
     arXiv:1509.00519, section 5.2), for models that say so; under a tenth its note names the collapse and the mend.
     ``code_perplexity`` of discrete codes is the exponential of the entropy of those in use. ``rate_nats`` and
     ``distortion_nats`` add up to minus the bound. ``probe_accuracy`` is of a logistic regression on the codes of 100
-    labelled training examples, read on held-out ones; its ceiling is the same probe on the examples themselves.
+    labelled training examples, read on held-out ones; its ceiling is the same probe on the examples themselves, of texts on
+    how often each token occurs. Texts have this measure alone: of models with features (``Represents``), whose classes are known.
     ``verification_eer`` is the `equal_error_rate` of held-out pairs by their codes, beside that by the examples.
     """
     model: Any = case.model
+    if case.spec.is_text:
+        before = model.training
+        model.eval()
+        found = _probes(case) if case.labelled else []
+        model.train(before)
+        return found
     n, out = len(case.held), []
     shared: dict[str, Any] = {"n": n, "seed": case.seed}
     before = model.training
@@ -129,7 +153,7 @@ def _probes(case: Case) -> list[Measure]:
     assert held.cond is not None
     labels, answers = train.cond.cpu(), held.cond.cpu()
     codes = _codes(case, train), _codes(case, held)
-    raw = tuple(case.spec.as_real(b.x).flatten(1).double().cpu() for b in (train, held))
+    raw = _raw(case, train), _raw(case, held)
     found: list[list[float]] = []
     for _ in range(_DRAWS):
         some = rng.permutation(len(train))[:_LABELS].cpu()
@@ -140,12 +164,10 @@ def _probes(case: Case) -> list[Measure]:
         return []
     ours, pixels = torch.tensor(found).double().T
     value, low, high = mean_interval(ours)
-    note = f"of a linear probe on {min(_LABELS, len(train))} labels, mean of {len(found)} draws of them; the ceiling is the raw numbers'"
-    return [
-        Measure("probe_accuracy", value, max(0.0, low), min(1.0, high), n=len(held), seed=case.seed, better="higher",
-                ceiling=pixels.mean().item(), note=note),
-        *_verified(codes[1], raw[1], answers, case.seed),
-    ]  # fmt: skip
+    note = f"of a linear probe on {min(_LABELS, len(train))} labels, mean of {len(found)} draws of them; the ceiling is that of {'counted tokens' if case.spec.is_text else 'the raw numbers'}"
+    told = Measure("probe_accuracy", value, max(0.0, low), min(1.0, high), n=len(held), seed=case.seed, better="higher",
+                   ceiling=pixels.mean().item(), note=note)  # fmt: skip
+    return [told] if case.spec.is_text else [told, *_verified(codes[1], raw[1], answers, case.seed)]
 
 
 def _verified(codes: Tensor, raw: Tensor, labels: Tensor, seed: int) -> list[Measure]:

@@ -11,7 +11,7 @@ from torch import Tensor, nn
 from bottega.core import Rng
 from bottega.nets.transformer import Transformer
 
-__all__ = ["TextEncoder", "said", "trim"]
+__all__ = ["TextEncoder", "mean_of_real", "said", "trim"]
 
 
 def said(tokens: Tensor, end: int) -> Tensor:
@@ -37,6 +37,18 @@ def trim(tokens: Tensor, real: Tensor) -> tuple[Tensor, Tensor]:
     most = int(real.any(0).nonzero()[-1]) + 1 if bool(real.any()) else 1
     most += -most % 8
     return tokens[:, :most], real[:, :most]
+
+
+def mean_of_real(h: Tensor, real: Tensor | None) -> Tensor:
+    """``(B, T, D)``, and which places are real ``(B, T)`` (None: all), to the mean over those, ``(B, D)`` float32.
+
+    >>> mean_of_real(torch.arange(3.0).view(1, 3, 1), torch.tensor([[True, True, False]])).tolist()
+    [[0.5]]
+    """
+    if real is None:
+        return h.float().mean(1)
+    seen = real[..., None]
+    return (h.float() * seen).sum(1) / seen.sum(1).clamp_min(1)
 
 
 class TextEncoder(nn.Module):

@@ -19,6 +19,7 @@ from bottega.core import (
     Edits,
     Encodes,
     Family,
+    Represents,
     Rng,
     Scores,
     Spec,
@@ -137,6 +138,7 @@ class Facts:
     edits: bool
     streams: bool
     translates: bool
+    represents: bool
 
 
 @dataclass(frozen=True)
@@ -198,6 +200,7 @@ class Subject:
             has(model, Edits),
             has(model, Streams),
             has(model, Translates),
+            has(model, Represents),
         )
 
     @staticmethod

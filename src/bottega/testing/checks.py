@@ -633,6 +633,23 @@ def codes_are_sound(subject: Subject) -> None:
             assert worst <= 1e-4, f"decode(encode(x)) is off by {worst:.2g}"
 
 
+@_check(lambda subject: "" if subject.facts.represents else "no features")
+def features_are_sound(subject: Subject) -> None:
+    """``(B, D)`` finite numbers, the same when asked again, row by row, not moved by padding nor the same for all."""
+    model, batch = subject.model(shake=0.3).eval(), subject.batch(4)
+    with torch.no_grad(), _global_randomness_untouched("features"):
+        z = model.represent(batch)
+        _fits(z, Spec(tuple(z.shape[1:])), 4, "the features")
+        assert z.ndim == 2, f"the features have shape {tuple(z.shape)}, not (4, D)"
+        assert _same(model.represent(batch), z), "features are random"
+        for i, one in enumerate(batch.split(4)):
+            assert _same(model.represent(one), z[i : i + 1]), "the features of a row depend on other rows"
+        if batch.mask is not None:
+            other = torch.where(batch.mask, batch.x, (batch.x + 1) % max(2, subject.spec.vocab))
+            assert _same(model.represent(replace(batch, x=other)), z), "padding changes features"
+        assert not _same(z[1:], z[:1].expand_as(z[1:])), "all examples have the same features"
+
+
 @_check(lambda subject: "" if subject.facts.edits else "no edit")
 def an_edit_keeps_what_it_is_told_to_keep(subject: Subject) -> None:
     """Kept parts come back untouched, the rest fits the Spec and belongs to its seed."""

@@ -16,7 +16,7 @@ from typing import Any, Literal
 
 from bottega.core.errors import RecipeError, nearest
 
-TABLES = ("data", "codec", "family", "optim", "train", "judge")
+TABLES = ("data", "codec", "family", "optim", "train", "reward", "judge")
 # what `[data]` may say of any data, and as what kind; anything else goes to a made world, which checks it
 _DATA = {
     "name": str, "held": float, "test": float, "limit": int, "group": bool, "labelled": int, "licence": str, "consent": str,
@@ -137,6 +137,7 @@ class Recipe:
             else goes to the world.
         codec, family, optim: ``name`` and constructor arguments; ``optim`` may hold a table for each player.
         train, judge: see ``Train`` and ``Judging``.
+        reward: how a run went on learning from feedback (``bottega reward``); empty for one that was only trained.
         header: the comment at the head of the file: device, minutes, memory, expected result.
     """
 
@@ -148,6 +149,7 @@ class Recipe:
     optim: dict[str, Any] = field(default_factory=dict)
     train: Train = field(default_factory=Train)
     judge: Judging = field(default_factory=Judging)
+    reward: dict[str, Any] = field(default_factory=dict)
     header: str = ""
 
     def to_dict(self) -> dict[str, Any]:
@@ -177,7 +179,7 @@ class Recipe:
         return cls(
             name=str(data.get("name", "run")),
             about=str(data.get("about", "")),
-            **{t: dict(data.get(t, {})) for t in ("data", "codec", "family", "optim")},
+            **{t: dict(data.get(t, {})) for t in ("data", "codec", "family", "optim", "reward")},
             train=Train(**data.get("train", {})),
             judge=Judging(**data.get("judge", {})),
             header=header,
@@ -187,7 +189,7 @@ class Recipe:
         """The first key whose value decides the weights and differs, as ``table.key: ours, theirs``; empty when none."""
         mine, theirs = self.to_dict(), other.to_dict()
         free = {("train", k) for k in ("save_seconds", "sample_every", "tensorboard")}
-        for table in ("data", "codec", "family", "optim", "train"):
+        for table in ("data", "codec", "family", "optim", "train", "reward"):
             a, b = mine[table], theirs[table]
             for key in sorted(a.keys() | b.keys()):
                 if (table, key) not in free and a.get(key) != b.get(key):

@@ -29,11 +29,14 @@ from bottega.core import (
     CheckpointError,
     Classifies,
     Codec,
+    DataError,
     Edits,
+    Encodes,
     Family,
     Item,
     OutputError,
     RecipeError,
+    Represents,
     Rng,
     Scores,
     Source,
@@ -44,6 +47,7 @@ from bottega.core import (
     names,
     nearest,
 )
+from bottega.judge.codes import frozen
 from bottega.nets.inception import load_inception
 from bottega.samplers.texts import Stops, cut, stop_strings
 from bottega.shrink.quantise import lighten
@@ -523,6 +527,38 @@ class Run:
             parts = [self.model.log_prob(b, rng) for b in batch.split(max(1, math.ceil(len(batch) / CHUNK)))]  # type: ignore[operator]
         return torch.cat(parts).cpu()
 
+    def features(self, pieces: Sequence[Any]) -> Tensor:
+        """What the model, as it is, makes of pieces: ``(N, D)`` float32, to learn other things from (a linear probe, say).
+
+        Of a text longer than a row the first row counts. To models of labels, or of texts made of a text, ``pieces`` are the
+        texts that are given.
+
+        Raises:
+            BottegaError: the family turns no example into numbers.
+        """
+        model: Any = self.model
+        if not has(model, Represents) and (not has(model, Encodes) or model.latent.is_tokens):
+            raise BottegaError(
+                f"a {self.recipe.family['name']} has no features; use {_with('represent', self.spec)}, or a family with codes"
+            )
+        self.model.eval()
+        out = []
+        for first in range(0, len(pieces), CHUNK):
+            some = pieces[first : first + CHUNK]
+            if self.spec.given_text:
+                batch = Batch(torch.zeros(len(some), *self.spec.shape, dtype=torch.long), self.codec.encode_cond(some))
+            else:
+                rows = [self.codec.encode([piece if isinstance(piece, Item) else Item(piece)]) for piece in some]
+                if empty := [i for i, row in enumerate(rows) if not len(row)]:
+                    raise DataError(
+                        f"piece {first + empty[0] + 1} is empty, so there is nothing to make features of; leave it out"
+                    )
+                whole = Batch.cat([row.take(slice(0, 1)) for row in rows])
+                batch = Batch(whole.x, None, whole.mask)
+            with torch.no_grad():
+                out.append(frozen(self.model, batch.to(self.device)).float().cpu())
+        return torch.cat(out)
+
     def judge(
         self,
         data: str | Path | None = None,
@@ -668,6 +704,10 @@ def train(
     if not str(recipe).endswith(".toml") and Path(recipe).exists() and data is None:
         recipe, data = guess(Path(recipe)), recipe
     plan = load_recipe(recipe, overrides)
+    if plan.reward:
+        raise RecipeError(
+            "the recipe has a table [reward], of a run that learned from feedback; begin one with bottega reward RUN"
+        )
     if base is not None:
         plan = foreign.onto(plan, base)
     if judge and plan.data.get("held", 0.1) == 0:

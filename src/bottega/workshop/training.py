@@ -52,7 +52,7 @@ from bottega.workshop.build import begin_with, find_data, make_codec, make_famil
 from bottega.workshop.recipe import Recipe, check_arguments
 from bottega.workshop.run import ADAPTERS, EVIDENCE, LOG, RECIPE, WEIGHTS, Progress, Run, Tell, load, revive
 
-__all__ = ["Training", "divide"]
+__all__ = ["Training", "cut_log", "divide", "patient_interrupt"]
 
 _WATCHED = 64  # training rows; fewer say nothing about modes
 _UNWATCHED = f"the stability monitor is off: it needs one process and at least {_WATCHED} training rows"
@@ -219,7 +219,7 @@ class Training:
         self.start, self.stream.position, self.seconds = header["step"], header["position"], header["seconds"]
         self.best, self.waited, self.notes = header["best"], header["waited"], header["notes"]
         self.first_losses = header["first_losses"]
-        _cut_log(self.out / LOG, self.start)
+        cut_log(self.out / LOG, self.start)
         self.tell(Progress("train", self.start, self.plan.train.steps, note=f"going on from step {self.start}"))
 
     def _fit(self) -> None:
@@ -233,7 +233,7 @@ class Training:
         self.events = _events(self.out) if plan.train.tensorboard and self.rank == 0 else None
         if self.unwatched and _UNWATCHED not in self.notes and not self.rank:
             self._note(_UNWATCHED)
-        with _patient_interrupt() as self.interrupted, suppress(_Stop):
+        with patient_interrupt() as self.interrupted, suppress(_Stop):
             if self.monitor is not None and not self.start:
                 self.monitor.begin()
             while self.done < plan.train.steps:
@@ -477,7 +477,7 @@ class _Stop(Exception):
 
 
 @contextmanager
-def _patient_interrupt() -> Iterator[threading.Event]:
+def patient_interrupt() -> Iterator[threading.Event]:
     """Ctrl-C sets the event, so that training stops between two steps; a second Ctrl-C stops at once."""
     event = threading.Event()
     if threading.current_thread() is not threading.main_thread():
@@ -551,7 +551,7 @@ def _conditions(codec: Codec, items: Sequence[Item], most: int = 256) -> list[An
     return [values[i] for i in Rng(0).permutation(len(values))[:most].tolist()]
 
 
-def _cut_log(path: Path, step: int) -> None:
+def cut_log(path: Path, step: int) -> None:
     """Forget lines of steps that were not saved, so that a resumed log has each step once."""
     if path.exists():
         lines = [line for line in path.read_text(encoding="utf-8").splitlines() if _step_of(line) <= step]
