@@ -227,9 +227,9 @@ def test_a_gradient_far_from_usual_for_long_is_a_sign_and_a_short_one_is_not():
 
 def test_a_vanished_gradient_slows_the_rival():
     _, optims, monitor, said = watched_toy()
-    monitor.good_step = 1  # it had gone well
     for step in range(100):
         monitor.after(step, played(critic=0.5, generator=0.1))
+    monitor._keep(100, monitor.look())  # it had gone well
     for step in range(100, 120):
         monitor.after(step, played(critic=0.5, generator=1e-6))
     assert len(said) == 1
@@ -239,6 +239,22 @@ def test_a_vanished_gradient_slows_the_rival():
         monitor.after(step, played(critic=0.5, generator=1e-6))
     assert len(said) == 2
     assert (optims["critic"].scale, optims["generator"].scale) == (0.3, 1.0)
+
+
+def test_what_became_usual_in_a_failure_is_forgotten_with_it():
+    """A critic that is sure of all leaves its generator no gradient; after going back a healthy one is not an explosion."""
+    _, optims, monitor, said = watched_toy()
+    for step in range(60):
+        monitor.after(step, played(critic=0.5, generator=1e-4))
+    for step in range(60, 80):
+        monitor.after(step, played(critic=1e-5, generator=1e-4))
+    assert len(said) == 1
+    assert "the gradient of the critic has vanished; went back to the weights of step 0" in said[0]
+    scales = {p: o.scale for p, o in optims.items()}
+    for step in range(80, 200):
+        monitor.after(step, played(critic=0.5, generator=0.1))
+    assert len(said) == 1
+    assert {p: o.scale for p, o in optims.items()} == scales
 
 
 def test_going_back_forgets_what_the_optimiser_learnt_since():

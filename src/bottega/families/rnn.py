@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from contextlib import AbstractContextManager, nullcontext
 from typing import Any, ClassVar
 
 import torch
@@ -93,7 +94,8 @@ class RNN(LeftToRight, Family):
         """What each token is said from, ``(B, T, size)``."""
         inputs = F.pad(x[:, :-1], (1, 0), value=self.spec.vocab)
         stream = self.embed(inputs) + self.condition(cond, len(x), drop)[:, None]
-        h: Tensor = self.body(self._forget(stream, rng))[0]
+        with _in_float32(stream.device):
+            h: Tensor = self.body(self._forget(stream, rng))[0]
         return h
 
     def _nll(self, batch: Batch, rng: Rng, *, training: bool) -> tuple[Tensor, Tensor]:
@@ -130,7 +132,8 @@ class RNN(LeftToRight, Family):
             packed = (
                 pack(stream, counts.clamp_min(1).cpu(), batch_first=True, enforce_sorted=False) if short else stream
             )
-            after = self.body(packed, before if len(before) == 2 else before[0])[1]
+            with _in_float32(tokens.device):
+                after = self.body(packed, before if len(before) == 2 else before[0])[1]
             behind = [part.transpose(0, 1) for part in (after if len(before) == 2 else (after,))]
             some = (counts > 0)[:, None, None]
             return given, *(torch.where(some, new, old) for new, old in zip(behind, state, strict=True))
@@ -147,3 +150,10 @@ class RNN(LeftToRight, Family):
 
         twice = guidance != 1 and cond is not None and self.spec.cond is not None
         return StateStep(read, say, begun(cond), begun(None) if twice else None, guidance)
+
+
+def _in_float32(device: torch.device) -> AbstractContextManager[object]:
+    """No autocast on a processor without bfloat16 units: oneDNN has no recurrent layers in bfloat16 for it."""
+    if device.type == "cpu" and not torch.ops.mkldnn._is_mkldnn_bf16_supported():
+        return torch.autocast("cpu", enabled=False)
+    return nullcontext()

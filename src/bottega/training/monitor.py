@@ -64,6 +64,7 @@ class Monitor:
         self.first = math.inf  # the distance before training
         self.doubts, self.rescues, self.good_step = 0, 0, 0
         self.good: dict[str, Tensor] = {}
+        self.good_usual: dict[str, float] = {}  # log norms that were usual when it was kept
 
     def begin(self) -> None:
         """Look at the untrained model, and keep it as the first state to go back to."""
@@ -182,6 +183,7 @@ class Monitor:
         tensors = checkpoint.pack(self.model, self.optims, self.ema, Rng(0))
         self.good = {k: v.detach().clone() for k, v in tensors.items()}
         self.good_step = step
+        self.good_usual = {player: seen[0] for player, seen in self.usual.items() if step}
         self.best = [look.distance, look.spread, len(look.missing)]
 
     def _rates(self, players: Sequence[str]) -> str:
@@ -200,8 +202,8 @@ class Monitor:
         for player in players:
             self.optims[player].scale *= 1.0 if once else _SLOWER if self.good_step else _SLOWER**2
         self.doubts = -self.steps // (8 * self.every)  # time to show itself
-        for seen in self.usual.values():
-            seen[1:] = [min(seen[1], _WARM), 0, 0]
+        # what had become usual since is of the failure, and would call the next good step loud
+        self.usual = {player: [norm, _WARM, 0, 0] for player, norm in self.good_usual.items()}
         back = f"went back to the weights of step {self.good_step}"
         self.say(f"step {step + 1}: {trouble}; {back}" + ("" if once else f" and lowered {self._rates(players)}"))
         return True
@@ -211,7 +213,7 @@ class Monitor:
     def state(self) -> dict[str, Any]:
         """JSON-ready; with ``good``, everything needed to go on."""
         return {
-            "usual": {k: list(v) for k, v in self.usual.items()}, "best": list(self.best), "first": self.first,
+            "usual": {k: list(v) for k, v in self.usual.items()}, "good_usual": dict(self.good_usual), "best": list(self.best), "first": self.first,
             "doubts": self.doubts, "rescues": self.rescues, "good_step": self.good_step,
             "scales": {p: o.scale for p, o in self.optims.items()},
         }  # fmt: skip
@@ -223,6 +225,7 @@ class Monitor:
             list(state["best"]),
             state["first"],
         )
+        self.good_usual = dict(state.get("good_usual", {}))  # runs of before did not keep it
         self.doubts, self.rescues, self.good_step = state["doubts"], state["rescues"], state["good_step"]
         self.good = dict(good)
         for player, scale in state["scales"].items():
