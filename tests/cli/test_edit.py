@@ -154,7 +154,7 @@ def test_what_training_never_saw_is_noted_in_one_line(made, call, tmp_path: Path
 def test_quiet_and_json_leave_one_object(made, call):
     told = call("show", made["table"], "--json", "--quiet")
     assert told.err == ""
-    assert told.json["can"] == ["sample", "edit", "score", "stream"]
+    assert told.json["can"] == ["sample", "edit", "score", "represent", "stream"]
 
 
 def test_data_that_is_gone_is_named_with_the_mend(made, call, monkeypatch):
