@@ -251,6 +251,7 @@ def test_what_became_usual_in_a_failure_is_forgotten_with_it():
     assert len(said) == 1
     assert "the gradient of the critic has vanished; went back to the weights of step 0" in said[0]
     scales = {p: o.scale for p, o in optims.items()}
+    assert set(scales.values()) == {0.3**2}, "it had never gone well: whose fault it is cannot be told"
     for step in range(80, 200):
         monitor.after(step, played(critic=0.5, generator=0.1))
     assert len(said) == 1

@@ -127,7 +127,10 @@ class Monitor:
                 )  # at first it is hard to say whose fault it is
                 found = found or (f"the gradient of the {turn.player} explodes", who)
             elif seen[3] >= _QUIET_STEPS:
-                found = found or (f"the gradient of the {turn.player} has vanished", rival)
+                found = found or (
+                    f"the gradient of the {turn.player} has vanished",
+                    rival if self.good_step else list(self.optims),
+                )
         return found
 
     def _judge(self, step: int, look: Look) -> tuple[str, list[str]] | None:
