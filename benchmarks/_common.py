@@ -112,6 +112,11 @@ def scored(score: Callable[[Batch, Rng], Tensor], batch: Batch, rows: int = 250)
     return torch.cat([score(part, rng).double() for part in batch.split(math.ceil(len(batch) / rows))])
 
 
+def told(run: Run) -> dict[str, Any]:
+    """What a run says of its training."""
+    return {"steps": run.step, "minutes": round(run.header["seconds"] / 60, 2), "parameters": run.header["parameters"]}
+
+
 def kept(name: str) -> dict[str, Any]:
     """The result that ``results/<name>.json`` holds, empty where there is none yet."""
     path = RESULTS / f"{name}.json"

@@ -16,7 +16,7 @@ import torch
 from torch import Tensor
 
 import bottega
-from benchmarks._common import keep, kept, options, prepare, shared
+from benchmarks._common import keep, kept, options, prepare, shared, told
 from benchmarks.dcgan import PlainLoop, trained
 from bottega import Run
 from bottega.core import Batch, Rng
@@ -99,8 +99,3 @@ def main(argv: Sequence[str] = ()) -> None:
                 result[name] = {**told(run), "sampler": sampler, "sampling_steps": steps, "seconds_a_picture": seconds,
                                 **eyes.judge(made)}  # fmt: skip
     keep("cifar10", result, args)
-
-
-def told(run: Run) -> dict[str, Any]:
-    """What a run says of its training."""
-    return {"steps": run.step, "minutes": round(run.header["seconds"] / 60, 2), "parameters": run.header["parameters"]}

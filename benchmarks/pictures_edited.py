@@ -19,7 +19,7 @@ from torch import Tensor
 from torch.nn import functional as F
 
 import bottega
-from benchmarks._common import keep, kept, options
+from benchmarks._common import keep, kept, options, told
 from benchmarks.pictures import Reader
 from bottega import Run
 from bottega.codecs._degrade import degraded
@@ -189,11 +189,6 @@ def guided(args: Any, folder: Path) -> dict[str, Any]:
     up = rows[0]["share"] < rows[1]["share"] <= rows[-1]["share"]
     down = all(a["apart_within_a_class"] >= b["apart_within_a_class"] for a, b in zip(rows, rows[1:], strict=False))
     return {"rows": rows, "wanted": "more as asked, less apart", "reached": up and down, "steps": run.step, **told(run)}
-
-
-def told(run: Run) -> dict[str, Any]:
-    """What a run says of its training."""
-    return {"minutes": round(run.header["seconds"] / 60, 2), "parameters": run.header["parameters"]}
 
 
 def show(args: Any, name: str, rows: Sequence[Sequence[Item]]) -> None:

@@ -22,7 +22,7 @@ import numpy as np
 from rouge_score.rouge_scorer import RougeScorer
 
 import bottega
-from benchmarks._common import keep, kept, options, shared
+from benchmarks._common import keep, kept, options, shared, told
 from bottega import Run
 from bottega.core import Rng
 from bottega.crafts import write_summary
@@ -38,11 +38,6 @@ WANTED = {
     "news": ("rouge_l_gain", 0.0), "goemotions": ("macro_f1_gain", 0.0), "restaurant8k": ("span_f1_gain", 0.0),
     "pii": ("span_f1_gain", 0.0), "xquad": ("answer_f1_gain", 0.0), "scitldr": ("rouge_l_gain", 0.0),
 }  # fmt: skip
-
-
-def told(run: Run) -> dict[str, Any]:
-    """What a run says of its training."""
-    return {"steps": run.step, "minutes": round(run.header["seconds"] / 60, 1), "parameters": run.header["parameters"]}
 
 
 def measures(run: Run, data: Path | None = None, n: int | None = None) -> dict[str, Any]:

@@ -17,7 +17,7 @@ from pathlib import Path
 from typing import Any
 
 import bottega
-from benchmarks._common import keep, kept, options, shared
+from benchmarks._common import keep, kept, options, shared, told
 from bottega import Run
 from bottega.crafts.write_given import delayed, rewrite
 from bottega.judge.bleu import bleu, chrf
@@ -39,10 +39,7 @@ def score(said: Sequence[str], right: Sequence[str]) -> dict[str, Any]:
 
 def evaluated(run: Run, given: Sequence[str], right: Sequence[str], args: argparse.Namespace) -> dict[str, Any]:
     """Of one run: whole sentences, greedily and by a beam, and wait-k."""
-    out: dict[str, Any] = {
-        "steps": run.step, "minutes": round(run.header["seconds"] / 60, 1), "parameters": run.header["parameters"],
-        "waits": bool(run.recipe.family.get("waits", False)),
-    }  # fmt: skip
+    out: dict[str, Any] = {**told(run), "waits": bool(run.recipe.family.get("waits", False))}
     for name, knobs in {"greedy": {}, f"beam {args.beams}": {"beams": args.beams}}.items():
         began = time.perf_counter()
         said = rewrite(run, given, **knobs)

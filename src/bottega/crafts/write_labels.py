@@ -8,6 +8,7 @@ from typing import Any
 
 import numpy as np
 import torch
+from numpy.typing import NDArray
 
 from bottega.core import Batch, BottegaError, DataError, Rng
 from bottega.crafts.write_answer import Answer, Library
@@ -99,7 +100,10 @@ def summarise_by_choice(run: Run, parts: Sequence[str], *, ratio: float = 0.2, m
             f"{run.recipe.name} tells {', '.join(map(repr, names[:4]))} apart, not which sentences stay; train one on what "
             "`bottega write summarise PAIRS --teach FILE` makes"
         )
-    shares = lambda said: np.array([told.shares[KEEP] for told in sentiment(run, placed(said))])  # noqa: E731
+
+    def shares(said: Sequence[str]) -> NDArray[np.float64]:
+        return np.array([told.shares[KEEP] for told in sentiment(run, placed(said))])
+
     return choose(parts, shares, ratio=ratio, most=most, name=run.recipe.name)
 
 
