@@ -127,14 +127,14 @@ def kept(name: str) -> dict[str, Any]:
 def keep(name: str, result: Any, args: argparse.Namespace | None = None, *, beside: bool = False) -> None:
     """Print a result and write ``results/<name>.json`` with the options it was measured under.
 
-    ``beside`` leaves what the file holds and adds the result's entries, each with its own date, machine and options.
+    Of a path only its name is written: where it lay is this machine's business. ``beside`` leaves what the file holds and adds the result's entries, each with its own date, machine and options.
     """
     how = {
         "when": datetime.now(UTC).isoformat(timespec="seconds"),
         "machine": machine("cuda" if torch.cuda.is_available() else "cpu").model_dump(),
         "threads": torch.get_num_threads(),
         "software": software(),
-        "options": vars(args) if args is not None else {},
+        "options": {k: v.name if isinstance(v, Path) else v for k, v in vars(args or argparse.Namespace()).items()},
     }
     path = RESULTS / f"{name}.json"
     if beside and path.exists():
