@@ -15,12 +15,15 @@ if (here := str(Path(__file__).parent)) not in sys.path:
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    """Where several processes share the tests, those of one file stay together, as what they train is trained once.
+    """Where several processes share the tests, those that share what was trained stay together: it is trained once.
 
-    The contract's tests train nothing that they share, and are a third of all: they stay together by subject.
+    That is the tests of one file; those of all crafts that look at the runs on digits; the contract's of one family,
+    which train nothing that they share, and are a third of all.
     """
     for item in items:
         group = str(item.path)
+        if isinstance(item, pytest.Function) and "digits" in item.fixturenames:
+            group = "digits"
         if item.path.name == "test_contract.py" and isinstance(item, pytest.Function) and hasattr(item, "callspec"):
             group = item.callspec.id.partition("-")[0]
         item.add_marker(pytest.mark.xdist_group(group))
@@ -30,15 +33,12 @@ def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter) -> None:
     """For each family how many checks of the contract ran, and which did not apply and why."""
     ran: defaultdict[str, Counter[str]] = defaultdict(Counter)
     why: defaultdict[str, Counter[str]] = defaultdict(Counter)
-    for outcome in ("passed", "failed", "skipped"):
-        for report in terminalreporter.getreports(outcome):
-            told = dict(report.user_properties)
-            if "contract_family" not in told or (outcome == "passed" and report.when != "call"):
-                continue
-            family = told["contract_family"]
-            ran[family][outcome] += 1
-            if outcome == "skipped":
-                why[family][f"{told['contract_check']}: {told['contract_reason']}"] += 1
+    for report in [*terminalreporter.getreports("passed"), *terminalreporter.getreports("failed")]:
+        told = dict(report.user_properties).get("contract")
+        if told is None or report.when != "call":
+            continue
+        ran[told["family"]] += Counter(passed=told["passed"], failed=told["failed"], skipped=len(told["skipped"]))
+        why[told["family"]] += Counter(f"{check}: {reason}" for check, reason in told["skipped"].items())
     if not ran:
         return
     say = terminalreporter.write_line

@@ -140,10 +140,6 @@ def rooms():
     return sorted(p.name for p in PACKAGE.iterdir() if p.is_dir() and any(p.glob("*.py")))
 
 
-def each(paths=FILES):
-    return pytest.mark.parametrize("path", paths, ids=[str(p.relative_to(PACKAGE)) for p in paths])
-
-
 # --- the rules catch planted breaches --------------------------------------------------------------------------------
 
 
@@ -242,35 +238,54 @@ def test_every_room_has_its_place():
     assert len(DEPTH) == sum(map(len, LAYERS))
 
 
-@each([p for p in FILES if p.parent != PACKAGE])
-def test_imports_point_down(path):
-    assert not upward(path.read_text(), path.relative_to(PACKAGE).parts[0])
+def breaches(rule, paths=FILES):
+    """What ``rule``, a function of a path, finds, by file."""
+    return {str(path.relative_to(PACKAGE)): found for path in paths if (found := rule(path))}
 
 
-@each()
-def test_optional_libraries_are_imported_where_they_are_used(path):
-    assert not of_others(path.read_text(), LATE, module_level=True)
-
-
-@each()
-def test_nothing_unsafe_and_no_network(path):
+def unsafe(path):
+    """Imports and calls that reach for the network or would unpickle."""
     source = path.read_text()
-    assert not of_others(source, NEVER | NETWORK)
-    calls = [ast.unparse(n.func) for n in ast.walk(ast.parse(source)) if isinstance(n, ast.Call)]
-    assert not {"torch.load", "torch.save", "np.save", "eval", "exec"} & set(calls)
-    loads = [n for n in ast.walk(ast.parse(source)) if isinstance(n, ast.Call) and ast.unparse(n.func) == "np.load"]
-    assert all("allow_pickle=False" in ast.unparse(call) for call in loads)
+    calls = [n for n in ast.walk(ast.parse(source)) if isinstance(n, ast.Call)]
+    return [
+        *of_others(source, NEVER | NETWORK),
+        *sorted({"torch.load", "torch.save", "np.save", "eval", "exec"} & {ast.unparse(n.func) for n in calls}),
+        *[f"line {n.lineno}: np.load that may unpickle" for n in calls
+          if ast.unparse(n.func) == "np.load" and "allow_pickle=False" not in ast.unparse(n)],
+    ]  # fmt: skip
 
 
-@each([p for p in FILES if any(str(p.relative_to(PACKAGE)).startswith(light) for light in LIGHT)])
-def test_the_light_files_do_not_ask_for_torch(path):
-    assert not of_others(path.read_text(), {"torch", "numpy", "scipy", "sklearn", "pydantic"}, module_level=True)
+@pytest.mark.parametrize(
+    "line", ["import socket", "torch.load('x')", "np.load('x')", "np.load('x', allow_pickle=True)", "exec('x')"]
+)
+def test_what_is_unsafe_is_caught(tmp_path, line):
+    (tmp_path / "planted.py").write_text(line)
+    assert unsafe(tmp_path / "planted.py")
 
 
-@each([p for p in FILES if str(p.relative_to(PACKAGE)) not in {"core/rng.py", "testing/checks.py"}])
-def test_randomness_is_an_argument(path):
+def test_imports_point_down():
+    rooms = [p for p in FILES if p.parent != PACKAGE]
+    assert not breaches(lambda path: upward(path.read_text(), path.relative_to(PACKAGE).parts[0]), rooms)
+
+
+def test_optional_libraries_are_imported_where_they_are_used():
+    assert not breaches(lambda path: of_others(path.read_text(), LATE, module_level=True))
+
+
+def test_nothing_unsafe_and_no_network():
+    assert not breaches(unsafe)
+
+
+def test_the_light_files_do_not_ask_for_torch():
+    light = [p for p in FILES if any(str(p.relative_to(PACKAGE)).startswith(light) for light in LIGHT)]
+    heavy = {"torch", "numpy", "scipy", "sklearn", "pydantic"}
+    assert not breaches(lambda path: of_others(path.read_text(), heavy, module_level=True), light)
+
+
+def test_randomness_is_an_argument():
     """All but ``Rng`` itself, and the check that looks whether a family touches the global generators."""
-    assert not global_randomness(path.read_text())
+    rest = [p for p in FILES if str(p.relative_to(PACKAGE)) not in {"core/rng.py", "testing/checks.py"}]
+    assert not breaches(lambda path: global_randomness(path.read_text()), rest)
 
 
 def python(code, cwd, *flags):

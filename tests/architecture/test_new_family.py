@@ -342,4 +342,7 @@ def test_the_suite_takes_it_up_by_itself(installed):
     assert all(isinstance(subject, Subject) for subject in subjects(["urn"]))
     mark = parametrize(subjects(["urn"]))
     ids = {param.id for param in mark.args[1]}
-    assert ids >= {f"urn-text-{name}" for name in CHECKS}
+    once, fullest = ({name for name, check in CHECKS.items() if getattr(check, how)} for how in ("once", "fullest"))
+    assert ids == {f"urn-text-{name}" for name in CHECKS.keys() - fullest} | {
+        f"urn-text_class-{name}" for name in CHECKS.keys() - once
+    }

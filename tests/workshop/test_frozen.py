@@ -24,9 +24,8 @@ def train(tmp_path_factory):
         text = RECIPE.format(data=here / "rows.jsonl", codec=codec, family=family, size=size, more=more)
         (here / f"{family}.toml").write_text(text)
         settings = {"train.batch": 16, "train.ema": 0.0, "train.checks": 0, "optim.lr": 1e-2, "data.group": False}
-        return bottega.train(
-            here / f"{family}.toml", out=here / f"{family}-{len(more)}", steps=30, set=settings, judge=False
-        )
+        out = here / (family + "".join(c for c in more if c.isalnum()))  # a run for each recipe
+        return bottega.train(here / f"{family}.toml", out=out, steps=30, set=settings, judge=False)
 
     return train
 

@@ -65,6 +65,7 @@ __all__ = [
     "run_likeness",
     "seam",
     "sized",
+    "style_vectors",
     "stylise",
     "tile",
     "write_frames",
@@ -603,9 +604,8 @@ def likeness(
     x = {name: torch.cat([_squared(p, side) for p in some]) for name, some in
          (("made", made), ("folder", folder), ("others", others), ("held", held or [])) if some}  # fmt: skip
     order = Rng(seed).permutation(len(folder))
-    with torch.no_grad():
-        looked = {"made": x["made"], "folder": x["folder"][order[:_GRAMS]], "others": x["others"][:_GRAMS]}
-        grams = {name: _gram_vectors(net, t) for name, t in looked.items()}
+    looked = {"made": x["made"], "folder": x["folder"][order[:_GRAMS]], "others": x["others"][:_GRAMS]}
+    grams = {name: _gram_vectors(net, t) for name, t in looked.items()}
     if "held" in x:
         known, unknown = x["folder"], x["held"]
     else:
@@ -652,6 +652,21 @@ def _squared(picture: Pixels, side: int) -> Tensor:
     return numbers(value)
 
 
+def style_vectors(pictures: Sequence[Pixels], net: Vgg, side: int = 64) -> Tensor:
+    """What pictures are in style: Gram matrices of all style maps (Gatys et al. 2016, eq. 5), each brought to length 1.
+
+    Args:
+        pictures: uint8 ``(height, width, channels)``.
+        net: the features to see in.
+        side: all pictures are brought to this size, pixels.
+
+    Returns:
+        ``(N, D)``; the distance of two rows says how unlike two pictures are in style.
+    """
+    return _gram_vectors(net, torch.cat([_squared(p, side) for p in pictures]))
+
+
+@torch.no_grad()
 def _gram_vectors(net: Vgg, x: Tensor) -> Tensor:
     """``(N, D)``: Gram matrices of all style maps, each by its size, side by side."""
     parts = []

@@ -36,8 +36,10 @@ __all__ = [
     "Report",
     "Subject",
     "check_family",
+    "check_subject",
     "examples",
     "parametrize",
+    "plan",
     "specs",
     "subjects",
 ]
@@ -76,7 +78,15 @@ def check_family(
     Raises:
         AssertionError: a check failed; the message is the whole report.
     """
-    subject, report = Subject(make, spec, data=data), Report()
+    report = check_subject(Subject(make, spec, data=data), checks)
+    if report.failed:
+        raise AssertionError(str(report))
+    return report
+
+
+def check_subject(subject: Subject, checks: Sequence[str] | None = None) -> Report:
+    """The same of one subject, raising nothing: the report names what failed."""
+    report = Report()
     for name in CHECKS if checks is None else checks:
         check = CHECKS[name]
         if why := check.why_not(subject):
@@ -88,21 +98,35 @@ def check_family(
             report.failed[name] = f"{'' if isinstance(error, AssertionError) else type(error).__name__ + ': '}{error}"
         else:
             report.passed.append(name)
-    if report.failed:
-        raise AssertionError(str(report))
     return report
+
+
+def plan(of: Sequence[Subject] | None = None) -> list[tuple[Subject, list[str]]]:
+    """Which checks to run on each subject, by default on every registered family, so that none says a thing twice.
+
+    Names of subjects are read as ``family-kind`` or ``family-kind-variant``. A check that looks at the class only is on
+    the family's first subject; one that looks at the loop is not on a kind without a class whose twin has one.
+    """
+    of = subjects() if of is None else of
+    named = {subject.name for subject in of}
+    out, seen = [], set()
+    for subject in of:
+        family, has_twin = subject.name.partition("-")[0], f"{subject.name}_class" in named
+        out.append((subject, [
+            name for name, check in CHECKS.items()
+            if not (check.once and (family, name) in seen) and not (check.fullest and has_twin)
+        ]))  # fmt: skip
+        seen |= {(family, name) for name in CHECKS}
+    return out
 
 
 def parametrize(of: Sequence[Subject] | None = None) -> pytest.MarkDecorator:
     """Mark a test ``(subject, check)`` to run every check on each subject, by default on every registered family."""
     import pytest
 
-    seen: set[tuple[str, str]] = set()
-    params = []
-    for subject in subjects() if of is None else of:
-        family = subject.name.partition("-")[0]
-        for name, check in CHECKS.items():
-            if not check.once or (family, name) not in seen:
-                params.append(pytest.param(subject, check, id=f"{subject.name}-{name}"))
-            seen.add((family, name))
+    params = [
+        pytest.param(subject, CHECKS[name], id=f"{subject.name}-{name}")
+        for subject, names in plan(of)
+        for name in names
+    ]
     return pytest.mark.parametrize(("subject", "check"), params)

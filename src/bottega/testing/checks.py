@@ -37,12 +37,15 @@ class Check:
         run: the check itself.
         why_not: empty when it applies to a subject; otherwise the reason, for the table.
         once: it looks at the class only, so one kind of Spec is enough.
+        fullest: it looks at the loop rather than at the kind of example, so where a family accepts a kind with a class
+            condition, the same kind without one says nothing new.
     """
 
     name: str
     run: Callable[[Subject], None]
     why_not: Callable[[Subject], str]
     once: bool = False
+    fullest: bool = False
 
     def __call__(self, subject: Subject) -> None:
         """Run it; raises AssertionError, saying what is wrong."""
@@ -53,10 +56,10 @@ CHECKS: dict[str, Check] = {}
 
 
 def _check(
-    why_not: Callable[[Subject], str] = lambda subject: "", once: bool = False
+    why_not: Callable[[Subject], str] = lambda subject: "", once: bool = False, fullest: bool = False
 ) -> Callable[[Callable[[Subject], None]], Check]:
     def enter(run: Callable[[Subject], None]) -> Check:
-        CHECKS[run.__name__] = Check(run.__name__, run, why_not, once)
+        CHECKS[run.__name__] = Check(run.__name__, run, why_not, once, fullest)
         return CHECKS[run.__name__]
 
     return enter
@@ -156,7 +159,7 @@ def it_refuses_what_it_cannot_model(subject: Subject) -> None:
         assert why in said, f"accepts refuses {kind} ({why}) but the constructor says {said!r}"
 
 
-@_check()
+@_check(fullest=True)
 def its_state_is_whole(subject: Subject) -> None:
     """No two entries of the state share memory, and a deep copy samples the same."""
     model = subject.model().eval()
@@ -208,7 +211,7 @@ def a_loss_changes_nothing(subject: Subject) -> None:
         assert _same(batch.x, subject.batch(4).x, 0), "the loss writes into the batch"
 
 
-@_check()
+@_check(fullest=True)
 def only_the_player_moves(subject: Subject) -> None:
     """A turn moves its player; the others keep weights, buffers and empty gradients, and are thawed afterwards."""
     model = subject.model()
@@ -283,16 +286,16 @@ def _weighted_mean(subject: Subject) -> list[list[Tensor | None]]:
     return out
 
 
-@_check(_coupled)
+@_check(_coupled, fullest=True)
 def the_gradient_is_the_weighted_mean_however_the_batch_is_cut(subject: Subject) -> None:
-    """``play`` leaves d(sum of losses / sum of weights), with 7 rows in 1, 2, 3, 5 or 7 micro-batches."""
+    """``play`` leaves d(sum of losses / sum of weights), with 7 rows in 1, 3 or 7 micro-batches."""
     want = _weighted_mean(subject)
-    for accum in (1, 2, 3, 5, 7):
+    for accum in (1, 3, 7):
         for turn, (a, b) in enumerate(zip(subject.gradients(accum=accum), want, strict=True)):
             _close(a, b, f"turn {turn} in {accum} micro-batches")
 
 
-@_check(lambda subject: _coupled(subject) or why_not_sent(subject))
+@_check(lambda subject: _coupled(subject) or why_not_sent(subject), fullest=True)
 def two_processes_with_uneven_rows_agree_with_one(subject: Subject) -> None:
     """Ranks with 4 and 3 rows have the gradient of one process with 7."""
     want = _weighted_mean(subject)
@@ -321,6 +324,8 @@ def the_condition_matters(subject: Subject) -> None:
     """Losses and samples respond to ``cond``, by more than rounding."""
     heard, seen = False, False
     for shake in (0.05, 0.1, 0.3):
+        if heard and seen:
+            return
         model, batch = subject.model(shake=shake), subject.batch(7)
         (a, b) = (_label(subject.spec, 7, which) for which in (0, 1))
         knobs = subject.knobs(model.sample)
@@ -370,9 +375,9 @@ def a_sample_fits_the_spec(subject: Subject) -> None:
 def a_sample_belongs_to_its_seed(subject: Subject) -> None:
     """Row *i* of a batch equals the sample drawn alone with that seed, or with other neighbours."""
     model = subject.model().eval()
-    for wanted in ({}, {"guidance": 2.0}):
-        knobs = subject.knobs(model.sample, **wanted)
-        cond = subject.batch(3).cond
+    cond = subject.batch(3).cond
+    plain, guided = subject.knobs(model.sample), subject.knobs(model.sample, guidance=2.0)
+    for knobs in [plain] if plain == guided or cond is None else [plain, guided]:
         three = model.sample(3, Rng.for_rows([5, 6, 7]), cond, **knobs)
         for i in range(3):
             one = None if cond is None else cond[i : i + 1]
@@ -401,7 +406,7 @@ def a_sample_changes_nothing(subject: Subject) -> None:
 # --- memory ----------------------------------------------------------------------------------------------------------
 
 
-@_check()
+@_check(fullest=True)
 def a_saved_model_samples_the_same(subject: Subject) -> None:
     """Weights that went through a file make the same samples in a new model."""
     model, other = subject.model().eval(), subject.model(seed=99).eval()
@@ -447,7 +452,7 @@ class _Training:
         return checkpoint.pack(self.model, self.optims, self.ema, self.rng)
 
 
-@_check()
+@_check(fullest=True)
 def a_resumed_run_equals_an_uninterrupted_one(subject: Subject) -> None:
     """Stopped after 2 of 4 steps and gone on from the file by new objects: the same bits."""
     with tempfile.TemporaryDirectory() as folder:
@@ -469,7 +474,7 @@ def a_resumed_run_equals_an_uninterrupted_one(subject: Subject) -> None:
     assert checkpoint.weights_hash(want) == checkpoint.weights_hash(got), "the hashes differ"
 
 
-@_check()
+@_check(fullest=True)
 def bfloat16_is_close(subject: Subject) -> None:
     """Under bfloat16 autocast losses stay within 5 % of float32, and gradients stay finite."""
     model, batch = subject.model(), subject.batch(4)
