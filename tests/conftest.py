@@ -14,6 +14,7 @@ if (here := str(Path(__file__).parent)) not in sys.path:
     sys.path.insert(0, here)
 
 
+@pytest.hookimpl(tryfirst=True)  # before xdist reads the marks
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
     """Where several processes share the tests, those that share what was trained stay together: it is trained once.
 
