@@ -133,7 +133,7 @@ def manner(args: Any, folder: Path) -> dict[str, Any]:
         )
     return {
         "recipe": recipe, "folder": MANNER, "tiles": len(tiles[MANNER]), "made": found.n, "by_folder": out,
-        "own": round(found.own, 4), "all_others": round(found.other, 4), "within_the_folder": round(found.within, 4),
+        "own": round(found.own, 4), "all_others": round(found.other, 4), "folder_to_all_others": round(found.apart, 4),
         "near_copies": found.copies, "near_copies_at_most": round(found.copies_high, 4),
         "near_copies_of_held_tiles": round(found.held_copies, 4), "steps": run.step,
         "minutes": round(run.header["seconds"] / 60, 2),

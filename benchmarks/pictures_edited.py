@@ -17,7 +17,8 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 from PIL import Image, ImageFilter
-from sklearn.linear_model import LogisticRegressionCV
+from sklearn.linear_model import LogisticRegression
+from sklearn.model_selection import GridSearchCV
 from sklearn.pipeline import make_pipeline
 from sklearn.preprocessing import StandardScaler
 from torch import Tensor
@@ -159,8 +160,10 @@ class Style:
     def __init__(self, real: Sequence[Item]) -> None:
         self.net = art.features()
         x = np.concatenate([self.vectors(real), self.vectors([block(i) for i in real])])
-        self.reader = make_pipeline(
-            StandardScaler(), LogisticRegressionCV(Cs=[1e-4, 1e-3, 1e-2, 0.1], scoring="neg_log_loss", max_iter=3000)
+        self.reader = GridSearchCV(
+            make_pipeline(StandardScaler(), LogisticRegression(max_iter=3000)),
+            {"logisticregression__C": [1e-4, 1e-3, 1e-2, 0.1]},
+            scoring="neg_log_loss",
         ).fit(x, [1] * len(real) + [0] * len(real))
 
     def vectors(self, items: Sequence[Item]) -> NDArray[np.float32]:

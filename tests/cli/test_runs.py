@@ -255,6 +255,13 @@ def test_compare_fills_one_table_and_the_books_five_rows(runs, call, tmp_path: P
     assert "precision" in people.out
 
 
+def test_many_runs_are_a_line_each_in_the_terminal_and_side_by_side_on_the_page(runs, call, tmp_path: Path):
+    told = call("compare", *[runs["vae"], runs["gan"]] * 4, "--out", tmp_path / "many.html")
+    assert "rows for each run, on the page" in told.out
+    assert max(len(line) for line in told.out.splitlines()) < 200
+    assert (tmp_path / "many.html").read_text().count(">parameters<") == 1 + 1  # at a glance, and measured
+
+
 def test_compare_needs_two(runs, call):
     told = call("compare", runs["vae"])
     assert told.status == 2

@@ -400,11 +400,20 @@ def test_art_in_the_style_of_a_folder_is_told_from_other_art_and_from_copies(net
     weaves, scenes = folders()
     new = [weave(48, 48, 5 + (k + 0.5) / 3) for k in range(8)]
     found = art.likeness(new, weaves, scenes, net)
-    assert found.own < 0.7 * found.other
+    assert found.own < 0.1 < 0.5 < found.other
+    assert found.apart == pytest.approx(found.other, rel=0.3)
     assert found.copies == 0
     assert found.passes
     other = art.likeness(scenes[:6], weaves, scenes[6:], net)
     assert not other.passes  # of the other style
+    varied, made = [*weaves[:6], *scenes[:6]], [*weaves[6:9], *scenes[6:9]]
+    between = [a // 2 + scene(k, 48, 48) // 2 for k, a in enumerate(weaves[:4])]  # near to both, and like neither
+    rows = [art.style_vectors(some, net) for some in (made, varied, between)]
+    assert torch.cdist(rows[0], rows[1]).mean() > torch.cdist(rows[0], rows[2]).mean(), (
+        "a mean distance would be misled"
+    )
+    found = art.likeness(made, varied, between, net)
+    assert found.own < 0.1 < found.other
     copied = art.likeness(weaves[:8], weaves, scenes, net)
     assert copied.copies == 1
     assert not copied.passes

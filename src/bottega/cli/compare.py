@@ -18,6 +18,7 @@ EXAMPLES = """\
   bottega compare runs/a runs/b runs/c --out abc.html --json
   bottega compare runs/*-cifar --anew 1000             all families in one feature network, whatever their numbers
 """
+_COLUMNS = 7  # more runs side by side than six cannot be read in a terminal
 
 
 def compare(
@@ -56,6 +57,9 @@ def compare(
     page = comparison.html(out or Path(comparison.paths[0]).resolve().parent / "compare.html")
     if not as_json:
         for title, columns, rows in comparison.tables():
+            if title != "At a glance" and len(columns) > _COLUMNS:
+                say.say(f"{title}: {len(rows)} rows for each run, on the page\n")
+                continue
             say.say(f"{title}\n")
             say.table(columns, rows)
             say.say()

@@ -549,8 +549,10 @@ class Likeness:
     """How near pictures are to a folder in style, and whether they are copies out of it.
 
     Attributes:
-        own, other: mean Gram distance of the made pictures to the folder's, and to other pictures.
-        within: that of the folder's pictures among themselves.
+        own, other: energy distance in style (Székely & Rizzo 2013) of the made pictures to the folder's, and to other
+            pictures, in units of the mean distance of two of the folder's: 0 for one manner, and below by chance. How
+            varied either side is does not count, as it would in a mean distance.
+        apart: that of the folder to the other pictures.
         copies: share of near-exact copies of the folder's pictures, and its 95 % interval; ``held_copies`` is the share
             that pictures of the folder which were kept back would have.
         n: how many were looked at.
@@ -558,7 +560,7 @@ class Likeness:
 
     own: float
     other: float
-    within: float
+    apart: float
     copies: float
     copies_high: float
     held_copies: float
@@ -613,12 +615,11 @@ def likeness(
         known, unknown = x["folder"][order[cut:]], x["folder"][order[:cut]]
     case = Case("image", Spec((3, side, side)), Batch(x["folder"]), Batch(unknown), x["made"], seed=seed)
     copies, by_chance = near_copies(case), near_copies(replace(case, train=Batch(known), cache={}))
-    within = torch.cdist(grams["folder"], grams["folder"])
-    count = len(within)
+    unit = max(_within(grams["folder"]), 1e-12)
     return Likeness(
-        own=torch.cdist(grams["made"], grams["folder"]).mean().item(),
-        other=torch.cdist(grams["made"], grams["others"]).mean().item(),
-        within=within.sum().item() / (count * (count - 1)),
+        own=_energy_distance(grams["made"], grams["folder"]) / unit,
+        other=_energy_distance(grams["made"], grams["others"]) / unit,
+        apart=_energy_distance(grams["folder"], grams["others"]) / unit,
         copies=copies.value,
         copies_high=copies.high if copies.high is not None else 1.0,
         held_copies=by_chance.ceiling or 0.0,
@@ -664,6 +665,15 @@ def style_vectors(pictures: Sequence[Pixels], net: Vgg, side: int = 64) -> Tenso
         ``(N, D)``; the distance of two rows says how unlike two pictures are in style.
     """
     return _gram_vectors(net, torch.cat([_squared(p, side) for p in pictures]))
+
+
+def _within(rows: Tensor) -> float:
+    """The mean distance of two different rows; 0 for one alone."""
+    return torch.cdist(rows, rows).sum().item() / max(len(rows) * (len(rows) - 1), 1)
+
+
+def _energy_distance(a: Tensor, b: Tensor) -> float:
+    return 2 * torch.cdist(a, b).mean().item() - _within(a) - _within(b)
 
 
 @torch.no_grad()
