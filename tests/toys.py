@@ -154,6 +154,7 @@ class ToyChar(Family):
     """A model of the next letter from all before it, by position."""
 
     bound = "exact"
+    reads_given = True
 
     def __init__(self, spec: Spec, *, size: int = 8) -> None:
         super().__init__(spec)

@@ -234,6 +234,13 @@ class PaddingCounts(ToyChar):
         return super().nll(replace(batch, mask=None))
 
 
+class GivenIsBlanked(ToyChar):
+    """What is not to be said is not read either."""
+
+    def nll(self, batch):
+        return super().nll(batch if batch.mask is None else replace(batch, x=batch.x.masked_fill(~batch.mask, 0)))
+
+
 class LooksAhead(ToyChar):
     """Teacher forcing without the shift: it sees the letter it must guess."""
 

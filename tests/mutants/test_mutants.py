@@ -49,6 +49,7 @@ FAMILIES = [
     (faults.NotNormalised, "text", "probabilities_sum_to_one"),
     (faults.LooksAhead, "text", "probabilities_sum_to_one"),
     (faults.PaddingCounts, "text", "padding_is_ignored"),
+    (faults.GivenIsBlanked, "text", "what_is_given_is_read"),
     (faults.EditsWhatIsKept, "text", "an_edit_keeps_what_it_is_told_to_keep"),
     (faults.TranslatesWhatIsThereAlready, "points_class", "a_translation_goes_where_it_is_told"),
     (faults.TranslatesByItsNeighbours, "points_class", "a_translation_goes_where_it_is_told"),

@@ -19,6 +19,7 @@ EXAMPLES = """\
   bottega train pictures --data my/pictures --out runs/mine
   bottega train digits-vae --set family.latent=64 --steps 500
   bottega train my/texts --base ./gpt2 --set train.lora=8    a language model goes on learning from your texts
+  bottega train chats.jsonl --base ./gpt2           or from conversations; bottega rollback goes back
 """
 
 
@@ -26,7 +27,7 @@ def train(
     recipe: Annotated[str, typer.Argument(metavar="RECIPE", help="A shipped recipe, a recipe file, or your own folder or file.")],
     data: Annotated[str | None, typer.Option("--data", metavar="PATH|NAME", help="Other data than the recipe's: a path, or a name from `bottega data`.")] = None,
     out: Annotated[Path | None, typer.Option("--out", metavar="DIR", help="The folder of the run; runs/NAME by default.")] = None,
-    base: Annotated[str | None, typer.Option("--base", metavar="DIR", help="A language model to begin with: a Hugging Face directory, or hub:OWNER/NAME.")] = None,
+    base: Annotated[str | None, typer.Option("--base", metavar="DIR", help="A language model to begin with: a run, a Hugging Face directory, or hub:OWNER/NAME.")] = None,
     steps: Annotated[int | None, typer.Option("--steps", metavar="N", min=1, help="Train so many steps.")] = None,
     set_: Sets = [],  # noqa: B006
     judge: Annotated[bool, typer.Option("--judge/--no-judge", help="Measure the result against held-out data.")] = True,
@@ -42,7 +43,7 @@ def train(
     """
     changed = settings(set_)
     from bottega.workshop.figures import span
-    from bottega.workshop.report import measure_rows
+    from bottega.workshop.report import measure_rows, tuning_rows
     from bottega.workshop.run import train as play
 
     first = os.environ.get("RANK", "0") == "0"  # of several processes one speaks
@@ -71,8 +72,13 @@ def train(
     )
     if e.measures:
         say.table(("measure", "value", "95 % interval", "held-out data", "n"), measure_rows(e), numeric=(1, 3, 4))
+    if e.tuning:
+        say.say()
+        say.table(("of", "before", "after", "change", "95 %", "n"), tuning_rows(e), numeric=(1, 2, 3, 5))
     for note in e.notes:
         say.say(note)
+    if e.tuning:
+        say.note(f"\nbottega rollback {run.path}   goes back to the weights before")
     report = run.path / "report.html"
     say.note(f"\nbottega sample {run.path} -n 16   makes new pieces")
     say.note(
@@ -82,6 +88,6 @@ def train(
     )
     say.result({
         "run": run.path, "recipe": run.recipe.name, "step": run.step, "weights": run.weights_hash,
-        "seconds": e.cost.seconds, "measures": e.measures, "notes": e.notes,
+        "seconds": e.cost.seconds, "measures": e.measures, "tuning": e.tuning, "notes": e.notes,
         "report": report if report.exists() else None,
     })  # fmt: skip

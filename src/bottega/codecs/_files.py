@@ -37,20 +37,21 @@ def read_bytes(path: Path) -> bytes:
 
 
 def json_rows(
-    lines: Iterable[str], where: Path | str, *, broken: str, other: str
+    lines: Iterable[str], where: Path | str, *, broken: str, other: str, first: int = 1
 ) -> Iterator[tuple[int, dict[str, Any]]]:
-    """Line number, from 1, and object of each line of JSON Lines that is not blank.
+    """Line number and object of each line of JSON Lines that is not blank.
 
     Args:
         lines: with or without their ends.
         where: the file, as errors name it before the line's number.
         broken: what follows the number where a line is not JSON; ``{}`` stands for what the parser says.
         other: what follows it where a line holds no object; ``{}`` stands for the type of what it holds.
+        first: the number of the first line.
 
     Raises:
         DataError: names the line; raised when that line is reached.
     """
-    for number, line in enumerate(lines, 1):
+    for number, line in enumerate(lines, first):
         if not line.strip():
             continue
         try:

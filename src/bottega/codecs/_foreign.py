@@ -27,12 +27,16 @@ class Foreign:
         end: the number of the mark that ends a text.
         size: how many numbers the model knows; at least as many as the tokeniser has.
         begins: the number of the mark that the tokeniser itself sets before a text; -1 where it sets none.
+        template: how the model reads conversations, in Jinja; empty where its directory does not say.
+        named: the marks that the template calls by name (``bos_token`` ...), as they are spelt.
 
     Raises:
         DataError: not a tokeniser, or not one of this model.
     """
 
-    def __init__(self, learned: str, end: int, size: int, begins: int) -> None:
+    def __init__(
+        self, learned: str, end: int, size: int, begins: int, template: str = "", named: dict[str, str] | None = None
+    ) -> None:
         from tokenizers import Tokenizer
 
         try:
@@ -43,6 +47,7 @@ class Foreign:
         self._inner.no_padding()
         self._inner.encode_special_tokens = True
         self.learned, self.end, self.size, self.begins = learned, end, size, begins
+        self.template, self.named = template, named or {}
 
     @classmethod
     def read(cls, place: Path) -> Foreign:
@@ -85,18 +90,29 @@ class Foreign:
             raise DataError(
                 f"the tokenizer at {file} is of another model ({why}); put the model's own tokenizer.json there"
             )
+        made.template = _template(folder)
+        if made.template:
+            made.named = {name: mark for name in _NAMED if (mark := _said(folder, name))}
         return made
 
     def _mark(self, name: str, folder: Path, config: dict[str, Any]) -> int:
         """The number of a special token, -1 where none is named."""
-        for file in ("tokenizer_config.json", "special_tokens_map.json"):
-            said = _json(folder / file).get(name)
-            said = said.get("content") if isinstance(said, dict) else said
-            if said is not None and (number := self._inner.token_to_id(said)) is not None:
+        for file in _SETTINGS:
+            said = _said(folder, name, file)
+            if said and (number := self._inner.token_to_id(said)) is not None:
                 return int(number)
         said = config.get(f"{name}_id")
         said = said[0] if isinstance(said, list) and said else said
         return said if isinstance(said, int) else -1
+
+    @property
+    def marks(self) -> dict[str, int]:
+        """The numbers of its marks by their spelling."""
+        return {mark.content: number for number, mark in self._inner.get_added_tokens_decoder().items() if mark.special}
+
+    def spell(self, number: int) -> str:
+        """How a mark is spelt."""
+        return str(self._inner.id_to_token(number))
 
     def encode(self, texts: Sequence[str]) -> list[list[int]]:
         """Token numbers, without marks."""
@@ -112,11 +128,13 @@ class Foreign:
         config = {"tokenizer_class": "PreTrainedTokenizerFast", "eos_token": self._inner.id_to_token(self.end)}
         if self.begins >= 0:
             config["bos_token"] = self._inner.id_to_token(self.begins)
+        if self.template:
+            config |= self.named | {"chat_template": self.template}
         return {"tokenizer.json": json.loads(self.learned), "tokenizer_config.json": config}
 
     def spelling(self, byte_of: dict[str, int]) -> list[bytes]:
         """The bytes of every token; marks, and numbers that the model has and the tokeniser has not, have none."""
-        marks = {number for number, mark in self._inner.get_added_tokens_decoder().items() if mark.special}
+        marks = set(self.marks.values())
         kind = json.dumps(json.loads(self.learned).get("decoder"))
         spell: Callable[[str], bytes] = (
             (lambda token: bytes(byte_of[c] for c in token)) if '"ByteLevel"' in kind else _piece
@@ -170,6 +188,34 @@ def _piece(token: str) -> bytes:
     if len(token) == 6 and token.startswith("<0x") and token.endswith(">"):
         return bytes([int(token[3:5], 16)])
     return token.replace("\u2581", " ").encode("utf-8")
+
+
+_SETTINGS = ("tokenizer_config.json", "special_tokens_map.json")
+_NAMED = ("bos_token", "eos_token", "pad_token", "unk_token", "sep_token", "cls_token")
+
+
+def _said(folder: Path, name: str, file: str = "") -> str:
+    """How a directory spells one of its marks; empty where it does not."""
+    for place in (file,) if file else _SETTINGS:
+        said = _json(folder / place).get(name)
+        said = said.get("content") if isinstance(said, dict) else said
+        if isinstance(said, str) and said:
+            return said
+    return ""
+
+
+def _template(folder: Path) -> str:
+    """The chat template of a directory: in a file of its own, or among the tokenizer's settings; the first or ``default``."""
+    if (file := folder / "chat_template.jinja").exists():
+        return _text(file)
+    for place in ("chat_template.json", "tokenizer_config.json"):
+        said = _json(folder / place).get("chat_template")
+        if isinstance(said, list):  # several, by name
+            by_name = {one.get("name"): one.get("template") for one in said if isinstance(one, dict)}
+            said = by_name.get("default", next(iter(by_name.values()), None))
+        if isinstance(said, str) and said:
+            return said
+    return ""
 
 
 def _text(file: Path) -> str:

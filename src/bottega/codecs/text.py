@@ -21,7 +21,7 @@ from bottega.codecs._files import contents, is_archive, json_rows, read_bytes
 from bottega.codecs._foreign import Foreign, is_place, written
 from bottega.core import Batch, DataError, Item, OutputError, RecipeError, Rng, Source, Spec, nearest
 
-__all__ = ["TextCodec", "SUFFIXES", "csv_rows", "page", "utf8"]
+__all__ = ["TextCodec", "SUFFIXES", "TABLES", "csv_rows", "page", "suffix_of", "utf8"]
 
 SUFFIXES = frozenset({".txt", ".md", ".rst", ".py", ".tex", ".abc"})
 TABLES = frozenset({".jsonl", ".csv", ".tsv"})
@@ -67,6 +67,7 @@ class TextCodec:
     """
 
     medium = "text"
+    what, first = "text", SUFFIXES  # what is read, and which files of a mixed folder
     free = frozenset(
         {"length", "unit", "column", "label", "long", "on_error"}
     )  # what decides nothing about the numbers
@@ -138,15 +139,8 @@ class TextCodec:
             raise DataError(f"there is no {source}; give a UTF-8 text file, a folder of them, .jsonl or .csv")
         if self.given_column and (beside := self._beside(source)):
             return [item for pair in beside for item in self._parallel(*pair)]
-        if source.is_dir() or is_archive(source):
-            known = TABLES if self.given_column else SUFFIXES | TABLES
-            found = sorted(contents(source, lambda name: _suffix(name) in known))
-            plain = [f for f in found if _suffix(f[0]) in SUFFIXES]
-            files = [(name, f"{source}/{name}", _unzipped(source, name, data)) for name, data in plain or found]
-        else:
-            files = [(source.name, str(source), read_bytes(source))]
         items: list[Item] = []
-        for name, where, data in files:
+        for name, where, data in self._files(source):
             try:
                 items += self._pieces(name, where, data)
             except DataError as error:
@@ -157,9 +151,18 @@ class TextCodec:
         if not items:
             lost = f" ({len(self.skipped)} unreadable)" if self.skipped else ""
             raise DataError(
-                f"{source} holds no text{lost}; supported: {', '.join(sorted(SUFFIXES | TABLES))}, also .gz"
+                f"{source} holds no {self.what}{lost}; supported: {', '.join(sorted(SUFFIXES | TABLES))}, also .gz"
             )
         return items
+
+    def _files(self, source: Path) -> list[tuple[str, str, bytes]]:
+        """Name, place and content of what is to be read; of a folder, one kind of files: the first that is there."""
+        if not source.is_dir() and not is_archive(source):
+            return [(source.name, str(source), read_bytes(source))]
+        known = TABLES if self.given_column else SUFFIXES | TABLES
+        found = sorted(contents(source, lambda name: suffix_of(name) in known))
+        some = [f for f in found if suffix_of(f[0]) in self.first]
+        return [(name, f"{source}/{name}", _unzipped(source, name, data)) for name, data in some or found]
 
     def _beside(self, source: Path) -> list[tuple[Path, Path]]:
         """Pairs of files of lines, the text's and the given one's: ``source`` and its neighbour, or those of a folder."""
@@ -197,7 +200,7 @@ class TextCodec:
 
     def _pieces(self, name: str, where: str, data: bytes) -> list[Item]:
         text = utf8(where, data)
-        suffix = _suffix(name)
+        suffix = suffix_of(name)
         if suffix not in TABLES:
             if self.given_column:
                 raise DataError(
@@ -612,7 +615,7 @@ class TextCodec:
         """The tokeniser itself and the classes."""
         state = {"tokenizer": self.learned, "classes": self.classes}
         if self.foreign is not None:
-            state["foreign"] = {k: getattr(self.foreign, k) for k in ("end", "size", "begins")}
+            state["foreign"] = {k: getattr(self.foreign, k) for k in ("end", "size", "begins", "template", "named")}
         return state
 
     def to_huggingface(self, start: int | None) -> dict[str, dict[str, Any]]:
@@ -764,7 +767,8 @@ def _batches(pieces: Sequence[tuple[int, str]]) -> Iterator[list[tuple[int, str]
         yield some
 
 
-def _suffix(name: str) -> str:
+def suffix_of(name: str) -> str:
+    """The ending that says what a file holds: in small letters, without ``.gz``."""
     return PurePosixPath(name.lower().removesuffix(".gz")).suffix
 
 

@@ -27,6 +27,7 @@ if TYPE_CHECKING:
         Translates,
         has,
     )
+    from bottega.core.conversation import Conversation, Message
     from bottega.core.errors import (
         BottegaError,
         CheckpointError,
@@ -63,6 +64,7 @@ _HOMES = {
         "Translates",
         "has",
     ),
+    "conversation": ("Conversation", "Message"),
     "errors": (
         "BottegaError",
         "CheckpointError",
@@ -90,6 +92,7 @@ __all__ = [
     "CheckpointError",
     "Classifies",
     "Codec",
+    "Conversation",
     "DataError",
     "DivergedError",
     "Edits",
@@ -98,6 +101,7 @@ __all__ = [
     "Family",
     "Item",
     "Measure",
+    "Message",
     "OutputError",
     "RecipeError",
     "Represents",

@@ -16,7 +16,8 @@ class Batch:
     Attributes:
         x: the examples, ``(B, *spec.shape)``; real numbers in [-1, 1], or whole numbers in [0, vocab).
         cond: what is known of each, ``(B, *spec.cond.shape)``; None when nothing is.
-        mask: True where ``x`` is real and False where it is padding, broadcastable to ``x``; None when all is real.
+        mask: True where ``x`` is real and False where it is padding, broadcastable to ``x``; None when all is real. To a
+            family that ``reads_given``, also False where tokens are only read and others behind them are what counts.
 
     >>> batch = Batch(torch.zeros(5, 2))
     >>> len(batch), [len(piece) for piece in batch.split(2)]

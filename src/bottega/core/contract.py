@@ -29,12 +29,15 @@ class Family(nn.Module):
         reworks: knobs of ``edit`` that rework a whole piece, so that nothing is kept unless a mask says so.
         labelled_share: how much of what it sees in training should say its class, where few rows do: they are repeated.
         aside: parts of the loss that reach nothing else (a prior of detached codes); early stopping looks past them.
+        reads_given: whether tokens that a mask leaves out count as given: what comes behind them is said from them too. So
+            answers can be learned, and questions only read.
     """
 
     coupled: ClassVar[str] = ""
     reworks: ClassVar[frozenset[str]] = frozenset()
     labelled_share: ClassVar[float] = 0.0
     aside: ClassVar[frozenset[str]] = frozenset()
+    reads_given: ClassVar[bool] = False
 
     def __init__(self, spec: Spec) -> None:
         super().__init__()

@@ -12,10 +12,10 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from bottega.core import BottegaError, Measure, RecipeError
+from bottega.core import BottegaError, Conversation, Item, Measure, Message, RecipeError, Rng
 from bottega.core.measure import wilson
 from bottega.crafts.endpoint import Endpoint
-from bottega.crafts.write import complete, need_text
+from bottega.crafts.write import ROWS, complete, need_text
 from bottega.data import worlds
 from bottega.workshop.run import Run, load
 
@@ -62,18 +62,38 @@ class RunSpeaker:
     def __init__(self, run: Run, max_new: int = 32) -> None:
         need_text(run)
         self.run, self.max_new, self.room = run, max_new, run.spec.shape[0]
+        self.answers = bool(getattr(run.codec, "answers_only", False))
 
     def tokens(self, text: str) -> int:
         """How long a conversation is."""
         codec: Any = self.run.codec
-        return len(codec.encode_prompt(text))
+        return len(codec.encode_prompt(_messages(text) if self.answers else text))
 
     def __call__(self, conversations: Sequence[str]) -> list[str]:
-        """The next line of each."""
+        """The next line of each; a run of conversations is told them message by message."""
+        if self.answers:
+            codec: Any = self.run.codec
+            asked = [Item(Conversation([*_messages(text), Message("assistant", "")])) for text in conversations]
+            made = []
+            for first in range(0, len(asked), ROWS):
+                some = asked[first : first + ROWS]
+                rng = Rng.for_rows(range(len(some)), self.run.device)
+                made += codec.strings(self.run.reply(some, rng, max_new=self.max_new, temperature=0.0)[2].tolist())
+            return made
         written = complete(
             self.run, list(conversations), max_new=self.max_new, stop=["\n"], long="slide", temperature=0.0
         )
         return [one.text for one in written]
+
+
+def _messages(text: str) -> list[Message]:
+    r"""Lines of A and B as messages of a user and an assistant; the last, which is B's to say, is left out.
+
+    >>> [m.content for m in _messages("A: Hi\nB: Ho\nA: So?\nB:")]
+    ['Hi', 'Ho', 'So?']
+    """
+    lines = text.split("\n")[:-1]
+    return [Message({"A": "user", "B": "assistant"}[line[0]], line[3:]) for line in lines]
 
 
 class EndpointSpeaker:

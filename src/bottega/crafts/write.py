@@ -19,7 +19,7 @@ from bottega.samplers.texts import Stops, Writer, stop_strings
 from bottega.samplers.tokens import Guide, Notes
 from bottega.workshop.run import Run, check_knobs
 
-__all__ = ["Long", "Written", "complete", "generate", "need_text", "stream", "told"]
+__all__ = ["Long", "Written", "complete", "generate", "need_beginning", "need_text", "stream", "told"]
 
 Long = Literal["error", "slide"]
 ROWS = 64  # texts made at once
@@ -126,7 +126,7 @@ def complete(
 
     Args:
         run: of a model that writes from left to right.
-        prompts: what stands before; of any lengths.
+        prompts: what stands before; of any lengths. A run of conversations is asked them, and what it writes are answers.
         n: how many for each; text ``j`` of a prompt belongs to the seed ``seed + j``.
         seed: the first.
         max_new: see ``generate``.
@@ -210,6 +210,7 @@ class _Asked:
         codec: Any = self.codec
         self.spelling: list[bytes] = codec.spelling
         self.end: int = codec.end
+        self.answers: bool = getattr(codec, "answers_only", False)  # a prompt is a question, not a beginning
         if draft is not None and getattr(draft.codec, "spelling", None) != self.spelling:
             raise RecipeError(f"{draft.recipe.name} has other tokens than {run.recipe.name}, so it cannot draft for it")
         self.draft = draft
@@ -233,6 +234,8 @@ class _Asked:
             texts[i] += writers[i].close()
             why = "complete" if complete and complete[0].whole(i) else writers[i].why
             tokens = self._spell(made[i], len(texts[i].encode("utf-8")))
+            if self.answers:
+                texts[i] = texts[i].strip()
             one = Written(prompt, texts[i], why, seed, tokens)
             if notes is not None:
                 best = [
@@ -259,6 +262,8 @@ class _Asked:
         """The tokens of some texts as they are made, ``(rows, t)`` at a time, without the prompts."""
         run, model, codec = self.run, self.model, self.codec
         encode: Any = getattr(codec, "encode_prompt", None)
+        if self.answers and not all(prompt for prompt, _ in rows):
+            raise DataError("a run of conversations answers what is asked, and nothing is; give a prompt")
         told = [encode(prompt) if prompt else torch.zeros(0, dtype=torch.long) for prompt, _ in rows]
         length, longest = run.spec.shape[0], max(map(len, told))
         if longest >= length:
@@ -333,13 +338,24 @@ def stream(
     cond, draft = knobs.pop("cond", None), knobs.pop("draft", None)
     asked = _Asked(run, stop, long, cond, None, _form(**forms), draft, knobs)
     writer = Writer(asked.spelling, asked.stop, asked.end)
+    held, begun = "", False  # blanks around an answer are not said: they wait for what follows
+
+    def said(text: str) -> str:
+        nonlocal held, begun
+        if not asked.answers:
+            return text
+        text = held + text if begun else text.lstrip()
+        whole = text.rstrip()
+        held, begun = text[len(whole) :], begun or bool(whole)
+        return whole
+
     for part in asked.parts([(prompt, seed)], max_new, None, []):
         for token in part[0].tolist():
-            if text := writer.push(token):
+            if text := said(writer.push(token)):
                 yield text
         if writer.why:
             return
-    if text := writer.close():
+    if text := said(writer.close()):
         yield text
 
 
@@ -385,6 +401,14 @@ def _sure(text: str, stop: Sequence[str]) -> str:
     text = text.rstrip("\ufffd")
     held = [k for s in stop for k in range(1, min(len(s), len(text)) + 1) if text.endswith(s[:k])]
     return text[: len(text) - max(held)] if held else text
+
+
+def need_beginning(run: Run) -> None:
+    """Raise BottegaError where a run answers questions and does not go on from a beginning."""
+    if getattr(run.codec, "answers_only", False):
+        raise BottegaError(
+            f"{run.recipe.name} answers what is asked, and goes on from no text; use bottega write generate"
+        )
 
 
 def told(text: str, what: str = "the prompt") -> str:

@@ -10,6 +10,7 @@ import torch
 from torch import Tensor
 
 from bottega.core import Batch, BottegaError, DataError, Edits, RecipeError, Rng, Scores, has
+from bottega.crafts.write import need_beginning
 from bottega.workshop.run import Run, check_knobs
 
 __all__ = ["Filled", "fill"]
@@ -66,6 +67,7 @@ def fill(
     codec: Any = run.codec
     if codec.medium != "text" or not run.spec.is_sequence or not has(model, Edits) or not has(model, Scores):
         raise BottegaError(f"{run.recipe.name} fills no gaps of texts; use a run of family bert or gpt")
+    need_beginning(run)
     if not blank or min(n, longest, tries) < 1:
         raise RecipeError(f"blank={blank!r}, n={n}, longest={longest}, tries={tries}: none may be empty or below 1")
     pieces = text.split(blank)

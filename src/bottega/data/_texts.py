@@ -9,7 +9,7 @@ from typing import Any
 
 import numpy as np
 
-from bottega.core import DataError, Item
+from bottega.core import Conversation, DataError, Item, Message
 from bottega.data._draw import LICENCE, SOURCE, Draw, items_of
 from bottega.data.dataset import Dataset
 
@@ -634,11 +634,20 @@ _SMALL_TALK = (
 
 
 def dialogues(
-    *, n: int = 4_000, facts: int = 3, talk: int = 4, least: int = 0, changes: float = 0.2, seed: int = 0
+    *,
+    n: int = 4_000,
+    facts: int = 3,
+    talk: int = 4,
+    least: int = 0,
+    changes: float = 0.2,
+    asks: int = 1,
+    echo: float = 0.0,
+    seed: int = 0,
 ) -> Dataset:
     """Dialogues in which facts are told, other things talked of, and one of the facts asked for at the end.
 
-    Lines begin with ``A:`` (who tells and asks) and ``B:`` (who answers).
+    Lines begin with ``A:`` (who tells and asks) and ``B:`` (who answers). To the codec of conversations A is the user and B
+    the assistant.
 
     Args:
         n: dialogues.
@@ -646,31 +655,48 @@ def dialogues(
         talk: the most turns of other talk between telling and asking; their number is drawn.
         least: the fewest.
         changes: the chance that the fact that is asked for was told twice, the later time otherwise.
+        asks: how many of the facts are asked for, one after another; ``truth`` is of the last.
+        echo: the chance that B says a fact back when it is told, which teaches to look back.
         seed: of the draws.
     """
-    _least("dialogues", n=n, facts=facts)
-    if facts > len(_FACTS) or not 0 <= least <= talk or not 0 <= changes <= 1:
+    _least("dialogues", n=n, facts=facts, asks=asks)
+    shares = 0 <= changes <= 1 and 0 <= echo <= 1
+    if facts > len(_FACTS) or not 0 <= least <= talk or not shares or asks > facts:
         raise DataError(
-            f"dialogues with facts={facts}, talk={talk}, least={least}, changes={changes}: facts is at most {len(_FACTS)}, "
-            "least from 0 to talk, changes in [0, 1]"
+            f"dialogues with facts={facts}, talk={talk}, least={least}, changes={changes}, asks={asks}, echo={echo}: facts is "
+            f"at most {len(_FACTS)} and asks at most facts, least from 0 to talk, changes and echo in [0, 1]"
         )
     draw, rows, truths = Draw(seed), [], []
+
+    def heard(kind: str, value: str) -> str:
+        return _FACTS[kind][2].format(v=value) if echo and draw.chance(echo) else "I see."
+
     for _ in range(n):
         chosen = draw.some(list(_FACTS), facts)
         asked = draw.of(chosen)
         told = {k: draw.of(_FACTS[k][3]) for k in chosen}
-        lines = [(_FACTS[k][0].format(v=told[k]), "I see.") for k in chosen]
+        lines = [(_FACTS[k][0].format(v=told[k]), heard(k, told[k])) for k in chosen]
         last = chosen.index(asked)
         if changes and draw.chance(changes):
             told[asked] = draw.of([v for v in _FACTS[asked][3] if v != told[asked]])
             last = len(lines)
-            lines.append(("I was wrong. " + _FACTS[asked][0].format(v=told[asked]), "I see."))
+            lines.append(("I was wrong. " + _FACTS[asked][0].format(v=told[asked]), heard(asked, told[asked])))
         lines += [draw.of(_SMALL_TALK) for _ in range(draw.between(least, talk))]
-        prompt = "".join(f"A: {a}\nB: {b}\n" for a, b in lines) + f"A: {_FACTS[asked][1]}\nB:"
-        answer = _FACTS[asked][2].format(v=told[asked])
-        rows.append((f"{prompt} {answer}", None))
+        turns = len(lines) - last
+        others = draw.some([k for k in chosen if k != asked], asks - 1) if asks > 1 else []
+        lines += [(_FACTS[k][1], _FACTS[k][2].format(v=told[k])) for k in (*others, asked)]
+        talked = "\n".join(f"A: {a}\nB: {b}" for a, b in lines)
+        answer = lines[-1][1]
+        said = [Message(role, text) for line in lines for role, text in zip(("user", "assistant"), line, strict=True)]
+        rows.append((Conversation(said, talked), None))
         truths.append(
-            {"prompt": prompt, "answer": answer, "value": told[asked], "asked": asked, "turns": len(lines) - last}
+            {
+                "prompt": talked.removesuffix(f" {answer}"),
+                "answer": answer,
+                "value": told[asked],
+                "asked": asked,
+                "turns": turns,
+            }
         )
 
     def answer_of(prompt: str) -> str | None:

@@ -7,6 +7,7 @@ import zipfile
 import zlib
 from collections import Counter
 from pathlib import Path, PurePosixPath
+from typing import Literal
 
 import numpy as np
 
@@ -20,16 +21,17 @@ _SUFFIXES: dict[str, Medium] = {
     **dict.fromkeys((".txt", ".md", ".rst", ".py", ".tex", ".abc", ".jsonl"), "text"),
     **dict.fromkeys((".csv", ".tsv", ".parquet"), "table"),
 }
+Kind = Literal[Medium, "chat"]
 _ARCHIVES = (".zip", ".tar", ".tar.gz", ".tgz", ".tar.bz2", ".tar.xz")
 _PROSE_ABOUT = ("readme", "license", "licence", "copying", "changelog", "notice", "authors")
 
 
-def guess(path: str | Path) -> Medium:
-    """What a file, folder or archive holds, by the names in it: ``"image"``, ``"text"``, ``"table"`` or ``"points"``.
+def guess(path: str | Path) -> Kind:
+    """What a file, folder or archive holds, by the names in it: ``"image"``, ``"text"``, ``"table"``, ``"points"`` or ``"chat"``.
 
     README and licence files count for nothing; tables beside pictures are taken for their labels. An ``.npz`` is looked
-    into: ``(N, 2)`` real numbers are points, arrays of bytes with three or four axes are pictures. JSON lines without a
-    text are a table.
+    into: ``(N, 2)`` real numbers are points, arrays of bytes with three or four axes are pictures. JSON lines with messages
+    are conversations, and those without a text are a table.
 
     Raises:
         DataError: nothing there, nothing that is known, or several media, with their counts.
@@ -51,7 +53,7 @@ def _hidden(name: str) -> bool:
     return any(part.startswith((".", "__MACOSX")) for part in PurePosixPath(name).parts)
 
 
-def _decide(path: Path, counts: Counter[Medium], names: list[str]) -> Medium:
+def _decide(path: Path, counts: Counter[Kind], names: list[str]) -> Kind:
     if not names:
         raise DataError(f"{path} is empty; put pictures, text files or a table into it")
     if not counts:
@@ -67,7 +69,7 @@ def _decide(path: Path, counts: Counter[Medium], names: list[str]) -> Medium:
     return next(iter(counts))
 
 
-def _of_name(name: str) -> Medium | None:
+def _of_name(name: str) -> Kind | None:
     path = PurePosixPath(name.lower().removesuffix(".gz"))
     if path.name.startswith(_PROSE_ABOUT):
         return None
@@ -76,14 +78,18 @@ def _of_name(name: str) -> Medium | None:
     return _SUFFIXES.get(path.suffix)
 
 
-def _of_file(path: Path) -> Medium | None:
+def _of_file(path: Path) -> Kind | None:
     name = path.name.lower()
     if name.endswith(_ARCHIVES):
         return _of_archive(path)
     if name.endswith((".npz", ".npy")):
         return _of_arrays(path)
-    if name.endswith(".jsonl") and '"text"' not in _head(path):
-        return "table"
+    if name.endswith(".jsonl"):
+        head = _head(path)
+        if '"messages"' in head:
+            return "chat"
+        if '"text"' not in head:
+            return "table"
     return _of_name(path.name)
 
 
@@ -92,7 +98,7 @@ def _head(path: Path) -> str:
         return file.readline(1 << 16).decode("utf-8", "replace")
 
 
-def _of_archive(path: Path) -> Medium | None:
+def _of_archive(path: Path) -> Kind | None:
     try:
         if path.name.lower().endswith(".zip"):
             with zipfile.ZipFile(path) as archive:
@@ -108,7 +114,7 @@ def _of_archive(path: Path) -> Medium | None:
     return _decide(path, counts, inside) if counts else None
 
 
-def _of_arrays(path: Path) -> Medium | None:
+def _of_arrays(path: Path) -> Kind | None:
     try:
         loaded = np.load(path, allow_pickle=False)
         arrays = [loaded] if isinstance(loaded, np.ndarray) else [loaded[k] for k in loaded.files]

@@ -254,8 +254,8 @@ def _groups(items: Sequence[Item]) -> Iterator[tuple[int, int]]:
 
 
 def _may_be_cut(item: Item) -> bool:
-    """Whether a piece is a text of its own, and not one half of a pair of texts; a class name is short."""
-    return isinstance(item.value, str) and (item.cond is None or 4 * len(str(item.cond)) < len(item.value))
+    """Whether a piece is a text of its own, and not one half of a pair or a conversation; a class name is short."""
+    return type(item.value) is str and (item.cond is None or 4 * len(str(item.cond)) < len(item.value))
 
 
 def _told(item: Item) -> Any:

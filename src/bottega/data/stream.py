@@ -70,7 +70,7 @@ def lift_labelled(source: Source, share: float) -> Source:
 
 
 def tokens_of(source: Source, given_end: int | None = None) -> Tensor:
-    """How many real tokens each row of texts has, ``(N,)``; with those of the text that is given, padded with ``given_end``.
+    """How long each row of texts is, ``(N,)``: up to its last real token; with the text that is given, padded with ``given_end``.
 
     >>> rows = Batch(torch.zeros(2, 3, dtype=torch.long), mask=torch.tensor([[True, True, False], [True] * 3]))
     >>> tokens_of(Encoded(rows)).tolist()
@@ -80,7 +80,8 @@ def tokens_of(source: Source, given_end: int | None = None) -> Tensor:
     for part in torch.arange(len(source)).split(512):
         batch = source.take(part)
         real = torch.ones_like(batch.x, dtype=torch.bool) if batch.mask is None else batch.mask
-        count = real.reshape(len(batch), -1).sum(1)  # a class is a single number
+        real = real.reshape(len(batch), -1)  # a class is a single number
+        count = (real * torch.arange(1, real.shape[1] + 1)).amax(1)
         if given_end is not None and batch.cond is not None:
             count = count + said(batch.cond, given_end).sum(1)
         out.append(count)

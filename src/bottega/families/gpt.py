@@ -13,7 +13,7 @@ from bottega.core import Attribution, Batch, Family, RecipeError, Rng, Spec, Ter
 from bottega.core.measure import Bound
 from bottega.nets import explain, huggingface
 from bottega.nets.condition import Condition, check_drop, no_picture
-from bottega.nets.text_encoder import mean_of_real
+from bottega.nets.text_encoder import mean_of_real, without_tail
 from bottega.nets.transformer import TiedReadOut, Transformer
 from bottega.samplers.causal import LeftToRight
 from bottega.samplers.steps import CachedStep
@@ -53,6 +53,7 @@ class GPT(LeftToRight, Family):
 
     foreign: ClassVar[frozenset[str]] = frozenset(huggingface.KNOWN)
     bound: Bound = "exact"
+    reads_given: ClassVar[bool] = True
     contract_size: ClassVar[int] = 2
 
     def __init__(
@@ -151,11 +152,13 @@ class GPT(LeftToRight, Family):
         return self.body(self._stream(inputs, 0, given), dropout=self.dropout if training else 0.0, rng=rng), real
 
     def _nll(self, batch: Batch, rng: Rng, *, training: bool) -> tuple[Tensor, Tensor]:
-        """Nats of each token, ``(B, dims)``, zero on padding; and which are real."""
+        """Nats of each token, ``(B, dims)``, zero on padding; and which are real. What no row needs is not read."""
+        dims, batch = batch.x[0].numel(), without_tail(batch)
         h, real = self._states(batch, rng, training=training)
         x = batch.x.flatten(1)
         nll = F.cross_entropy(self._logits(h, 0).flatten(0, 1), x.flatten(), reduction="none").view(x.shape)
-        return nll.masked_fill(~real, 0.0), real
+        more = (0, dims - x.shape[1])
+        return F.pad(nll.masked_fill(~real, 0.0), more), F.pad(real, more)
 
     def loss(self, batch: Batch, rng: Rng) -> Terms:
         """Nats of the real tokens; weighted by their number, so that means are nats for each token."""

@@ -13,7 +13,7 @@ from torch import Tensor
 
 from bottega.core import Batch, BottegaError, CheckpointError, Family, RecipeError, Rng, Spec, Terms
 from bottega.core.measure import Bound
-from bottega.nets.text_encoder import mean_of_real
+from bottega.nets.text_encoder import mean_of_real, without_tail
 from bottega.samplers.causal import LeftToRight
 
 __all__ = ["Pretrained"]
@@ -35,6 +35,7 @@ class Pretrained(LeftToRight, Family):
     """
 
     bound: Bound = "exact"
+    reads_given: ClassVar[bool] = True
     contract_size: ClassVar[int] = 2
 
     def __init__(
@@ -112,11 +113,13 @@ class Pretrained(LeftToRight, Family):
         return json.loads(self.inner.config.to_json_string(use_diff=False)), tensors
 
     def _nll(self, batch: Batch) -> tuple[Tensor, Tensor]:
+        dims, batch = batch.x.shape[1], without_tail(batch)
         x = batch.x
         real = torch.ones_like(x, dtype=torch.bool) if batch.mask is None else batch.mask.expand(x.shape)
         logits = self.inner(F.pad(x[:, :-1], (1, 0), value=self.start), use_cache=False).logits.float()
         nll = F.cross_entropy(logits.transpose(1, 2), x, reduction="none")
-        return nll.masked_fill(~real, 0.0), real
+        more = (0, dims - x.shape[1])
+        return F.pad(nll.masked_fill(~real, 0.0), more), F.pad(real, more)
 
     def loss(self, batch: Batch, rng: Rng) -> Terms:
         """Nats of the real tokens; weighted by their number."""

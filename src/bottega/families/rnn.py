@@ -39,6 +39,7 @@ class RNN(LeftToRight, Family):
     """
 
     bound: Bound = "exact"
+    reads_given: ClassVar[bool] = True
     variants: ClassVar[dict[str, dict[str, Any]]] = {
         "gru": {"kind": "gru"}, "plain": {"kind": "rnn", "depth": 2}, "dropout": {"dropout": 0.2},
     }  # fmt: skip

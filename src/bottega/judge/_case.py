@@ -34,6 +34,7 @@ class Case:
             ``features`` (the user's own: a callable, pictures ``(N, C, H, W)`` in [-1, 1] to ``(N, D)``, whose
             attribute ``about`` says which they are; ``nets.inception`` is one).
         cache: shared between the judges of one case; feature networks are trained once and kept here.
+        sample_mask: which tokens of the samples it made, where others were given (the questions of its answers); None: all.
     """
 
     medium: str
@@ -48,6 +49,7 @@ class Case:
     device: torch.device = field(default_factory=lambda: torch.device("cpu"))
     facts: dict[str, Any] = field(default_factory=dict)
     cache: dict[str, Any] = field(default_factory=dict)
+    sample_mask: Tensor | None = None
 
     @property
     def labelled(self) -> bool:

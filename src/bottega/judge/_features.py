@@ -60,14 +60,14 @@ def about_features(case: Case) -> str:
 def words(case: Case, which: Which) -> Tensor:
     """The examples themselves ``(N, *spec.shape)``; in sequences, padding is -1.
 
-    Samples carry no mask. Where no training example goes on after its first padding token, a sample ends there too
-    (the closing token of a line is often also its padding, and then belongs to it).
+    Samples carry no mask, unless they stand behind what was given. Where no training example goes on after its first
+    padding token, a sample ends there too (the closing token of a line is often also its padding, and then belongs to it).
     """
     if which != "samples":
         batch: Batch = getattr(case, which)
         x, mask = batch.x, batch.mask
     else:
-        x, mask = case.samples, _ends(case)
+        x, mask = case.samples, _ends(case) if case.sample_mask is None else case.sample_mask
     if mask is None or not case.spec.is_sequence or case.spec.blocks:
         return x
     return x.masked_fill(~mask.expand_as(x), -1)

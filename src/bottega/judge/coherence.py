@@ -95,7 +95,8 @@ def _pieces(case: Case, which: Which, strings: list[str]) -> list[tuple[int, lis
     """Rows of at least four sentences, and their sentences as places of tokens."""
     found = []
     for i, row in enumerate(words(case, which).cpu().tolist()):
-        parts = cut([strings[t] for t in row if t >= 0])
+        at = [place for place, t in enumerate(row) if t >= 0]
+        parts = [[at[k] for k in part] for part in cut([strings[row[place]] for place in at])]
         if len(parts) >= 4:
             found.append((i, parts))
     return found

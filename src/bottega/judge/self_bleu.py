@@ -79,6 +79,8 @@ def _texts(case: Case, which: Which) -> list[list[str]]:
     x = words(case, which)
     if case.decode is None:
         found = [[str(t) for t in row.tolist() if t >= 0] for row in x]
+    elif case.sample_mask is not None:  # what was given says nothing of the model
+        found = [_WORD.findall(str(case.decode(row[row >= 0][None])[0].value)) for row in x.cpu() if (row >= 0).any()]
     else:
         rows = case.samples if which == "samples" else case.held.x
         found = [_WORD.findall(str(item.value)) for item in case.decode(rows.cpu())]

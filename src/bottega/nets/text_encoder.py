@@ -8,10 +8,10 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from bottega.core import Rng
+from bottega.core import Batch, Rng
 from bottega.nets.transformer import Transformer
 
-__all__ = ["TextEncoder", "mean_of_real", "said", "trim"]
+__all__ = ["TextEncoder", "mean_of_real", "said", "trim", "without_tail"]
 
 
 def said(tokens: Tensor, end: int) -> Tensor:
@@ -49,6 +49,19 @@ def mean_of_real(h: Tensor, real: Tensor | None) -> Tensor:
         return h.float().mean(1)
     seen = real[..., None]
     return (h.float() * seen).sum(1) / seen.sum(1).clamp_min(1)
+
+
+def without_tail(batch: Batch) -> Batch:
+    """Sequences ``(B, T)`` without the last columns that the mask leaves out in every row: a causal model needs none of them.
+
+    >>> rows = Batch(torch.zeros(2, 20), mask=(torch.arange(20) < 11).expand(2, 20))
+    >>> without_tail(rows).x.shape
+    torch.Size([2, 16])
+    """
+    if batch.mask is None or batch.x.ndim != 2:
+        return batch
+    x, mask = trim(batch.x, batch.mask.expand(batch.x.shape))
+    return Batch(x, batch.cond, mask)
 
 
 class TextEncoder(nn.Module):

@@ -319,6 +319,36 @@ def padding_is_ignored(subject: Subject) -> None:
         assert _same(measure(full), measure(replace(full, mask=None))), "a full mask differs from no mask"
 
 
+def _reads_given(subject: Subject) -> str:
+    if subject.facts.bound != "exact" or not subject.spec.is_sequence:
+        return "no exact log_prob of sequences"
+    return "" if subject.model().reads_given else "what a mask leaves out is not read"
+
+
+@_check(_reads_given)
+def what_is_given_is_read(subject: Subject) -> None:
+    """``log p(later | earlier) = log p(both) - log p(earlier)`` by masks alone, and ``loss`` says the same."""
+    model, batch = subject.model(shake=0.3).eval(), subject.batch(4)
+    at = torch.arange(subject.spec.dims)
+    first, last = subject.spec.dims // 3, 2 * subject.spec.dims // 3 + 1
+
+    def nats(mask: Tensor, x: Tensor = batch.x) -> Tensor:
+        with torch.no_grad():
+            return model.log_prob(Batch(x, batch.cond, mask.expand(batch.x.shape)), _rows(4))
+
+    asked = (at >= first) & (at < last)
+    want = nats(at < last) - nats(at < first)
+    assert torch.allclose(nats(asked), want, atol=1e-4), "a mask in front does not condition on what stands there"
+    other = torch.where(at < first, (batch.x + 1) % subject.spec.vocab, batch.x)
+    assert not _same(nats(asked), nats(asked, other)), "what is given makes no difference"
+    before = torch.where(at < last, batch.x, (batch.x + 1) % subject.spec.vocab)
+    assert _same(nats(asked), nats(asked, before)), "what comes behind makes a difference"
+    model = subject.model(shake=0.3)
+    terms = model.loss(Batch(batch.x, batch.cond, asked.expand(batch.x.shape)), _rows(4))
+    assert terms.weight is not None
+    assert terms.weight.tolist() == [float(asked.sum())] * 4, "the weight is not the number of tokens that count"
+
+
 @_check(lambda subject: "" if subject.spec.cond is not None else "no condition")
 def the_condition_matters(subject: Subject) -> None:
     """Losses and samples respond to ``cond``, by more than rounding."""

@@ -14,6 +14,7 @@ from pathlib import Path
 from bottega.core import BottegaError
 from bottega.workshop.evidence import Evidence, write_atomically
 from bottega.workshop.figures import figure, interval, rows_of, title, unit
+from bottega.workshop.report import tuning_rows
 
 __all__ = ["check_card", "render_card", "write_card"]
 
@@ -89,6 +90,15 @@ def render_card(evidence: Evidence) -> str:
         out += ["", *notes] if notes else []
     else:
         out.append("Nothing was measured yet: `bottega judge` does.")
+    if rows := tuning_rows(e):
+        out += [
+            "",
+            "## Before and after",
+            "",
+            "Where it began, and what it is now; on what neither had learned from.",
+            "",
+        ]
+        out += _table(("of", "before", "after", "change", "95 % interval", "n"), rows)
     out += ["", "## Limits", ""]
     out += [f"- {plain(note)}" for note in e.notes]
     out += [f"- Not measured, {name}: {plain(why)}." for name, why in e.skipped.items()]

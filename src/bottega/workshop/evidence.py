@@ -105,6 +105,9 @@ class Evidence(_Part):
     cost: CostPart = Field(default_factory=CostPart)
     losses: dict[str, list[float]] = Field(default_factory=dict, description="first and last value of each term")
     notes: list[str] = Field(default_factory=list, description="what the monitor said: overfitting, early stop")
+    tuning: dict[str, Any] = Field(
+        default_factory=dict, description="before and after, where it began with a trained model"
+    )
     measures: list[MeasurePart] = Field(default_factory=list)
     skipped: dict[str, str] = Field(default_factory=dict, description="judges that did not apply, and why")
     memorisation: dict[str, Any] = Field(default_factory=dict)

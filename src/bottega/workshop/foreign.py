@@ -21,7 +21,12 @@ __all__ = ["HUB", "fetch", "is_directory", "load_directory", "onto", "tables_of"
 
 CONFIG, SINGLE, INDEX = "config.json", "model.safetensors", "model.safetensors.index.json"
 HUB = "hub:"
-_WANTED = ["*.safetensors", "*.json"]  # what is fetched: nothing that can run
+GENERAL = "english"  # what it is asked to remember, where nobody knows what it was trained on
+_WANTED = [
+    "*.safetensors",
+    "*.json",
+    "chat_template.jinja",
+]  # what is fetched: nothing that can run but a template, in its sandbox
 
 
 def is_directory(path: Path) -> bool:
@@ -164,11 +169,14 @@ def onto(plan: Recipe, base: str) -> Recipe:
     path = fetch(base)
     codec, family = tables_of(path)
     mine = {k: v for k, v in plan.codec.items() if k not in {"tokenizer", "vocab"}}
-    if mine["name"] != codec["name"]:
-        raise RecipeError(f"recipe {plan.name!r} reads {mine['name']}; {base} is a language model, use recipe text")
+    if mine["name"] not in {codec["name"], "chat"}:
+        raise RecipeError(
+            f"recipe {plan.name!r} reads {mine['name']}; {base} is a language model, use recipe text or chat"
+        )
     asked = str(plan.codec.get("tokenizer", ""))
     if "/" in asked and Path(asked).resolve() != path.resolve():
         raise RecipeError(f"codec.tokenizer is {asked!r}, but {base} has one of its own; leave it out")
     length = min(int(plan.codec.get("length", 128)), codec["length"])
     codec = {**mine, "tokenizer": codec["tokenizer"], "length": length}
-    return replace(plan, codec=codec, family=family, train=replace(plan.train, start=str(path)))
+    train = replace(plan.train, start=str(path), remember=plan.train.remember or GENERAL)
+    return replace(plan, codec=codec, family=family, train=train)

@@ -65,7 +65,12 @@ def judge_run(
     held = rows_of(run.codec, parts.held, max(n, 2), seed)
     tell(Progress("judge", note=f"making {n} samples"))
     # what is made of a picture or a text is near to its target: judged on those it trained on, all would look like copies
-    samples, cond = make_samples(run, held if run.spec.given_picture or run.spec.given_text else train, n, seed, tell)
+    cond = mask = None
+    if getattr(run.codec, "answers_only", False):
+        samples, mask = make_answers(run, parts.held, n, seed, tell)
+    else:
+        like = held if run.spec.given_picture or run.spec.given_text else train
+        samples, cond = make_samples(run, like, n, seed, tell)
     case = Case(
         medium=run.codec.medium,
         spec=run.spec,
@@ -73,6 +78,7 @@ def judge_run(
         held=held.to(run.device),
         samples=samples,
         sample_cond=cond,
+        sample_mask=mask,
         model=run.model,
         decode=run.codec.decode,
         seed=seed,
@@ -135,6 +141,26 @@ def make_samples(
     return torch.cat(parts), cond
 
 
+def make_answers(
+    run: Run, held: Sequence[Item], n: int, seed: int, tell: Callable[[Progress], None]
+) -> tuple[Tensor, Tensor]:
+    """``n`` answers to held-out conversations, each behind what was asked in a row ``(n, *spec.shape)``; and which tokens they are."""
+    which = Rng(seed).integers(len(held), n).tolist()
+    rng = Rng(seed, device=run.device).fork("judged samples")
+    codec: Any = run.codec
+    x = torch.full((n, *run.spec.shape), codec.end)
+    mask = torch.zeros_like(x, dtype=torch.bool)
+    for first in range(0, n, CHUNK):
+        some = [held[i] for i in which[first : first + CHUNK]]
+        for i, (begun, real, made) in enumerate(zip(*run.reply(some, rng), strict=True), first):
+            answer = made[: int((made != codec.end).sum()) + 1]  # its end included
+            row = torch.cat([begun[real], answer])[-x.shape[1] :]
+            x[i, : len(row)] = row
+            mask[i, len(row) - len(answer) : len(row)] = True
+        tell(Progress("judge", note=f"made {first + len(some)} of {n} answers"))
+    return x.to(run.device), mask.to(run.device)
+
+
 def _facts(run: Run, truth: dict[str, Any], held: Sequence[Item]) -> dict[str, Any]:
     codec: Any = getattr(run.codec, "inner", run.codec)
     facts: dict[str, Any] = {"truth": truth, "iwae": run.recipe.judge.iwae, "cache_dir": run.path.parent / CACHE}
@@ -168,9 +194,12 @@ def _pictures(run: Run, held: Sequence[Item], tell: Callable[[Progress], None]) 
     """The sheet of samples and, to look at beside it, as many real pieces that the model never saw."""
     tell(Progress("judge", note="drawing the sheets"))
     n = 200 if hasattr(run.codec, "write_all") else 36
-    made = run.sample(16 if run.spec.given_picture else n)
-    made.show(run.path / "samples" / "sheet")
     real = [held[i] for i in Rng(0).permutation(len(held))[:n].tolist()]
+    if getattr(run.codec, "answers_only", False):
+        made = run.sample(len(real), cond=real)
+    else:
+        made = run.sample(16 if run.spec.given_picture else n)
+    made.show(run.path / "samples" / "sheet")
     if run.spec.given_picture:
         real = real[:12]
         made = run.sample(len(real), cond=real)

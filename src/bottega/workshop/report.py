@@ -19,7 +19,7 @@ from bottega.workshop.figures import figure, figure_with_unit, interval, rows_of
 if TYPE_CHECKING:
     from jinja2 import Environment
 
-__all__ = ["Chart", "Sheet", "charts", "measure_rows", "sheets_of", "write_index", "write_report"]
+__all__ = ["Chart", "Sheet", "charts", "measure_rows", "sheets_of", "tuning_rows", "write_index", "write_report"]
 
 MADE, REAL = "Made by this run", "Real, held out: never seen in training"
 BESIDE = "Given, what this run made of it, and the real picture, held out: never seen in training"
@@ -106,6 +106,23 @@ def measure_rows(evidence: Evidence) -> list[tuple[str, str, str, str, str]]:
         (m.name, figure_with_unit(m), interval(m.low, m.high), figure(m.ceiling), f"{m.n:,}" if m.n else "–")
         for m in evidence.measures
     ]
+
+
+def tuning_rows(evidence: Evidence) -> list[tuple[str, str, str, str, str, str]]:
+    """What was measured before and after as text: what, before, after, the change, its 95 % interval, n."""
+
+    def change(row: Mapping[str, Any], value: float) -> str:
+        return f"{value:+.1%}" if row["name"] == "perplexity" else f"{value:+.2f}"
+
+    out = []
+    for row in evidence.tuning.get("measures", ()):
+        value, low, high = row["change"]
+        sure = "–" if low is None or high is None else f"{change(row, low)} to {change(row, high)}"
+        out.append(
+            (f"{title(row['name'])} of {row['of']}", figure(row["before"][0]), figure(row["after"][0]),
+             change(row, value), sure, f"{row['n']:,}")
+        )  # fmt: skip
+    return out
 
 
 @dataclass(frozen=True)
@@ -310,6 +327,7 @@ def write_report(run: Path, evidence: Evidence, *, sheets: Mapping[str, Path] | 
         any_ceiling=any(m.ceiling is not None for m in cards),
         charts=curves,
         any_held=any(len(chart.lines) > 1 for chart in curves),
+        tuned=tuning_rows(evidence),
         made_of={
             "Data": rows_of(evidence.data, without=("files",)),
             "Cost": rows_of(evidence.cost),

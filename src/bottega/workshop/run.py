@@ -55,7 +55,7 @@ from bottega.training import checkpoint, cluster, lora
 from bottega.training.precision import pick_device
 from bottega.trust.mark import mark
 from bottega.workshop import evidence as ev
-from bottega.workshop import foreign
+from bottega.workshop import foreign, tuning
 from bottega.workshop.build import make_codec, make_family
 from bottega.workshop.recipe import Recipe, check_arguments, guess, load_recipe
 
@@ -268,6 +268,8 @@ class Run:
         stops, knobs = self._stops(knobs)
         check_knobs(self.model.sample, knobs, skip=3)
         self._check_guidance(knobs)
+        if getattr(self.codec, "answers_only", False):
+            return self._answers(cond, seeds, stops, knobs, progress)
         known = self._conditions(cond, seeds)
         codes = None if known is None else self.codec.encode_cond(known).to(self.device)
         self.model.eval()
@@ -286,6 +288,47 @@ class Run:
         x = torch.cat(parts)
         items = self.codec.decode(x, None if codes is None else codes.cpu())
         return Pieces(self, [replace(i, value=cut(i.value, stops)) for i in items] if stops else items, seeds, x)
+
+    def _answers(
+        self, cond: Any, seeds: Sequence[int], stops: list[str], knobs: dict[str, Any], progress: Tell | None
+    ) -> Pieces:
+        """Answers to what a user says: ``cond``, a text or a list of texts or conversations, else questions of the training."""
+        known: list[Any] = self.header["conditions"]
+        if isinstance(cond, list | tuple):
+            if len(cond) != len(seeds):
+                raise RecipeError(f"{len(cond)} conditions for {len(seeds)} pieces; give one, or one for each")
+            known = list(cond)
+        elif cond is not None:
+            known = [str(cond)]
+        asked = [known[s % len(known)] for s in (range(len(seeds)) if isinstance(cond, list | tuple) else seeds)]
+        began, parts = time.perf_counter(), []
+        for first in range(0, len(seeds), CHUNK):
+            rng = Rng.for_rows(seeds[first : first + CHUNK], self.device)
+            parts.append(self.reply(asked[first : first + CHUNK], rng, **knobs)[2])
+            if progress is not None:
+                progress(_at("sample", first + len(parts[-1]), len(seeds), began))
+        x = torch.cat(parts)
+        codec: Any = self.codec
+        texts = [cut(text, stops).strip() for text in codec.strings(x.tolist())]
+        items = [Item(codec.answered(one, text)) for one, text in zip(asked, texts, strict=True)]
+        return Pieces(self, items, list(seeds), x)
+
+    def reply(
+        self, asked: Sequence[str | Item], rng: Rng, *, max_new: int | None = None, **knobs: Any
+    ) -> tuple[Tensor, Tensor, Tensor]:
+        """What a run of conversations answers: the prompts ``(n, t)``, which of their tokens are real, the answers ``(n, max_new)``.
+
+        Args:
+            asked: what a user says, or conversations whose last answer is written anew.
+            rng: one stream, or one for each.
+            max_new: tokens of an answer at most; half a row by default.
+            **knobs: of the family's ``edit``.
+        """
+        codec: Any = self.codec
+        self.model.eval()
+        begun, real = codec.prompts(asked)
+        knobs = {k: v for k, v in knobs.items() if k != "stop"}
+        return begun, real, codec.reply(self.model, begun, real, rng, max_new=max_new or codec.length // 2, **knobs)
 
     @property
     def _guided(self) -> bool:
@@ -688,8 +731,8 @@ def train(
         set: overrides, ``{"family.size": 64}``.
         device: ``auto``, ``cpu``, ``cuda``, ``mps``.
         judge: measure it afterwards.
-        base: a language model to begin with: a Hugging Face directory, or ``hub:owner/name``. Its tokenizer and family
-            take the place of the recipe's.
+        base: a language model to begin with: a run of ours, a Hugging Face directory, or ``hub:owner/name``. Its tokenizer
+            and family take the place of the recipe's.
         progress: told a few times a second.
 
     Raises:
@@ -700,7 +743,7 @@ def train(
     from bottega.workshop.training import Training, optim_table
 
     overrides = dict(set or {})
-    overrides |= {f"train.{k}": v for k, v in {"steps": steps, "seed": seed}.items() if v is not None}
+    overrides |= {f"train.{k}": v for k, v in {"steps": steps, "seed": seed, "start": base}.items() if v is not None}
     if not str(recipe).endswith(".toml") and Path(recipe).exists() and data is None:
         recipe, data = guess(Path(recipe)), recipe
     plan = load_recipe(recipe, overrides)
@@ -709,7 +752,8 @@ def train(
             "the recipe has a table [reward], of a run that learned from feedback; begin one with bottega reward RUN"
         )
     if base is not None:
-        plan = foreign.onto(plan, base)
+        own = not base.startswith(foreign.HUB) and not foreign.is_directory(Path(base))
+        plan = tuning.onto(plan, load(base, device="cpu"), base) if own else foreign.onto(plan, base)
     if judge and plan.data.get("held", 0.1) == 0:
         raise RecipeError("data.held is 0, so nothing is kept back to judge by; set it above 0, or use --no-judge")
     where = (
@@ -771,6 +815,7 @@ def _blank_evidence(run: Run) -> ev.Evidence:
         ),
         losses={k: [h["first_losses"].get(k, v), v] for k, v in h["last_losses"].items()},
         notes=h["notes"],
+        tuning=h.get("tuning", {}),
         marks={"pieces": "machine-made, weights hash and seed in each file's own metadata", "watermark": None, "manifest": None},
     )  # fmt: skip
 

@@ -28,12 +28,13 @@ from bottega.core import (
     OutputError,
     RecipeError,
     Rng,
-    Scores,
     Source,
     Terms,
     Translates,
     Turn,
     has,
+    lookup,
+    names,
 )  # fmt: skip
 from bottega.data.augment import make as make_augment
 from bottega.data.dataset import Dataset, fingerprint
@@ -48,6 +49,7 @@ from bottega.training.monitor import Monitor
 from bottega.training.optim import Optim, make_optims
 from bottega.training.precision import use_bf16
 from bottega.workshop import evidence as ev
+from bottega.workshop import tuning, versions
 from bottega.workshop.build import begin_with, find_data, make_codec, make_family
 from bottega.workshop.recipe import Recipe, check_arguments
 from bottega.workshop.run import ADAPTERS, EVIDENCE, LOG, RECIPE, WEIGHTS, Progress, Run, Tell, load, revive
@@ -66,7 +68,8 @@ class Training:
         self.rank, self.world = cluster.join()
         self.notes: list[str] = []
         self.best, self.waited, self.seconds, self.done = math.inf, 0, 0.0, 0
-        self.known: dict[str, float] = {}
+        self.known: dict[str, Any] = {}  # what the start says, see workshop.tuning
+        self.tuning: dict[str, Any] = {}
         self.first_losses: dict[str, float] = {}
         self.last_losses: dict[str, float] = {}
 
@@ -93,6 +96,10 @@ class Training:
             (self.out / LOG).unlink(missing_ok=True)
             if self.begun:
                 self._note(self.begun)
+            if lost := getattr(self.codec, "skipped", None):
+                self._note(f"{len(lost)} unreadable pieces were left out, the first: {lost[0]}")
+            if start is not None and type(start.model) is type(self.model):
+                versions.begin(self.out, start)
         cluster.share(self.model)
         self._fit()
         cluster.most(0.0)  # until rank 0 has written it
@@ -136,6 +143,11 @@ class Training:
         ask = getattr(self.codec, "uneven_classes", None)
         if ask is not None and has(self.model, Translates) and (why := ask(self.parts.train)):
             raise DataError(why)
+        if getattr(self.codec, "answers_only", False) and not self.model.reads_given:
+            able = [name for name in names("families") if lookup("families", name).reads_given]
+            raise RecipeError(
+                f"a {plan.family['name']} cannot learn answers and only read what was asked; use {', '.join(able)}"
+            )
         self.begun = "" if start is None else begin_with(self.model, start.model, plan.train.start)
         if plan.train.lora:
             lora.add(self.model, plan.train.lora, plan.train.lora_alpha, plan.train.seed)
@@ -151,6 +163,7 @@ class Training:
         self.ema = Ema(self.model, plan.train.ema) if plan.train.ema else None
         self.rng = Rng(plan.train.seed + 1 + 1009 * self.rank, device=self.device)
         self.held = _held_rows(self.codec, self.parts.held, 256)
+        self.asked = tuning.questions(self.codec, self.parts.held)
         watched = plan.train.monitor and len(self.optims) > 1
         one = self.world == 1  # ranks could see different samples, and part ways
         self.monitor = self._make_monitor() if watched and one else None
@@ -160,7 +173,11 @@ class Training:
         own = Path(str(self.data if self.data is not None else plan.data.get("name", "")))
         self.files = of_files(own) if own.exists() else {"bytes": 0, "count": 0, "files": []}
         self.parameters = sum(p.numel() for p in self.model.parameters())
-        self.conditions = _conditions(self.codec, self.parts.train) if self.codec.spec.cond is not None else []
+        self.conditions = []
+        if self.codec.spec.cond is not None:
+            self.conditions = _conditions(self.codec, self.parts.train)
+        elif getattr(self.codec, "answers_only", False):
+            self.conditions = _questions(self.codec, self.parts.train)
 
     def _fitted(self, codec: Codec, earlier: dict[str, Any] | None) -> Codec:
         """Fitted on the training part; with ``train.start`` a codec of numbers keeps what they meant to the model there."""
@@ -263,35 +280,33 @@ class Training:
         if self.plan.train.lora and not self.rank:
             checkpoint.save(self.out / ADAPTERS, lora.tensors(self.model), {"lora_alpha": self.plan.train.lora_alpha})
 
-    def _knows(self) -> dict[str, float]:
-        """Nats for each token of what was kept back, and of ``train.remember``; nothing for families without likelihood."""
-        model: Any = self.model
-        if not has(model, Scores) or not model.spec.is_text:
+    def _knows(self) -> dict[str, Any]:
+        """What the model says of what was kept back and of ``train.remember``, and what it answers; see ``workshop.tuning``."""
+        if not self.codec.spec.is_text:
             return {}
-        held = {} if self.held is None else {"the held-out text": self.held}
-        if name := self.plan.train.remember:
-            other = find_data(replace(self.plan, data={}), name, self.codec)
-            rows = _held_rows(self.codec, other.items, 256)
-            held |= {name: rows} if rows is not None else {}
-        out = {}
-        model.eval()
-        for name, batch in held.items():
-            with torch.no_grad(), self.ema.swapped(model) if self.ema is not None else nullcontext():
-                parts = batch.to(self.device).split(max(1, -(-len(batch) // self.plan.train.batch)))
-                nats = -sum(model.log_prob(part, Rng(0, device=self.device)).sum().item() for part in parts)
-            out[name] = nats / (batch.x.numel() if batch.mask is None else int(batch.mask.sum()))
-        model.train()
-        return out
+        self.tell(Progress("train", self.start, self.plan.train.steps, note="measuring what it knows"))
+        held = "the held-out answers" if self.asked else "the held-out text"
+        texts = {} if self.held is None else {held: self.held}
+        if self.plan.train.remember:
+            items = tuning.remembered(self.plan, self.codec)
+            rows = _held_rows(self.codec, items, 256)
+            texts |= {self.plan.train.remember: rows} if rows is not None else {}
+        self.model.eval()
+        with self.ema.swapped(self.model) if self.ema is not None else nullcontext():
+            found = tuning.measured(
+                self.model, self.codec, texts, self.asked, rows=self.plan.train.batch, device=self.device
+            )
+        self.model.train()
+        return found
 
     def _compare(self) -> None:
-        """What training did to what the start knew, as notes."""
-        for name, after in self._knows().items():
-            if name in self.known:
-                before = self.known[name]
-                change = math.exp(after - before) - 1
-                self._note(
-                    f"perplexity of {name}: {math.exp(before):.4g} before, {math.exp(after):.4g} after ({change:+.1%})"
-                )
+        """What training did to what the start knew."""
+        codec: Any = self.codec
+        real = [codec.asked(item) for item in self.asked]
+        said = [(before[-1].content if before else "", answer) for before, answer in real]
+        self.tuning = tuning.compare(self.known, self._knows(), said)
+        for note in tuning.told(self.tuning):
+            self._note(note)
 
     def _watch(self, step: int, played: Sequence[tuple[Turn, Terms]]) -> None:
         self.done = step + 1
@@ -445,6 +460,7 @@ class Training:
             "waited": self.waited,
             "notes": self.notes,
             "known": self.known,
+            "tuning": self.tuning,
             "monitor": None if self.monitor is None else self.monitor.state(),
             "first_losses": self.first_losses,
             "last_losses": self.last_losses,
@@ -530,6 +546,13 @@ def _held_rows(codec: Codec, items: Sequence[Item], most: int) -> Batch | None:
     if not len(source):
         return None
     return source.take(Rng(0).permutation(len(source))[:most])
+
+
+def _questions(codec: Any, items: Sequence[Item], most: int = 16) -> list[Any]:
+    """Different things that users say in training, short ones, to be asked again when nobody says what to ask."""
+    said = dict.fromkeys(before[-1].content for item in items if (before := codec.asked(item)[0]))
+    short = [text for text in said if len(text) <= 300] or list(said)
+    return [short[i] for i in Rng(0).permutation(len(short))[:most].tolist()] or ["Hello."]
 
 
 def _conditions(codec: Codec, items: Sequence[Item], most: int = 256) -> list[Any]:

@@ -48,6 +48,7 @@ def continue_(
     say, wanted = Out(as_json, quiet), knobs(set_, apart(*_LACKS))
     made = load(whole_run(run), device=device)
     craft.need_text(made)
+    craft.need_beginning(made)
     screen = Screen(say, filter_, filter_with, filter_log)
     begun = screen.prompt(craft.told(made.codec.read(file)[0].value, str(file)))
     written = craft.complete(made, [begun], n=n, seed=seed, max_new=max_new, stop=stop, long=long, **wanted)  # type: ignore[arg-type]

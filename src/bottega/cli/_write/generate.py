@@ -73,6 +73,7 @@ def generate(
     else:
         made = load(whole_run(Path(run)), device="cpu" if weights else device)
         made = made.lighter(weights, n) if weights else made  # type: ignore[arg-type]
+    between = "\n" if isinstance(made, Run) and getattr(made.codec, "answers_only", False) else ""
     if weights and isinstance(made, Endpoint):
         raise typer.BadParameter("an endpoint has its own weights; leave it out", param_hint="--weights")
     wanted |= {"max_new": max_new, "stop": stop, "long": long}
@@ -92,7 +93,7 @@ def generate(
         parts = craft.stream(made, prompt, seed=seed, **wanted)
         first = next(parts, "")  # what cannot be done is told before anything is shown
         try:
-            for part in chain((prompt, first), parts):
+            for part in chain((prompt, between, first), parts):
                 print(part, end="", flush=True)
         finally:
             print()  # an error in the middle gets a line of its own
@@ -114,7 +115,7 @@ def generate(
         more[name] = [v if a == b else None for v, a, b in zip(more[name], made_texts, texts, strict=True)]
     for text in texts:
         if text is not None:
-            say.say(f"{prompt}{text}\n")
+            say.say(f"{prompt}{between}{text}\n")
     say.result(
         {**source, "prompt": prompt, "seeds": list(range(seed, seed + n)), "texts": texts, **more, **screen.about()}
     )
