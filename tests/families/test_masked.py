@@ -126,6 +126,11 @@ def test_it_learns_a_small_grammar_and_fills_it_in():
 
     made = sentences(model.sample(200, Rng(1)))
     assert sum(map(data.truth["is_member"], made)) / 200 > 0.8
+    hasty, mended = (
+        sum(map(data.truth["is_member"], sentences(model.sample(300, Rng(1), steps=2, revise=passes))))
+        for passes in (0, 12)
+    )
+    assert mended > hasty + 30, "what was written too fast hangs together better after revision"
     x = batch.x[:200]
     keep = torch.arange(6).expand(200, -1) != 1  # the second word of five or four is missing
     filled = sentences(model.edit(Batch(x, mask=batch.mask[:200]), keep, Rng(2)))

@@ -18,6 +18,8 @@ from bottega.samplers.tokens import filter_logits, pick
 
 __all__ = ["Masked"]
 
+REVISED = 0.15  # of what was made is hidden again in each pass that revises
+
 
 class Masked(Family):
     """Absorbing-state diffusion over tokens (Austin et al. 2021, arXiv:2107.03006), as simplified by MDLM and SEDD.
@@ -102,13 +104,17 @@ class Masked(Family):
         x = self._whole(batch)
         return mean_of_real(self._states(x, self.condition(batch.cond, len(x))), x != self.nothing)
 
-    def logits(self, x: Tensor, given: Tensor) -> Tensor:
+    def logits(self, x: Tensor, given: Tensor, ask: Tensor | None = None) -> Tensor:
         """Partly hidden tokens ``(B, L)`` and what is known ``(B, width)`` -> logits ``(B, L, vocab)``, float32.
 
-        Of texts there is one more, of nothing.
+        Of texts there is one more, of nothing. With ``ask`` ``(B, L)``, of the places where it is True alone, ``(m, vocab)``.
         """
-        logits = self.read(self._states(x, given)).float()
-        return logits.masked_fill(~self.allowed, -math.inf) if self.spec.blocks else logits
+        states = self._states(x, given)
+        logits = self.read(states if ask is None else states[ask]).float()
+        if not self.spec.blocks:
+            return logits
+        allowed = self.allowed if ask is None else self.allowed.expand(len(x), -1, -1)[ask]
+        return logits.masked_fill(~allowed, -math.inf)
 
     def _whole(self, batch: Batch) -> Tensor:
         """Tokens ``(B, L)`` with nothing where the row is padding."""
@@ -146,17 +152,32 @@ class Masked(Family):
         return total
 
     def _fill(
-        self, x: Tensor, keep: Tensor, rng: Rng, cond: Tensor | None, steps: int, order: str, guidance: float,
+        self, x: Tensor, keep: Tensor, rng: Rng, cond: Tensor | None, steps: int, order: str, revise: int, guidance: float,
         knobs: dict[str, float],
     ) -> Tensor:  # fmt: skip
         n, length = x.shape
-        if steps < 0:
-            raise RecipeError(f"steps is {steps}; it must be at least 1, or 0 for one token at a time")
+        if steps < 0 or revise < 0:
+            raise RecipeError(
+                f"steps is {steps} and revise {revise}; neither may be below 0 (steps=0 is one token at a time)"
+            )
         if order not in {"random", "sure"}:
             raise RecipeError(f"order is {order!r}; use 'random' or 'sure' (what is surest first)")
         steps = min(steps or length, length)
         given = self.condition(cond, n)
         blank = self.condition(None, n) if guidance != 1 and cond is not None and self.spec.cond is not None else None
+
+        def draw(x: Tensor, ask: Tensor, u: Tensor) -> tuple[Tensor, Tensor]:
+            """Tokens for the places asked, 0 elsewhere, and how likely each was; like ``x``."""
+            logits = self.logits(x, given, ask)
+            if blank is not None:
+                free = self.logits(x, blank, ask)
+                logits = torch.where(logits.isinf(), logits, free + guidance * (logits - free))
+            logits = filter_logits(logits, **knobs)
+            token = pick(logits, u[ask])
+            p = logits.log_softmax(-1).gather(1, token[:, None])[:, 0].exp() if order == "sure" else token.float()
+            token = token.masked_fill(token == self.spec.vocab, self.nothing)
+            return torch.zeros_like(x).masked_scatter(ask, token), torch.zeros_like(u).masked_scatter(ask, p.to(u))
+
         turn, u = rng.uniform(n, length), rng.uniform(n, length)
         missing = (~keep).sum(1)
         x = x.masked_fill(~keep, self.hidden)
@@ -164,19 +185,15 @@ class Masked(Family):
         for s in range(steps):
             until = (missing * (s + 1) + steps - 1) // steps  # so many are there after this step
             hidden = x == self.hidden
-            logits = self.logits(x, given)
-            if blank is not None:
-                free = self.logits(x, blank)
-                logits = torch.where(logits.isinf(), logits, free + guidance * (logits - free))
-            logits = filter_logits(logits, **knobs)
-            token = pick(logits.flatten(0, 1), u.flatten()).view(n, length)
+            now = hidden & (rank < until[:, None])
+            token, p = draw(x, hidden if order == "sure" else now, u)
             if order == "sure":
-                p = logits.softmax(-1).gather(2, token[..., None])[..., 0]
                 rank = (p - 2 * (~hidden).float()).argsort(1, descending=True).argsort(1)
                 now = hidden & (rank < (until - missing + hidden.sum(1))[:, None])
-            else:
-                now = hidden & (rank < until[:, None])
-            x = torch.where(now, token.masked_fill(token == self.spec.vocab, self.nothing), x)
+            x = torch.where(now, token, x)
+        for _ in range(revise):
+            again = (rng.uniform(n, length) < REVISED) & ~keep
+            x = torch.where(again, draw(x.masked_fill(again, self.hidden), again, rng.uniform(n, length))[0], x)
         return self._closed(x)
 
     def _closed(self, x: Tensor) -> Tensor:
@@ -190,8 +207,8 @@ class Masked(Family):
 
     @torch.no_grad()
     def sample(
-        self, n: int, rng: Rng, cond: Tensor | None = None, *, steps: int = 0, order: str = "random", guidance: float = 1.0,
-        temperature: float = 1.0, top_k: int = 0, top_p: float = 1.0, min_p: float = 0.0,
+        self, n: int, rng: Rng, cond: Tensor | None = None, *, steps: int = 0, order: str = "random", revise: int = 0,
+        guidance: float = 1.0, temperature: float = 1.0, top_k: int = 0, top_p: float = 1.0, min_p: float = 0.0,
     ) -> Tensor:  # fmt: skip
         """``(n, *spec.shape)`` tokens, int64.
 
@@ -200,7 +217,11 @@ class Masked(Family):
             rng: one stream, or one for each row.
             cond: ``(n, *spec.cond.shape)`` or None.
             steps: passes of the network, each of which brings back an even share; 0 is one for each token, the best.
-            order: ``"random"``, as the model is trained, or ``"sure"``: what the network is surest of comes first.
+            order: ``"random"``, as the model is trained, or ``"sure"``: the drawn token that was likeliest comes first
+                (MaskGIT, Chang et al. 2022, arXiv:2202.04200), which prefers common examples to others.
+            revise: passes more, each of which hides 15 % of what was made, at random, and brings it back given the rest (the
+                remasking of Wang et al. 2025, arXiv:2503.00307, at a constant rate). What hangs together badly is mended,
+                and since nothing is preferred, the examples stay as different as they were.
             guidance: 1 is conditional, 0 unconditional, above 1 follows ``cond`` harder.
             temperature: see ``samplers.tokens.filter_logits``, as for the three knobs after it.
             top_k: see there.
@@ -209,13 +230,13 @@ class Masked(Family):
         """
         x = torch.zeros(n, self.length, dtype=torch.long, device=self.place.device)
         knobs = {"temperature": temperature, "top_k": top_k, "top_p": top_p, "min_p": min_p}
-        made = self._fill(x, torch.zeros_like(x, dtype=torch.bool), rng, cond, steps, order, guidance, knobs)
+        made = self._fill(x, torch.zeros_like(x, dtype=torch.bool), rng, cond, steps, order, revise, guidance, knobs)
         return made.reshape(n, *self.spec.shape)
 
     @torch.no_grad()
     def edit(
-        self, batch: Batch, keep: Tensor, rng: Rng, *, steps: int = 0, order: str = "random", guidance: float = 1.0,
-        temperature: float = 1.0, top_k: int = 0, top_p: float = 1.0, min_p: float = 0.0,
+        self, batch: Batch, keep: Tensor, rng: Rng, *, steps: int = 0, order: str = "random", revise: int = 0,
+        guidance: float = 1.0, temperature: float = 1.0, top_k: int = 0, top_p: float = 1.0, min_p: float = 0.0,
     ) -> Tensor:  # fmt: skip
         """Kept tokens stay; all others are brought back given all that is kept, before and after. Knobs are ``sample``'s.
 
@@ -224,5 +245,5 @@ class Masked(Family):
         """
         kept = keep.expand(batch.x.shape).flatten(1)
         knobs = {"temperature": temperature, "top_k": top_k, "top_p": top_p, "min_p": min_p}
-        made = self._fill(self._whole(batch), kept, rng, batch.cond, steps, order, guidance, knobs)
+        made = self._fill(self._whole(batch), kept, rng, batch.cond, steps, order, revise, guidance, knobs)
         return torch.where(keep, batch.x, made.reshape(batch.x.shape))
