@@ -248,7 +248,7 @@ def test_a_name_of_the_hub_is_fetched_and_is_a_run(folders, monkeypatch, capsys)
 
     monkeypatch.setattr(huggingface_hub, "snapshot_download", fetched)
     run = bottega.load("hub:someone/small")
-    assert asked == [("someone/small", ("*.safetensors", "*.json"))]
+    assert asked == [("someone/small", ("*.safetensors", "*.json", "chat_template.jinja"))]
     assert run.recipe.name == "small"
     assert run.weights_hash == bottega.load(folders["gpt2"]).weights_hash
     told = ["The north", "--max-new", "5", "--set", "temperature=0"]

@@ -45,7 +45,7 @@ def fetch(name: str) -> Path:
         path = Path(name)
         if not is_directory(path):
             raise CheckpointError(
-                f"{name} is no directory of a Hugging Face model (it has no {CONFIG}); give one, or {HUB}OWNER/NAME"
+                f"{name} is no directory of a Hugging Face model (it has no {CONFIG}) and no run; give one, or {HUB}OWNER/NAME"
             )
         return path
     try:

@@ -752,7 +752,8 @@ def train(
             "the recipe has a table [reward], of a run that learned from feedback; begin one with bottega reward RUN"
         )
     if base is not None:
-        own = not base.startswith(foreign.HUB) and not foreign.is_directory(Path(base))
+        there = Path(base)
+        own = not foreign.is_directory(there) and (there.is_file() or (there / WEIGHTS).is_file())
         plan = tuning.onto(plan, load(base, device="cpu"), base) if own else foreign.onto(plan, base)
     if judge and plan.data.get("held", 0.1) == 0:
         raise RecipeError("data.held is 0, so nothing is kept back to judge by; set it above 0, or use --no-judge")
