@@ -11,6 +11,7 @@ from bottega.crafts import sweep as craft
 from recipes import write_recipe
 
 
+@pytest.mark.slow
 def test_beta_moves_along_the_curve_and_a_planted_collapse_is_named(tmp_path, capfd):
     """Row B11."""
     recipe = write_recipe(

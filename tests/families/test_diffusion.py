@@ -322,6 +322,7 @@ def train_ring(steps, lr=2e-3, **options):
     return trained(Diffusion(POINTS, **options), ring(20_000, Rng(0)), steps, lr, rows=256, ema=0.99)
 
 
+@pytest.mark.slow
 def test_learns_a_ring_a_little():
     model = train_ring(600, size=16, lr=1e-2, data_std=0.7)
     modes, good = modes_and_good(model.sample(1000, Rng(5)))

@@ -350,7 +350,7 @@ def test_log_prob_of_a_known_energy_is_its_gaussian(std):
     assert torch.allclose(got - got[0], truth - truth[0], atol=1e-3), "only the constant is estimated"
 
 
-@pytest.mark.parametrize("objective", ["cd", "dsm"])
+@pytest.mark.parametrize("objective", [pytest.param("cd", marks=pytest.mark.slow), "dsm"])
 def test_log_prob_of_a_learned_energy_integrates_to_one_within_its_error(objective):
     """Also where contrastive divergence, whose chains stay near the data, left mass far out that it never looked at."""
     model, side = learned(objective), 200
@@ -366,7 +366,10 @@ def test_log_prob_of_a_learned_energy_integrates_to_one_within_its_error(objecti
 # --- learning --------------------------------------------------------------------------------------------------------
 
 
-@pytest.mark.parametrize(("objective", "most_inside", "least_on_it"), [("cd", 0.05, 0.8), ("dsm", 0.1, 0.55)])
+@pytest.mark.parametrize(
+    ("objective", "most_inside", "least_on_it"),
+    [("cd", 0.05, 0.8), pytest.param("dsm", 0.1, 0.55, marks=pytest.mark.slow)],
+)
 def test_learns_the_ring_a_little(objective, most_inside, least_on_it):
     """Eight Gaussians on a circle: the middle is left empty, which no Gaussian does, and all eight are found."""
     world, codec, train, held = ring()

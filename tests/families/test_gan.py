@@ -201,6 +201,7 @@ def covered_and_good(x):
     return int((mode[good].bincount(minlength=8) >= 0.02 * len(x)).sum()), good.float().mean().item()
 
 
+@pytest.mark.slow
 def test_the_ring_of_gaussians_in_seconds():
     """Row C1, one seed and few steps: codes need no bridges."""
     model = gan(Spec((2,)), size=32, latent=2, codes=64, depth=2, r1=0.02)

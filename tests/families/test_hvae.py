@@ -123,6 +123,7 @@ def test_the_warm_up_raises_the_weight_of_the_kl_in_training_only():
     assert weights == pytest.approx([0, 0.25, 0.5, 0.75, 1, 1])
 
 
+@pytest.mark.slow
 def test_two_scales_of_structure_are_told_apart_and_beat_one_vector():
     """A smooth tone for each picture and independent spots: the vector alone cannot hold the spots, the maps can."""
     n = 1200

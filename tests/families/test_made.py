@@ -17,7 +17,7 @@ LABEL = Spec((), vocab=3)
 COLUMNS = (Block("a", "scalar", 0, 2), Block("b", "choice", 2, 4), Block("c", "choice", 6, 3))
 SPECS = {
     "binary": Spec((1, 3, 3), vocab=2, ordinal=True),
-    "colour": Spec((3, 2, 2), vocab=3, ordinal=True),
+    "colour": Spec((3, 1, 3), vocab=3, ordinal=True),
     "names": Spec((1, 2, 3), vocab=4),
     "row": Spec((3,), vocab=9, blocks=COLUMNS),
     "given": Spec((5,), vocab=3, ordinal=True, cond=LABEL),
