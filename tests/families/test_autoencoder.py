@@ -47,6 +47,7 @@ def test_convolutions_beat_pca_by_far():
     assert error(model, held) < 0.5 * pca_error(train, held, 8)
 
 
+@pytest.mark.slow
 def test_it_takes_noise_away():
     """Row B2: at least 4 dB on pictures and noise it never saw."""
     train, held, _ = digits()

@@ -41,6 +41,7 @@ def by_order(model, x):
     return torch.stack(out)
 
 
+@pytest.mark.slow
 def test_the_bound_is_the_mean_over_orders():
     model, x = masked(), torch.tensor([[0, 1, 2, 1], [2, 2, 0, 1]])
     with torch.no_grad():
