@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+from contextlib import contextmanager
 from typing import Any
 
 import pytest
@@ -31,3 +33,23 @@ def one_line(error: pytest.ExceptionInfo[Any], *words: Any) -> str:
     for word in words:
         assert str(word) in message
     return message
+
+
+@contextmanager
+def interrupted_at(training: type, step: int, match: str | None = None) -> Iterator[None]:
+    """What trains in it is stopped after ``step`` as Ctrl-C stops it, which must end in KeyboardInterrupt.
+
+    ``training`` is the class whose loop is watched: ``workshop.training.Training``, or another with ``_watch`` and ``interrupted``.
+    """
+    looks: Any = training
+    watch = looks._watch
+
+    def stop(self: Any, at: int, played: Any) -> None:
+        if at == step:
+            self.interrupted.set()
+        watch(self, at, played)
+
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(looks, "_watch", stop)
+        with pytest.raises(KeyboardInterrupt, match=match):
+            yield

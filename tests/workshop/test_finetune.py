@@ -15,6 +15,7 @@ import bottega
 from bottega.core import Batch, BottegaError, RecipeError, Rng
 from bottega.training import checkpoint, lora
 from bottega.workshop.run import ADAPTERS, WEIGHTS
+from helpers import interrupted_at
 from hf import directory
 
 
@@ -68,21 +69,12 @@ def test_200_lines_cut_the_perplexity_of_the_domain_and_forgetting_is_reported(b
 
 
 @pytest.mark.parametrize("rank", [0, 4])
-def test_stopped_and_resumed_it_is_the_same_to_the_bit(base, tmp_path, rank, monkeypatch):
+def test_stopped_and_resumed_it_is_the_same_to_the_bit(base, tmp_path, rank):
     whole = tune(base, tmp_path, "whole", steps=6, **{"train.lora": rank})
     from bottega.workshop.training import Training
 
-    watch = Training._watch
-
-    def stop(self, step, played):
-        if step == 2:
-            self.interrupted.set()
-        watch(self, step, played)
-
-    with monkeypatch.context() as patch:
-        patch.setattr(Training, "_watch", stop)
-        with pytest.raises(KeyboardInterrupt):
-            tune(base, tmp_path, "cut", steps=6, **{"train.lora": rank})
+    with interrupted_at(Training, 2):
+        tune(base, tmp_path, "cut", steps=6, **{"train.lora": rank})
     again = tune(base, tmp_path, "cut", steps=6, **{"train.lora": rank})
     assert again.weights_hash == whole.weights_hash
     a, b = (checkpoint.load(tmp_path / name / WEIGHTS)[0] for name in ("whole", "cut"))

@@ -14,7 +14,7 @@ from bottega.training import checkpoint
 from bottega.workshop.rewarding import Feedback, reward
 from bottega.workshop.rewards import BUILT_IN, make_reward, make_rewards
 from bottega.workshop.run import WEIGHTS
-from helpers import one_line
+from helpers import interrupted_at, one_line
 
 FREE = {"train.ema": 0.0, "train.checks": 0}
 
@@ -72,22 +72,13 @@ def test_with_no_pull_the_alarm_stops_it_and_it_goes_back(start, tmp_path):
     assert found(run, "kl_to_start_nats").value <= 0.3
 
 
-def test_stopped_and_resumed_it_is_the_same_to_the_bit(start, tmp_path, monkeypatch):
+def test_stopped_and_resumed_it_is_the_same_to_the_bit(start, tmp_path):
     from bottega.workshop.rewarding import _Learning
 
     plan = Feedback(("json", "length:4"), steps=6, batch=8, n=32)
     whole = reward(start, plan, tmp_path / "whole")
-    watch = _Learning._watch
-
-    def stop(self, step, played):
-        if step == 2:
-            self.interrupted.set()
-        watch(self, step, played)
-
-    with monkeypatch.context() as patch:
-        patch.setattr(_Learning, "_watch", stop)
-        with pytest.raises(KeyboardInterrupt, match="step 3"):
-            reward(start, plan, tmp_path / "cut")
+    with interrupted_at(_Learning, 2, match="step 3"):
+        reward(start, plan, tmp_path / "cut")
     with pytest.raises(RecipeError) as error:
         reward(start, Feedback(("json", "length:5"), steps=6, batch=8, n=32), tmp_path / "cut")
     one_line(error, "was begun with rewards")

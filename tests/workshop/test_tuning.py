@@ -20,7 +20,7 @@ from bottega.workshop import tuning, versions
 from bottega.workshop.evidence import Evidence
 from bottega.workshop.run import WEIGHTS
 from bottega.workshop.versions import FILES, rollback
-from helpers import one_line
+from helpers import interrupted_at, one_line
 from recipes import write_recipe
 
 GOODS = {"tea": "3", "salt": "1", "rice": "2", "oil": "9"}
@@ -150,7 +150,7 @@ def test_adapters_on_a_hugging_face_directory_with_its_own_template(tmp_path):
     assert torch.equal(back.codec.encode_prompt("tea"), start.codec.encode_prompt("tea"))
 
 
-def test_stopped_and_resumed_it_is_the_same_to_the_bit(base, tmp_path, monkeypatch):
+def test_stopped_and_resumed_it_is_the_same_to_the_bit(base, tmp_path):
     file = logs(tmp_path / "shop.jsonl", 40)
     changes = QUICK | {"train.steps": 6, "train.remember": "english"}
 
@@ -160,17 +160,8 @@ def test_stopped_and_resumed_it_is_the_same_to_the_bit(base, tmp_path, monkeypat
     whole = play("whole")
     from bottega.workshop.training import Training
 
-    watch = Training._watch
-
-    def stop(self, step, played):
-        if step == 2:
-            self.interrupted.set()
-        watch(self, step, played)
-
-    with monkeypatch.context() as patch:
-        patch.setattr(Training, "_watch", stop)
-        with pytest.raises(KeyboardInterrupt):
-            play("cut")
+    with interrupted_at(Training, 2):
+        play("cut")
     with pytest.raises(BottegaError) as error:
         rollback(tmp_path / "cut")
     one_line(error, "still being trained")
