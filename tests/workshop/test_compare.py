@@ -236,6 +236,7 @@ def test_bits_of_an_importance_weighted_bound():
     assert _likelihood({}) == "–"
 
 
+@pytest.mark.slow
 def test_pictures_of_other_kinds_of_numbers_are_judged_anew_in_one_network(tmp_path: Path):
     runs = []
     for family, levels in (("vae", 0), ("pixelcnn", 17), ("gan", 0)):
