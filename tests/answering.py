@@ -24,8 +24,8 @@ def parts(*texts):
 def server(*answers):
     """A server on this machine that gives these answers in their order, the last one again and again; yields it.
 
-    An answer is ``(status, body)`` or ``(status, body, headers)``; a body that is a list is sent in parts, None is never
-    sent. ``server.seen`` holds what was asked.
+    An answer is ``(status, body)`` or ``(status, body, headers)``; a body that is a list is sent in parts, a string as it
+    is, None never. ``server.seen`` holds what was asked.
     """
 
     class Handler(BaseHTTPRequestHandler):
@@ -39,7 +39,8 @@ def server(*answers):
                 made.over.wait(20)
                 return
             self.send_response(status)
-            for name, value in (more[0] if more else {}).items():
+            headers = more[0] if more else {}
+            for name, value in headers.items():
                 self.send_header(name, value)
             if isinstance(answer, list):
                 self.send_header("Content-Type", "text/event-stream")
@@ -55,7 +56,8 @@ def server(*answers):
                 self.close_connection = True
                 return
             whole = answer.encode() if isinstance(answer, str) else json.dumps(answer).encode()
-            self.send_header("Content-Type", "text/html" if isinstance(answer, str) else "application/json")
+            if "Content-Type" not in headers:
+                self.send_header("Content-Type", "text/html" if isinstance(answer, str) else "application/json")
             self.send_header("Content-Length", str(len(whole)))
             self.end_headers()
             self.wfile.write(whole)

@@ -98,7 +98,7 @@ def test_hidden_letters_and_next_lines_are_learned():
         while True:
             yield rows.draw(rng.integers(len(rows), 64), rng)
 
-    fit(model, batches(), make_optims(model, 500, {"lr": 3e-3}), steps=500, rng=Rng(1))
+    fit(model, batches(), make_optims(model, 800, {"lr": 3e-3}), steps=800, rng=Rng(1))
     model.eval()
     held = codec.encode(corpus(100, 9))
     told = model.classify(held).argmax(1)

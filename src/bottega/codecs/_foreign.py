@@ -163,15 +163,15 @@ def written(learned: str, kind: str, end: int, start: int | None) -> dict[str, d
     config = {"tokenizer_class": "PreTrainedTokenizerFast", "eos_token": "<|end|>", "pad_token": "<|end|>"}
     marks = {"<|end|>": end}
     if start is not None:
-        config["bos_token"] = "<|start|>"
-        marks["<|start|>"] = start
+        config["bos_token"] = "<|startoftext|>"
+        marks["<|startoftext|>"] = start
     for mark, number in marks.items():
         inner.add_special_tokens([AddedToken(mark, special=True, normalized=False)])
         if inner.token_to_id(mark) != number:
             raise DataError(f"the tokenizer has no room for {mark} at {number}; it cannot be written out")
     if start is not None:
         inner.post_processor = processors.TemplateProcessing(
-            single="<|start|> $A", pair="<|start|> $A $B", special_tokens=[("<|start|>", start)]
+            single="<|startoftext|> $A", pair="<|startoftext|> $A $B", special_tokens=[("<|startoftext|>", start)]
         )
     return {"tokenizer.json": json.loads(inner.to_str()), "tokenizer_config.json": config}
 
