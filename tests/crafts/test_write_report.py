@@ -95,6 +95,8 @@ def test_what_it_does_not_say_is_refuted(said, wrong, monthly):
         "In population, Berlin has 6.1 times as much as Leipzig.",
         "Two of the five cities are above the average population.",
         "The second largest area is Hamburg's, 755.1 km².",
+        "Leipzig has the smallest population; Berlin leads in area.",
+        "Berlin has the largest area; it has the most population.",
     ],
 )
 def test_named_rows_are_compared(said, cities):
@@ -112,10 +114,16 @@ def test_named_rows_are_compared(said, cities):
         "Berlin accounts for 43.4 % of the total population.",
         "Three of the five cities are above the average population.",
         "Berlin has a population of 1,892,122.",
+        "Leipzig has the smallest population; it has the largest area.",
     ],
 )
 def test_wrong_comparisons_are_refuted(said, cities):
     assert any(c.verdict == "refuted" for c in check(said, cities))
+
+
+def test_a_clause_is_not_judged_by_what_stands_behind_a_semicolon(cities):
+    claims = check("Munich leads; Berlin has the largest area.", cities)
+    assert [(c.text, c.verdict) for c in claims] == [("leads", "open"), ("largest", "proved")]
 
 
 def test_what_the_table_does_not_speak_of_is_open(cities):

@@ -131,12 +131,12 @@ class _Sentence:
 
 
 def sentences(text: str) -> Iterator[tuple[int, str]]:
-    """Sentences with where they begin; headings and list items are sentences too.
+    """Sentences with where they begin; headings, list items and what a semicolon ends are sentences too.
 
-    >>> [s for _, s in sentences("It rose by 3.5 %. Dr. Low agreed! So?")]
-    ['It rose by 3.5 %.', 'Dr. Low agreed!', 'So?']
+    >>> [s for _, s in sentences("It rose by 3.5 %. Dr. Low agreed; May did not! So?")]
+    ['It rose by 3.5 %.', 'Dr. Low agreed;', 'May did not!', 'So?']
     """
-    ends = re.compile(r"(?<!\bDr)(?<!\bMr)(?<!\bMs)(?<!\bMrs)(?<!\bSt)(?<!\bvs)(?<!\bNo)(?<!\be\.g)(?<!\bi\.e)(?<!\b[A-Z])[.!?][\"'\u201d)]*(?=\s|$)")  # fmt: skip
+    ends = re.compile(r"(?<!\bDr)(?<!\bMr)(?<!\bMs)(?<!\bMrs)(?<!\bSt)(?<!\bvs)(?<!\bNo)(?<!\be\.g)(?<!\bi\.e)(?<!\b[A-Z])[.!?][\"'\u201d)]*(?=\s|$)|;(?=\s)")  # fmt: skip
     for line in re.finditer(r"[^\n]+(?:\n(?!\s*\n|\s*[#*\-\d|])[^\n]+)*", text):
         first = line.start()
         for end in ends.finditer(line.group()):
@@ -397,7 +397,10 @@ class _Judge:
         ):
             return [after[0].what]
         before = [m for m in self.said.rows if m.end <= start]
-        return [before[-1].what] if before else [after[0].what] if after else []
+        if before or after:
+            return [before[-1].what if before else after[0].what]
+        only = self.said.context_rows if len(set(self.said.context_rows)) == 1 else []  # "it has the most"
+        return only[:1] if re.search(r"\b(it|he|she|this|which)\b", self.said.masked[first:start], re.I) else []
 
     def _rank_before(self, at: int) -> int | None:
         found = re.search(r"\b(" + "|".join(_ORDINAL) + r"|\d+(?:st|nd|rd|th))[ -]$", self.said.masked[:at], re.I)
