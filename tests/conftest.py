@@ -20,8 +20,12 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
 
     That is the tests of one file; those of all crafts that look at the runs on digits; the contract's of one family,
     which train nothing that they share, and are a third of all.
+
+    Slow tests may take half an hour: on an ordinary processor some train for seven minutes.
     """
     for item in items:
+        if item.get_closest_marker("slow") and not item.get_closest_marker("timeout"):
+            item.add_marker(pytest.mark.timeout(1800))
         group = str(item.path)
         if isinstance(item, pytest.Function) and "digits" in item.fixturenames:
             group = "digits"
