@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Iterator
 from contextlib import contextmanager
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -13,6 +15,9 @@ from bottega.data.stream import Encoded, Stream
 from bottega.training.ema import Ema
 from bottega.training.loop import fit
 from bottega.training.optim import make_optims
+
+SHARED = Path(os.environ.get("BOTTEGA_SHARED", Path(__file__).parents[2] / "shared")) / "data"
+"""The data sets beside the project, where they are."""
 
 
 def trained(

@@ -4,12 +4,10 @@ from __future__ import annotations
 
 import gzip
 import io
-import os
 import pickle
 import struct
 import tarfile
 import zipfile
-from pathlib import Path
 from xml.etree import ElementTree
 
 import numpy as np
@@ -22,9 +20,7 @@ from PIL import Image
 from bottega.codecs.image import ImageCodec, read_mark
 from bottega.core import Codec, DataError, Item, OutputError, RecipeError, Spec, lookup
 from bottega.data.stream import Stream
-from helpers import one_line
-
-SHARED = Path(os.environ.get("BOTTEGA_SHARED", Path(__file__).parents[2] / ".." / "shared" / "data"))
+from helpers import SHARED, one_line
 
 
 def picture(seed=0, height=8, width=8, channels=3):

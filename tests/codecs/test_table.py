@@ -4,9 +4,7 @@ import csv
 import datetime as dt
 import gzip
 import json
-import os
 import warnings
-from pathlib import Path
 
 import numpy as np
 import pytest
@@ -17,8 +15,8 @@ from scipy.stats import ks_2samp
 
 from bottega.codecs.table import TableCodec
 from bottega.core import DataError, Item, OutputError, RecipeError, Spec
+from helpers import SHARED
 
-SHARED = Path(os.environ.get("BOTTEGA_SHARED", Path(__file__).parents[2] / ".." / "shared" / "data"))
 FORMS = ("tokens", "mixed")
 
 

@@ -2,7 +2,6 @@
 
 import gzip
 import json
-import os
 from pathlib import Path
 from types import SimpleNamespace
 
@@ -16,10 +15,8 @@ from bottega.crafts.write_language import identify
 from bottega.data import worlds
 from bottega.families.ngram import NGram
 from bottega.workshop.run import train
-from helpers import one_line, trained
+from helpers import SHARED, one_line, trained
 from recipes import write_recipe
-
-SHARED = Path(os.environ.get("BOTTEGA_SHARED", Path(__file__).parents[3] / "shared")) / "data"
 
 
 @pytest.fixture(scope="module")

@@ -2,8 +2,6 @@
 
 import itertools
 import math
-import os
-from pathlib import Path
 
 import pytest
 import torch
@@ -12,6 +10,7 @@ from bottega.core import Batch, Block, Edits, RecipeError, Rng, Scores, Spec, Sp
 from bottega.families.gpt import GPT
 from bottega.training.loop import fit
 from bottega.training.optim import make_optims
+from helpers import SHARED
 
 TEXT = Spec((12,), vocab=11)
 TABLE = Spec((3,), vocab=9, blocks=(Block("a", "choice", 0, 2), Block("b", "scalar", 2, 4), Block("c", "choice", 6, 3)))
@@ -254,8 +253,7 @@ def test_learns_a_chain_to_its_entropy():
 @pytest.mark.slow
 def test_shakespeare_beats_nanogpt_at_its_cpu_budget():
     """4 layers, 4 heads, 128 wide, block 64, batch 12, 2,000 steps: nanoGPT's README says 1.88 nats for each character."""
-    root = Path(os.environ.get("BOTTEGA_SHARED", Path(__file__).parents[2] / ".." / "shared"))
-    path = root / "data" / "tiny_shakespeare" / "train.txt"
+    path = SHARED / "tiny_shakespeare" / "train.txt"
     if not path.exists():
         pytest.skip(f"no {path}")
     text = path.read_text()

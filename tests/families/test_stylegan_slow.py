@@ -2,9 +2,6 @@
 
 from __future__ import annotations
 
-import os
-from pathlib import Path
-
 import numpy as np
 import pytest
 import torch
@@ -19,9 +16,9 @@ from bottega.training.ema import Ema
 from bottega.training.loop import fit
 from bottega.training.optim import make_optims
 from bottega.workshop.build import begin_with
+from helpers import SHARED
 from pictures import made
 
-SHARED = Path(os.environ.get("BOTTEGA_SHARED", Path(__file__).parents[2] / ".." / "shared" / "data"))
 pytestmark = pytest.mark.slow
 
 
