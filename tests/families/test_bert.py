@@ -98,7 +98,9 @@ def test_hidden_letters_and_next_lines_are_learned():
         while True:
             yield rows.draw(rng.integers(len(rows), 64), rng)
 
-    optims = make_optims(model, 500, {"name": "muon", "lr": 3e-3, "muon_lr": 0.02})  # as the recipes; AdamW waits for luck
+    optims = make_optims(
+        model, 500, {"name": "muon", "lr": 3e-3, "muon_lr": 0.02}
+    )  # as the recipes; AdamW waits for luck
     fit(model, batches(), optims, steps=500, rng=Rng(1))
     model.eval()
     held = codec.encode(corpus(100, 9))
