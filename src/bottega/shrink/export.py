@@ -170,11 +170,10 @@ def _turned(name: str, weight: Tensor, config: dict[str, Any]) -> Tensor:
     return weight.view(n, 2, len(weight) // n // 2, -1).transpose(1, 2).reshape(weight.shape)
 
 
-_NORMAL, _CONTROL, _UNUSED = 1, 3, 5  # gguf.TokenType
-
-
 def _tokens(config: dict[str, Any], tokenizer: dict[str, Any]) -> dict[str, list[Any]]:
     """Spelling and type of every token, in GPT-2's letters for bytes, and the merges of pairs."""
+    from gguf import TokenType
+
     own, before = tokenizer["model"], json.dumps(tokenizer.get("pre_tokenizer"))
     spelt = {number: token for token, number in own.get("vocab", {}).items()} if own.get("type") == "BPE" else {}
     if '"ByteLevel"' not in before and not own.get("merges"):  # characters, each a token
@@ -194,7 +193,9 @@ def _tokens(config: dict[str, Any], tokenizer: dict[str, Any]) -> dict[str, list
     merges = [pair if isinstance(pair, str) else " ".join(pair) for pair in own.get("merges", [])]
     return {
         "tokens": [spelt.get(k, f"<unused-{k}>") for k in numbers],
-        "types": [_CONTROL if k in marks else _NORMAL if k in spelt else _UNUSED for k in numbers],
+        "types": [
+            TokenType.CONTROL if k in marks else TokenType.NORMAL if k in spelt else TokenType.UNUSED for k in numbers
+        ],
         "merges": merges or ["\u00ff \u00fe"],  # llama.cpp wants one; these two bytes stand in no text
     }
 
