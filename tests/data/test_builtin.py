@@ -8,6 +8,7 @@ import numpy as np
 import pytest
 
 from bottega.core import DataError
+from bottega.core.score import Score
 from bottega.data import builtin, lineage
 from bottega.data.dataset import Dataset, fingerprint
 
@@ -23,7 +24,7 @@ def test_every_set_is_there_with_its_licence_and_source(name):
         assert said.strip()
     assert len(found.items) == SIZES.get(name, len(found.items)) >= 50
     assert len({item.name for item in found.items}) == len(found.items)
-    kind = {"image": np.ndarray, "text": str, "table": dict}[found.medium]
+    kind = {"image": np.ndarray, "text": str, "table": dict, "music": Score}[found.medium]
     assert all(type(item.value) is kind for item in found.items)
     builtin.load.cache_clear()
     assert fingerprint(builtin.load(name).items) == fingerprint(found.items)

@@ -1,4 +1,4 @@
-"""Real data that already lies inside the installed packages: digits, tables, photographs, English, code."""
+"""Real data that already lies inside the installed packages: digits, tables, photographs, English, code, chorales."""
 
 from __future__ import annotations
 
@@ -12,7 +12,8 @@ from typing import Any
 
 import numpy as np
 
-from bottega.core import DataError, Item, nearest
+from bottega.core import DataError, Item, lookup, nearest
+from bottega.core.score import Part, Score
 from bottega.data.dataset import Dataset
 
 __all__ = ["load", "names"]
@@ -25,7 +26,7 @@ def names() -> list[str]:
     """The data sets that need no download, sorted.
 
     >>> names()
-    ['breast_cancer', 'code', 'diabetes', 'digits', 'english', 'iris', 'photos', 'wine']
+    ['bach', 'breast_cancer', 'code', 'diabetes', 'digits', 'english', 'iris', 'photos', 'wine']
     """
     return sorted(_MAKERS)
 
@@ -209,7 +210,49 @@ def _code() -> Dataset:
     )  # fmt: skip
 
 
+def _bach() -> Dataset:
+    """Chorales in four voices: pieces with instruments of their own, or two notes at once in a voice, are left out.
+
+    Settings of one tune are one group, so that a tune is never both learned and held out: the intervals between the
+    first eight different notes of the soprano.
+    """
+    from importlib.util import find_spec
+
+    found = find_spec("music21")
+    if found is None or not found.origin:
+        raise DataError("the data set bach lies in music21, which is not installed; pip install 'bottega[music]'")
+    folder = Path(found.origin).parent / "corpus" / "bach"
+    codec = lookup("codecs", "music")(tokens="voices")
+    items = []
+    for path in sorted(folder.glob("bwv*.mxl")):
+        try:
+            (item,) = codec.read(path)
+        except DataError:  # one or two files of the corpus hold no notes that we read
+            continue
+        score: Score = item.value
+        if [p.name.lower()[:1] for p in score.parts] != ["s", "a", "t", "b"]:
+            continue
+        lines = score.voices()
+        if lines is None or len(lines) != 4:
+            continue
+        parts = tuple(Part(name, 52) for name in ("Soprano", "Alto", "Tenor", "Bass"))
+        tempos = ((0, 750_000),)  # the files say none; 80 quarters a minute
+        score = Score.of(
+            score.notes, ticks=score.ticks, parts=parts, tempos=tempos, metres=score.metres, keys=score.keys,
+            length=score.length, genre="chorale",
+        )  # fmt: skip
+        tune = [n.pitch for n in lines[0]]
+        tune = [p for i, p in enumerate(tune) if i == 0 or tune[i - 1] != p][:9]
+        items.append(Item(score, name=path.stem, group=str(tuple(np.diff(tune).tolist()))))
+    return Dataset(
+        "bach", "music", items, "music in the public domain; the encoding's owner states no licence",
+        "J. S. Bach, chorales encoded by M. Greentree (jsbchorales.net), in the corpus of music21",
+        f"{len(items)} chorales by J. S. Bach in four voices, {sum(len(i.value) for i in items):,} notes",
+    )  # fmt: skip
+
+
 _MAKERS: dict[str, Callable[[], Dataset]] = {
+    "bach": _bach,
     "digits": _digits,
     "iris": _iris,
     "wine": _wine,

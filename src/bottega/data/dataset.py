@@ -14,7 +14,7 @@ from bottega.core import Item
 
 __all__ = ["Dataset", "fingerprint"]
 
-Medium = Literal["image", "text", "table", "points", "labels"]
+Medium = Literal["image", "text", "table", "points", "labels", "music"]
 
 
 @dataclass(frozen=True)

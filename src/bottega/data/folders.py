@@ -20,6 +20,7 @@ _SUFFIXES: dict[str, Medium] = {
     **dict.fromkeys((".png", ".jpg", ".jpeg", ".webp", ".bmp", ".gif"), "image"),
     **dict.fromkeys((".txt", ".md", ".rst", ".py", ".tex", ".abc", ".jsonl"), "text"),
     **dict.fromkeys((".csv", ".tsv", ".parquet"), "table"),
+    **dict.fromkeys((".mid", ".midi", ".mxl", ".musicxml"), "music"),
 }
 Kind = Literal[Medium, "chat"]
 _ARCHIVES = (".zip", ".tar", ".tar.gz", ".tgz", ".tar.bz2", ".tar.xz")
@@ -27,7 +28,7 @@ _PROSE_ABOUT = ("readme", "license", "licence", "copying", "changelog", "notice"
 
 
 def guess(path: str | Path) -> Kind:
-    """What a file, folder or archive holds, by the names in it: ``"image"``, ``"text"``, ``"table"``, ``"points"`` or ``"chat"``.
+    """What a file, folder or archive holds, by the names in it, ``"image"`` or ``"chat"`` for example.
 
     README and licence files count for nothing; tables beside pictures are taken for their labels. An ``.npz`` is looked
     into: ``(N, 2)`` real numbers are points, arrays of bytes with three or four axes are pictures. JSON lines with messages

@@ -16,7 +16,7 @@ import torch.nn.functional as F
 from torch import Tensor
 
 from bottega.core import DataError, Item, Rng, nearest
-from bottega.data import _languages, _texts
+from bottega.data import _languages, _texts, _tunes
 from bottega.data._draw import LICENCE, SOURCE, uniforms
 from bottega.data._faces import Look, Person, draw_face
 from bottega.data.dataset import Dataset
@@ -29,7 +29,7 @@ def names() -> list[str]:
 
     >>> names()
     ['copying', 'counting', 'dependence', 'dialogues', 'faces', 'grammar', 'grid', 'hidden', 'languages', 'moons', 'names',
-     'news', 'questions', 'reviews', 'ring', 'shapes', 'stripes', 'translation']
+     'news', 'questions', 'reviews', 'ring', 'shapes', 'stripes', 'translation', 'tunes']
     """
     return sorted(_WORLDS)
 
@@ -689,4 +689,5 @@ _WORLDS: dict[str, Callable[..., Dataset]] = {
     "dialogues": _texts.dialogues,
     "translation": _languages.translation,
     "languages": _languages.languages,
+    "tunes": _tunes.tunes,
 }

@@ -1,12 +1,13 @@
 """The mark of a piece: that a machine made it, which weights, which seed; and reading it back from a file.
 
 Codecs write the mark in the format's own metadata: PNG in an iTXt chunk ``bottega`` (and in XMP, for other people's
-readers), a GIF in its comment, a table in the CSVW description ``<file>-metadata.json``, anything else in ``<file>.meta.json``. This is a
-label, not a proof: anyone may strip or forge it. A signed manifest has its place under the key ``manifest``.
+readers), a GIF in its comment, MIDI as a text of its first track, MusicXML as a field of its identification, WAV as the comment
+of its INFO list, a table in the CSVW description ``<file>-metadata.json``, anything else in ``<file>.meta.json``. This is a label, not a proof: anyone may strip or forge it. A signed manifest has its place under the key ``manifest``.
 """
 
 from __future__ import annotations
 
+import html
 import json
 from importlib.metadata import version
 from pathlib import Path
@@ -56,7 +57,7 @@ def read(path: Path) -> dict[str, str]:
     """
     if not path.is_file():
         raise DataError(f"no file at {path}; give a picture, text or table to look at")
-    for place in (_picture, _beside, _table):
+    for place in (_music, _picture, _beside, _table):
         if found := place(path):
             return {str(key): str(value) for key, value in found.items() if value is not None}
     return {}
@@ -80,6 +81,35 @@ def _picture(path: Path) -> dict[str, Any]:
         return _ours(json.loads(comment))
     except ValueError:
         return {}
+
+
+_MUSIC = {b"MThd": b"\xff\x01", b"RIFF": b"ICMT", b"<?xm": b"<miscellaneous-field"}
+
+
+def _music(path: Path) -> dict[str, Any]:
+    """The mark in MIDI, WAV or MusicXML: an object of JSON behind the bytes that begin such a text there."""
+    with path.open("rb") as file:
+        begins = _MUSIC.get(file.read(4))
+        if begins is None:
+            return {}
+        data = begins + b"".join(file.read().split(begins)[1:2])
+    if begins == b"ICMT":
+        said = data[8 : 8 + int.from_bytes(data[4:8], "little")].rstrip(b"\0")
+    elif begins == b"\xff\x01":
+        said = data[data.find(b"bottega {") + 8 :] if b"bottega {" in data[:16] else b""
+    else:
+        field = data.partition(b"</")[0]
+        said = (
+            html.unescape(field.partition(b">")[2].decode("utf-8", "replace")).encode()
+            if b'"bottega"' in field
+            else b""
+        )
+    if not said.startswith(b"{"):
+        return {}
+    try:  # behind the object of a MIDI file its next event follows
+        return _ours(json.JSONDecoder().raw_decode(said.decode("utf-8", "replace"))[0])
+    except ValueError as error:
+        raise DataError(f"the mark in {path} is damaged ({error}); do not rely on it") from error
 
 
 def _beside(path: Path) -> dict[str, Any]:

@@ -18,7 +18,7 @@ from bottega.workshop.report import tuning_rows
 
 __all__ = ["check_card", "render_card", "write_card"]
 
-_KINDS = {"image": "pictures", "text": "texts", "table": "table rows", "points": "points"}
+_KINDS = {"image": "pictures", "text": "texts", "table": "table rows", "points": "points", "music": "scores"}
 _AUDITS = {
     "memorisation": "whether it copies its training data",
     "privacy": "what it gives away about those the data is about",

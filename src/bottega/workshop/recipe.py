@@ -221,7 +221,7 @@ def guess(path: Path) -> str:
     """The recipe for a folder, file or table of one's own; raises DataError when it holds nothing we can read."""
     from bottega.data.folders import guess as medium
 
-    return {"image": "pictures", "text": "text", "table": "table", "points": "points", "chat": "chat"}[medium(path)]
+    return {"image": "pictures", "text": "text", "table": "table", "points": "points", "chat": "chat", "music": "frames"}[medium(path)]
 
 
 def load_recipe(name: str | Path, overrides: Mapping[str, Any] | None = None) -> Recipe:

@@ -1,0 +1,844 @@
+"""Music: MIDI, MusicXML and ABC outside; event tokens or piano rolls inside."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+from fractions import Fraction
+from pathlib import Path, PurePosixPath
+from typing import Any, Literal, Self, get_args
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from bottega.codecs import _music_files as files
+from bottega.codecs import _music_pages as pages
+from bottega.codecs import _synth as synth
+from bottega.codecs._files import contents, is_archive, read_bytes
+from bottega.core import Batch, DataError, Item, OutputError, RecipeError, Rng, Source, Spec, nearest
+from bottega.core.score import HIGHEST, LOWEST, Key, Note, Part, Score, key_name, parse_key
+
+__all__ = ["MusicCodec", "SUFFIXES", "Row", "gm_name"]
+
+SUFFIXES = frozenset({".mid", ".midi", ".xml", ".musicxml", ".mxl", ".abc", ".json"})
+KEYS88 = HIGHEST - LOWEST + 1
+BPM = tuple(round(30 * 2 ** (k / 8)) for k in range(25))  # 30 to 240, steps of 9 %
+DENSITIES = ("sparse", "medium", "dense")
+CONTROLS = ("key", "mode", "tempo", "density", "genre")
+NOMINAL = tuple((n, d) for d in (1, 2, 4, 8, 16, 32) for n in range(1, 17))
+LONGEST_BAR, LONGEST_NOTE = 12, 16  # quarters
+_VELOCITIES = tuple(range(8, 128, 16))  # middles of eight bins
+_UNKNOWN = "?"
+Tokens = Literal["events", "voices", "frames", "roll"]
+_C = {"major": Key(0), "minor": Key(9, "minor")}
+
+
+@dataclass(frozen=True)
+class Row:
+    """One piece or a part of one as tokens.
+
+    Attributes:
+        tokens: without padding.
+        score: what they say, on the grid, as it was before it was moved to a common key.
+        whole: whether it ends with the end of the piece.
+        shift: by how many semitones its pitches were moved.
+    """
+
+    tokens: list[int]
+    score: Score
+    whole: bool
+    shift: int
+
+
+class MusicCodec:
+    """Scores as token numbers ``(length,)``, or as piano rolls ``(1, length, 88)`` of two levels.
+
+    ``read`` takes MIDI (``.mid``), MusicXML (``.musicxml``, ``.xml``, ``.mxl``), ABC (``.abc``, by music21) and JSON of
+    steps (``{"train": [[[74, 70, 65, 58], ...], ...]}``), each also gzipped, folders and archives of them. An item's value
+    is a ``core.score.Score``.
+
+    Args:
+        tokens: ``"events"``: bars, positions, pitches, velocities and durations (REMI, Huang & Yang 2020, arXiv:2002.00212),
+            any number of instruments. ``"voices"``: in every step of the grid one token for each voice, a pitch, a rest or
+            "goes on" (the layout of DeepBach, Hadjeres et al. 2017, arXiv:1612.01010); each voice has tokens of its own.
+            ``"frames"``: the pitches that sound in each step, from the top down, then a token that ends the step: the
+            likelihood is exactly that of the 88 bits of every frame. ``"roll"``: 88 bits a step as a picture.
+        steps: of the grid in a quarter note; what lies between is moved to the nearest.
+        length: tokens in a row, for rolls steps. A longer piece is cut between bars (frames and rolls: steps) into several.
+        voices: how many voices a piece must have; of ``"voices"`` only.
+        controls: what is said before the notes, with commas between: key, mode, tempo, density (of notes) and genre; for tokens
+            only. Events and voices always begin with the metre.
+        key: ``"own"``, or ``"common"``: pieces are moved to C major or A minor, by the key as written or else as heard.
+        transpose: training moves each piece by up to so many semitones up or down, as far as it stays on the keyboard.
+        velocity: whether events say how hard notes are struck, in eight levels.
+        step: quarters that a step of a JSON file lasts.
+        on_error: ``"stop"`` at a file that cannot be read or coded, or ``"skip"`` it (its message is kept in ``skipped``).
+
+    Raises:
+        RecipeError: an argument has no such value.
+
+    >>> codec = MusicCodec(tokens="frames", steps=1, length=8).fit([])
+    >>> score = Score.of([Note(0, 2, 60), Note(1, 1, 64)], ticks=1)
+    >>> codec.words(codec.encode([Item(score)]).x[0])
+    ['60', 'next', '64', '60', 'next', 'end', 'end', 'end']
+    """
+
+    medium = "music"
+    free = frozenset({"length", "transpose", "step", "on_error"})  # what decides nothing about the numbers
+
+    def __init__(
+        self,
+        *,
+        tokens: Tokens = "events",
+        steps: int = 4,
+        length: int = 512,
+        voices: int = 4,
+        controls: str = "",
+        key: Literal["own", "common"] = "own",
+        transpose: int = 0,
+        velocity: bool = False,
+        step: float = 0.25,
+        on_error: Literal["stop", "skip"] = "stop",
+    ) -> None:
+        for name, value, known in (
+            ("tokens", tokens, get_args(Tokens)),
+            ("key", key, ("own", "common")),
+            ("on_error", on_error, ("stop", "skip")),
+        ):
+            if value not in known:
+                raise RecipeError(f"codec.{name} is {value!r}{nearest(value, known)}")
+        wanted = tuple(c.strip() for c in controls.split(",") if c.strip())
+        for control in wanted:
+            if control not in CONTROLS:
+                raise RecipeError(f"codec.controls names {control!r}{nearest(control, CONTROLS)}")
+        if wanted and tokens == "roll":
+            raise RecipeError("codec.controls are tokens before the notes, and a roll has none; leave them out")
+        if "key" in wanted and key == "common":
+            raise RecipeError("codec.controls names the key, but codec.key = 'common' moves all pieces to one; choose")
+        if not 1 <= steps <= 48:
+            raise RecipeError(f"codec.steps is {steps}; it must lie between 1 and 48")
+        if length < 8:
+            raise RecipeError(f"codec.length is {length}; a row needs at least 8")
+        if not 1 <= voices <= 16 or not 0 <= transpose <= 11 or not step > 0:
+            raise RecipeError(
+                f"codec.voices is {voices}, transpose {transpose}, step {step}: 1 to 16 voices, 0 to 11 semitones, a step above 0"
+            )
+        self.tokens_, self.steps, self.length, self.voices = tokens, steps, length, voices
+        self.controls = tuple(c for c in CONTROLS if c in wanted)
+        self.key_, self.transpose, self.velocity, self.on_error = key, transpose, velocity, on_error
+        self.step = Fraction(step).limit_denominator(48)
+        self.skipped: list[str] = []
+        self.genres: list[str] = []
+        self.players: list[Part] = []
+        self.bounds: list[float] = []
+        self.tempo = 500_000
+
+    @property
+    def kind(self) -> str:
+        """How scores are coded: ``"events"``, ``"voices"``, ``"frames"`` or ``"roll"``."""
+        return self.tokens_
+
+    # ---- files -> pieces -------------------------------------------------------------------------------------------
+
+    def read(self, source: str | Path) -> list[Item]:
+        """Scores of a file, a folder (sorted by name) or an archive.
+
+        Raises:
+            DataError: nothing there, or a file that cannot be read.
+        """
+        source = Path(source)
+        self.skipped = []
+        if not source.exists():
+            raise DataError(f"there is no {source}; give a MIDI, MusicXML or ABC file, or a folder of them")
+        if source.is_dir() or is_archive(source):
+            found = [(n, f"{source}/{n}", d) for n, d in sorted(contents(source, lambda n: _suffix(n) in SUFFIXES))]
+        else:
+            if _suffix(source.name) not in SUFFIXES:
+                raise DataError(f"{source} is no score; supported: {', '.join(sorted(SUFFIXES))}, also .gz")
+            found = [(source.name, str(source), read_bytes(source))]
+        items: list[Item] = []
+        for name, where, data in found:
+            try:
+                items += self._pieces(name, where, data)
+            except DataError as error:
+                if self.on_error == "stop":
+                    raise
+                self.skipped.append(str(error))
+        if not items:
+            lost = f" ({len(self.skipped)} unreadable)" if self.skipped else ""
+            raise DataError(f"{source} holds no score{lost}; supported: {', '.join(sorted(SUFFIXES))}, also .gz")
+        return items
+
+    def _pieces(self, name: str, where: str, data: bytes) -> list[Item]:
+        if not data:
+            raise DataError(f"{where} is empty; give a MIDI, MusicXML or ABC file")
+        suffix = _suffix(name)
+        if suffix in {".mid", ".midi"}:
+            return [Item(files.read_midi(data, where), name=name)]
+        if suffix == ".json":
+            return [Item(s, name=f"{name}#{k}") for k, s in files.read_steps(data, where, self.step)]
+        if suffix == ".abc":
+            try:
+                text = data.decode("utf-8-sig").replace("\r\n", "\n")
+            except UnicodeDecodeError as error:
+                raise DataError(f"{where} is not UTF-8 at byte {error.start}; convert it first") from error
+            return [Item(s, name=f"{name}#{k}") for k, s in files.read_abc(text, where)]
+        return [Item(files.read_musicxml(data, where), name=name)]
+
+    # ---- pieces -> examples ----------------------------------------------------------------------------------------
+
+    def fit(self, items: Sequence[Item]) -> Self:
+        """Learn instruments, genres, the usual tempo and what counts as dense; the same data gives the same tokens."""
+        scores = [item.value for item in items]
+        found = {
+            (p.program, p.drums) for s in scores for k, p in enumerate(s.parts) if any(n.part == k for n in s.notes)
+        }
+        self.genres = sorted({s.genre for s in scores if s.genre})
+        if self.kind == "voices":
+            parts = next((s.parts for s in scores if len(s.parts) == self.voices), ())
+            named = [p.name for p in parts] or [f"Voice {k + 1}" for k in range(self.voices)]
+            self.players = [Part(name, 52 if self.voices > 1 else 0) for name in named]
+        else:
+            self.players = [Part(gm_name(*p), *p) for p in sorted(found)] or [Part(gm_name(0), 0)]
+        dense = sorted(_density(s) for s in scores)
+        self.bounds = [dense[len(dense) // 3], dense[2 * len(dense) // 3]] if dense else [2.0, 4.0]
+        paces = sorted(s.tempos[0][1] for s in scores)
+        self.tempo = paces[len(paces) // 2] if paces else 500_000
+        return self._ready()
+
+    def _ready(self) -> Self:
+        if self.kind == "roll":
+            self.vocabulary: list[str] = []
+            self.spec = Spec((1, self.length, KEYS88), vocab=2, ordinal=True)
+            return self
+        names: list[str] = []
+        if self.kind == "events":
+            names += [f"metre={n}/{d}" for n, d in NOMINAL] + ["bar"]
+            names += [f"at={k}" for k in range(LONGEST_BAR * self.steps)] + [f"bpm={b}" for b in BPM]
+            names += [f"play={k}" for k in range(len(self.players))]
+            names += [f"v={v}" for v in _VELOCITIES] if self.velocity else []
+            names += [str(p) for p in range(128)] + [f"long={k}" for k in range(1, LONGEST_NOTE * self.steps + 1)]
+        elif self.kind == "voices":
+            names += [f"metre={n}/{d}" for n, d in NOMINAL] + ["bar"]
+            for v in range(self.voices):
+                names += [f"{v}:hold", f"{v}:rest", *(f"{v}:{p}" for p in range(LOWEST, HIGHEST + 1))]
+        else:
+            names += [str(p) for p in range(LOWEST, HIGHEST + 1)] + ["next"]
+        for control in self.controls:
+            names += [f"{control}={value}" for value in [_UNKNOWN, *self._values(control)]]
+        names.append("end")
+        self.vocabulary = names
+        self.number = {name: k for k, name in enumerate(names)}
+        self.end = self.number["end"]
+        self.spec = Spec((self.length,), vocab=len(names))
+        self._moves = self._tables()
+        return self
+
+    def _values(self, control: str) -> list[str]:
+        return {
+            "key": [key_name(Key(t, m)) for m in ("major", "minor") for t in range(12)],  # type: ignore[arg-type]
+            "mode": ["major", "minor"],
+            "tempo": [str(b) for b in BPM],
+            "density": list(DENSITIES),
+            "genre": list(self.genres),
+        }[control]
+
+    def _tables(self) -> dict[int, Tensor]:
+        """For every transposition that training may draw, the number that each token becomes; -1 where it leaves the range."""
+        out = {}
+        for k in range(-self.transpose, self.transpose + 1):
+            table = torch.arange(len(self.vocabulary))
+            for i, name in enumerate(self.vocabulary):
+                head, colon, tail = name.rpartition(":")
+                if tail.isdecimal() and (colon or name.isdecimal()):
+                    table[i] = self.number.get(f"{head}{colon}{int(tail) + k}", -1)
+                elif name.startswith("key=") and not name.endswith(_UNKNOWN):
+                    key = parse_key(name[4:])
+                    table[i] = self.number[f"key={key_name(Key((key.tonic + k) % 12, key.mode))}"]
+            out[k] = table
+        return out
+
+    def words(self, row: Tensor | Sequence[int]) -> list[str]:
+        """What each token of a row says."""
+        return [self.vocabulary[int(t)] for t in row]
+
+    def canonical(self, score: Score) -> Score:
+        """What the tokens can say of a score: on the grid, in the common key, with the instruments and marks that they carry.
+
+        ``decode`` of ``encode`` gives this, exactly. Raises DataError for a score that they cannot carry.
+        """
+        return self.decoded(self.piece(score))
+
+    def piece(self, score: Score, name: str = "", controls: dict[str, str] | None = None) -> list[int]:
+        """All tokens of a piece however long, ``end`` included; of rolls nothing.
+
+        Args:
+            score: the piece.
+            name: for messages.
+            controls: what to say before the notes instead of what is found, such as ``{"density": "dense"}``.
+
+        Raises:
+            DataError: a piece that these tokens cannot carry.
+        """
+        placed, _ = self.placed(score)
+        head, groups = self._groups(placed, name or "a piece", controls)
+        return [self.number[w] for w in [*head, *(w for group in groups for w in group), "end"]]
+
+    def placed(self, score: Score) -> tuple[Score, int]:
+        """The piece on the grid and, where asked, in the common key; and by how many semitones it was moved."""
+        shift = 0
+        if self.key_ == "common":
+            key = score.key()
+            shift = (_C[key.mode].tonic - key.tonic + 6) % 12 - 6
+        return score.transposed(shift).quantised(self.steps), shift
+
+    def prefix(self, score: Score, controls: dict[str, str] | None = None) -> list[str]:
+        """What stands before the notes: the metre, then the controls."""
+        head = []
+        if self.kind in {"events", "voices"}:
+            head.append(f"metre={_usual(score)}")
+        if not self.controls:
+            return head
+        key = score.key()
+        bpm = min(BPM, key=lambda b: abs(b - 60e6 / score.tempos[0][1]))
+        said = {
+            "key": key_name(key), "mode": key.mode, "tempo": str(bpm), "genre": score.genre or _UNKNOWN,
+            "density": DENSITIES[int(np.searchsorted(self.bounds, _density(score), side="right"))],
+        } | (controls or {})  # fmt: skip
+        for control in self.controls:
+            word = f"{control}={said[control]}"
+            if word not in self.number:
+                if control == "genre" and not (controls or {}).get("genre"):
+                    word = f"genre={_UNKNOWN}"  # of a piece of a kind that training had not
+                else:
+                    raise RecipeError(f"{control} is {said[control]!r}{nearest(said[control], self._values(control))}")
+            head.append(word)
+        return head
+
+    def _groups(
+        self, score: Score, name: str, controls: dict[str, str] | None = None
+    ) -> tuple[list[str], list[list[str]]]:
+        """The prefix, and the words of each bar (of frames: of each step)."""
+        groups = {"events": self._events, "voices": self._voices, "frames": self._frames}[self.kind](score, name)
+        return self.prefix(score, controls), groups
+
+    def _frames(self, score: Score, name: str) -> list[list[str]]:
+        return [[*(str(LOWEST + p) for p in np.flatnonzero(step)[::-1]), "next"] for step in score.roll()]
+
+    def _bars(self, score: Score, name: str) -> list[tuple[int, int, list[str]]]:
+        """Start, steps and opening words of each bar; a metre is said where it is not that of the bar before."""
+        out = []
+        said = _usual(score)
+        metres = {t: f"{n}/{d}" for t, n, d in score.metres}
+        now = said
+        for start, ticks in score.bars():
+            now = metres.get(start, now)
+            n, d = map(int, now.split("/"))
+            if ticks != max(1, 4 * n * self.steps // d):  # the metre changes before this bar is full
+                short = files.metre_of(Fraction(ticks, self.steps))
+                now = "/".join(map(str, short or (n, d, "cut")))
+            if f"metre={now}" not in self.number or ticks > LONGEST_BAR * self.steps:
+                raise DataError(f"{name} has bars of {now}, which these tokens cannot say; leave it out")
+            out.append((start, ticks, ["bar"] if now == said else ["bar", f"metre={now}"]))
+            said = now
+        return out
+
+    def _voices(self, score: Score, name: str) -> list[list[str]]:
+        lines = self.lines(score, name)
+        word = np.full((score.length, self.voices), "rest", dtype=object)
+        for v, line in enumerate(lines):
+            for n in line:
+                if not LOWEST <= n.pitch <= HIGHEST:
+                    raise DataError(
+                        f"{name} has pitch {n.pitch}, outside a piano's {LOWEST} to {HIGHEST}; transpose it"
+                    )
+                word[n.onset, v] = str(n.pitch)
+                word[n.onset + 1 : n.onset + n.duration, v] = "hold"
+        out = []
+        for start, ticks, head in self._bars(score, name):
+            steps = range(start, min(start + ticks, score.length))
+            out.append(head + [f"{v}:{word[t, v]}" for t in steps for v in range(self.voices)])
+        return out
+
+    def lines(self, score: Score, name: str = "the piece") -> list[list[Note]]:
+        """The single lines of a score, as many as there are voices; a part of chords is taken apart from the top down.
+
+        Raises:
+            DataError: there are more or fewer, or two notes at once in one.
+        """
+        found = score.voices()
+        if found is not None and len(found) == self.voices:
+            return found
+        if len([line for line in score.lines() if line]) == 1 and (split := _split(score, self.voices)) is not None:
+            return split
+        how = "with two notes at once" if found is None else f"{len(found)}"
+        raise DataError(
+            f"{name} has parts {how}, not {self.voices} single voices; use codec.tokens = 'events', or leave it out"
+        )
+
+    def _events(self, score: Score, name: str) -> list[list[str]]:
+        index = {(p.program, p.drums): k for k, p in enumerate(self.players)}
+        who = []
+        for n in score.notes:
+            part = score.parts[n.part]
+            if (part.program, part.drums) not in index:
+                raise DataError(
+                    f"{name} is played by program {part.program}, which was not in the training data; change it"
+                )
+            who.append(index[part.program, part.drums])
+        tempos = dict(score.tempos)
+        order = sorted(range(len(score.notes)), key=lambda i: (score.notes[i].onset, who[i], -score.notes[i].pitch, -score.notes[i].duration))  # fmt: skip
+        out, k = [], 0
+        pace: int | None = None
+        player = 0
+        for start, ticks, head in self._bars(score, name):
+            words = list(head)
+            marks = sorted({t for t in tempos if start <= t < start + ticks} - {0})
+            while True:
+                onsets = [score.notes[order[k]].onset] if k < len(order) else []
+                at = min([*onsets, *marks], default=start + ticks)
+                if at >= start + ticks or at >= score.length:
+                    break
+                words.append(f"at={at - start}")
+                if marks and marks[0] == at:
+                    pace = _bin(tempos[marks.pop(0)])
+                    words.append(f"bpm={pace}")
+                before = -1
+                while k < len(order) and score.notes[order[k]].onset == at:
+                    n = score.notes[order[k]]
+                    k += 1
+                    if who[order[k - 1]] == before and words[-2 - self.velocity] == str(n.pitch):
+                        continue  # two players of one instrument in unison: one note
+                    if len(self.players) > 1 and who[order[k - 1]] != player:
+                        player = who[order[k - 1]]
+                        words.append(f"play={player}")
+                    before = who[order[k - 1]]
+                    words.append(str(n.pitch))
+                    if self.velocity:
+                        words.append(f"v={_VELOCITIES[min(7, n.velocity // 16)]}")
+                    words.append(f"long={min(n.duration, LONGEST_NOTE * self.steps)}")
+            if start == 0 and 0 in tempos and "tempo" not in self.controls and _bin(tempos[0]) != _bin(self.tempo):
+                words[len(head) : len(head)] = ["at=0", f"bpm={_bin(tempos[0])}"]
+            out.append(words)
+        return out
+
+    def rows(self, items: Sequence[Item], *, overlap: bool = False) -> list[Row]:
+        """The rows of pieces: whole where they have room, otherwise cut between bars (of frames: steps).
+
+        Args:
+            items: pieces.
+            overlap: cut pieces come a second time, from the middle of each row on.
+
+        Raises:
+            DataError: a piece that cannot be coded, or a bar that is longer than a row.
+        """
+        out = []
+        for item in items:
+            name = item.name or "a piece"
+            placed, shift = self.placed(item.value)
+            head, groups = self._groups(placed, name)
+            first = [self.number[w] for w in head]
+            coded = [[self.number[w] for w in group] for group in groups]
+            sizes = [len(g) for g in coded]
+            room = self.length - len(first)
+            if max(sizes, default=0) > room:
+                raise DataError(
+                    f"{name} has a bar of {max(sizes)} tokens, and a row has room for {room}; set codec.length"
+                )
+            starts = _cuts(sizes, room)
+            if overlap and len(starts) > 1:
+                starts += [(min(b, a + (b - a) // 2), len(sizes)) for a, b in starts]
+            for a, b in starts:
+                row = list(first)
+                while a < len(coded) and a < b and len(row) + len(coded[a]) <= self.length:
+                    row += coded[a]
+                    a += 1
+                whole = a == len(coded)
+                if whole and len(row) < self.length:
+                    row.append(self.end)
+                out.append(Row(row, placed, whole, shift))
+        return out
+
+    def _coded(self, items: Sequence[Item]) -> list[Item]:
+        """The pieces that these tokens can carry; raises DataError for another, unless it is to be skipped."""
+        if self.on_error == "stop" or self.kind == "roll":
+            return list(items)
+        good = []
+        for item in items:
+            try:
+                self.piece(item.value, item.name)
+                good.append(item)
+            except DataError as error:
+                self.skipped.append(str(error))
+        if not good:
+            raise DataError(f"none of {len(items)} pieces can be coded: {self.skipped[-1]}")
+        return good
+
+    def encode(self, items: Sequence[Item]) -> Batch:
+        """``(rows, length)`` int64 with a mask (False behind the end), or rolls ``(rows, 1, length, 88)``."""
+        if self.kind == "roll":
+            return self._rolls(items)
+        return self._padded([row.tokens for row in self.rows(self._coded(items))])
+
+    def _padded(self, rows: Sequence[Sequence[int]]) -> Batch:
+        x = torch.full((len(rows), self.length), self.end)
+        for i, row in enumerate(rows):
+            x[i, : len(row)] = torch.tensor(row)
+        real = torch.tensor([len(row) for row in rows], dtype=torch.long)
+        return Batch(x, None, torch.arange(self.length) < real[:, None])
+
+    def _rolls(self, items: Sequence[Item]) -> Batch:
+        parts, real = [], []
+        for item in items:
+            roll = self.placed(item.value)[0].roll()
+            for at in range(0, max(1, len(roll)), self.length):
+                part = np.zeros((self.length, KEYS88), np.int64)
+                part[: len(roll) - at] = roll[at : at + self.length]
+                parts.append(part)
+                real.append(min(self.length, len(roll) - at))
+        x = torch.from_numpy(np.stack(parts)) if parts else torch.zeros(0, self.length, KEYS88, dtype=torch.long)
+        mask = torch.arange(self.length)[None, :] < torch.tensor(real, dtype=torch.long)[:, None]
+        return Batch(x[:, None], None, mask[:, None, :, None].expand(-1, 1, -1, KEYS88))
+
+    def source(self, items: Sequence[Item], *, train: bool) -> Source:
+        """Rows for training, each moved by a drawn interval where ``transpose`` says so; or the rows of ``encode``."""
+        if self.kind == "roll":
+            batch = self._rolls(items)
+            return _MovedRolls(batch, self.transpose) if train and self.transpose else batch
+        if not train:
+            return self.encode(items)
+        batch = self._padded([row.tokens for row in self.rows(self._coded(items), overlap=True)])
+        return _Moved(batch, self._moves)
+
+    def encode_cond(self, values: Sequence[Any]) -> Tensor:
+        """Refuses: what a piece is to be is said by tokens before its notes; see ``prefix``."""
+        raise RecipeError("music is asked for by bottega compose (--key, --mode, --density ...), not by --cond")
+
+    # ---- examples -> pieces ----------------------------------------------------------------------------------------
+
+    def decode(self, x: Tensor, cond: Tensor | None = None) -> list[Item]:
+        """The score of each row, up to its first ``end``; tokens that stand where they mean nothing are passed over."""
+        if self.kind == "roll":
+            return [Item(self._of_roll(row[0].bool().cpu().numpy())) for row in x]
+        return [Item(self.decoded(row)) for row in x.tolist()]
+
+    def decoded(self, tokens: Sequence[int]) -> Score:
+        """The score that tokens say."""
+        words = self.words(tokens)
+        words = words[: words.index("end")] if "end" in words else words
+        said = {k: v for k, _, v in (w.partition("=") for w in words if "=" in w) if k in self.controls}
+        reading = {"events": self._from_events, "voices": self._from_voices, "frames": self._from_frames}[self.kind](
+            words
+        )
+        keys: tuple[tuple[int, Key], ...] = ()
+        if said.get("key", _UNKNOWN) != _UNKNOWN:
+            keys = ((0, parse_key(said["key"])),)
+        elif self.key_ == "common" and said.get("mode") in _C:
+            keys = ((0, _C[said["mode"]]),)
+        tempos = {0: round(60e6 / _bin(self.tempo)) if self.kind == "events" else self.tempo, **dict(reading.tempos)}
+        if said.get("tempo", _UNKNOWN) != _UNKNOWN:
+            tempos[0] = round(60e6 / int(said["tempo"]))
+        genre = said.get("genre", _UNKNOWN)
+        return replace(
+            reading, keys=keys, tempos=tuple(sorted(tempos.items())), genre="" if genre == _UNKNOWN else genre
+        )
+
+    def _of_roll(self, roll: np.ndarray[Any, Any]) -> Score:
+        words: list[str] = []
+        sounding = np.flatnonzero(roll.any(1))
+        for step in roll[: int(sounding[-1]) + 1] if len(sounding) else []:
+            words += [*(str(LOWEST + p) for p in np.flatnonzero(step)[::-1]), "next"]
+        return replace(self._from_frames(words), tempos=((0, self.tempo),))
+
+    def _from_frames(self, words: Sequence[str]) -> Score:
+        notes: list[Note] = []
+        sounding: dict[int, int] = {}
+        now: set[int] = set()
+        at = 0
+        for word in words:
+            if word.isdecimal():
+                now.add(int(word))
+            elif word == "next":
+                for pitch in [p for p in sounding if p not in now]:
+                    del sounding[pitch]
+                for pitch in now:
+                    if pitch in sounding:
+                        i = sounding[pitch]
+                        notes[i] = notes[i]._replace(duration=notes[i].duration + 1)
+                    else:
+                        sounding[pitch] = len(notes)
+                        notes.append(Note(at, 1, pitch))
+                now = set()
+                at += 1
+        return Score.of(
+            notes, ticks=self.steps, parts=(self.players[0] if self.players else Part(),), tempos=(), length=at
+        )
+
+    def _from_voices(self, words: Sequence[str]) -> Score:
+        notes: list[Note] = []
+        last: dict[int, int | None] = {}
+        metres: dict[int, tuple[int, int]] = {}
+        step = -1
+        bar_at = 0
+        voice = self.voices - 1  # of the last token
+        for word in words:
+            if word.startswith("metre="):
+                metres[bar_at] = _metre(word)
+            elif word == "bar":
+                bar_at = step + 1
+            elif ":" in word:
+                v, what = word.split(":")
+                if int(v) <= voice:
+                    step += 1
+                voice = int(v)
+                if what == "hold" and last.get(voice) is not None and notes[last[voice]].onset + notes[last[voice]].duration == step:  # type: ignore[index]  # fmt: skip
+                    i = last[voice]
+                    assert i is not None
+                    notes[i] = notes[i]._replace(duration=notes[i].duration + 1)
+                elif what == "rest" or what == "hold":
+                    last[voice] = None
+                else:
+                    last[voice] = len(notes)
+                    notes.append(Note(step, 1, int(what), 80, voice))
+        return Score.of(
+            notes, ticks=self.steps, parts=tuple(self.players), tempos=(), metres=_metres(metres), length=step + 1
+        )
+
+    def _from_events(self, words: Sequence[str]) -> Score:
+        notes: list[Note] = []
+        metres: dict[int, tuple[int, int]] = {}
+        tempos: dict[int, int] = {}
+        begin, long, at = 0, 0, 0
+        metre = (4, 4)
+        player, velocity = 0, 80
+        pitch: int | None = None
+        bars = 0
+        for word in words:
+            head, _, value = word.partition("=")
+            if word == "bar":
+                begin += long
+                long = max(1, 4 * metre[0] * self.steps // metre[1])
+                at, bars = begin, bars + 1
+            elif head == "metre":
+                metre = _metre(word)
+                metres[begin] = metre
+                if bars:
+                    long = max(1, 4 * metre[0] * self.steps // metre[1])
+            elif head == "at":
+                at = begin + int(value)
+            elif head == "bpm":
+                tempos[at] = round(60e6 / int(value))
+            elif head == "play":
+                player = int(value)
+            elif head == "v":
+                velocity = int(value)
+            elif word.isdecimal():
+                pitch = int(word)
+            elif head == "long" and pitch is not None:
+                notes.append(Note(at, int(value), pitch, velocity, player))
+                pitch = None
+        length = begin + long
+        notes = [n._replace(duration=min(n.duration, max(1, length - n.onset))) for n in notes]
+        return Score.of(notes, ticks=self.steps, parts=tuple(self.players), tempos=tuple(tempos.items()), metres=_metres(metres), length=length)  # fmt: skip
+
+    def encode_prompt(self, score: Score, controls: dict[str, str] | None = None) -> Tensor:
+        """The beginning of a piece to be continued, int64 ``(tokens,)``, without ``end``."""
+        return torch.tensor(self.piece(score, "the beginning", controls)[:-1])
+
+    def start_edit(self, source: str | Path | Item, mask: Path | None = None) -> tuple[Batch, Tensor]:
+        """A beginning and which tokens to keep: ``(1, length)``, what follows is to be made.
+
+        Raises:
+            RecipeError: a mask was given, a roll, or a beginning as long as a row.
+        """
+        if mask is not None or self.kind == "roll":
+            raise RecipeError(
+                "a piece is continued from its beginning, in tokens; bottega compose infill makes a bar anew"
+            )
+        score = source.value if isinstance(source, Item) else self.read(source)[0].value
+        begun = self.encode_prompt(score)
+        if len(begun) >= self.length:
+            raise RecipeError(f"the beginning has {len(begun)} tokens, and a row {self.length}; give a shorter one")
+        x = torch.full((1, self.length), self.end)
+        x[0, : len(begun)] = begun
+        return Batch(x), torch.arange(self.length)[None] < len(begun)
+
+    # ---- pieces -> files -------------------------------------------------------------------------------------------
+
+    def write(self, item: Item, path: Path, mark: dict[str, str] | None = None) -> Path:
+        """One score as MIDI, MusicXML (``.musicxml``) or WAV, by the ending; MIDI where there is none.
+
+        The mark is a text of the MIDI file's first track, a field of MusicXML's identification, the comment of the WAV.
+
+        Raises:
+            OutputError: the place cannot be written.
+            BottegaError: a library is missing.
+        """
+        score: Score = item.value
+        if path.suffix.lower() not in {".mid", ".midi", ".musicxml", ".xml", ".wav"}:
+            path = path.with_name(path.name + ".mid")
+        said = "" if mark is None else f"bottega {json.dumps(mark)}"  # MIDI texts are Latin-1: JSON escapes the rest
+        if path.suffix.lower() == ".wav":
+            data = synth.wav_bytes(synth.render(score), mark=mark)
+        elif path.suffix.lower() in {".musicxml", ".xml"}:
+            data = files.to_musicxml(score, said.removeprefix("bottega "))
+        else:
+            data = files.to_midi(score, said)
+        try:
+            path.parent.mkdir(parents=True, exist_ok=True)
+            path.write_bytes(data)
+        except OSError as error:
+            raise OutputError(f"cannot write {path}: {error.strerror or error}; choose another folder") from error
+        return path
+
+    def show(self, items: Sequence[Item], path: Path) -> Path:
+        """Piano rolls of the first few pieces, as PNG."""
+        return pages.rolls(items, path)
+
+    def state(self) -> dict[str, Any]:
+        """Instruments, genres, usual tempo and density."""
+        return {
+            "players": [list(p) for p in self.players],
+            "genres": self.genres,
+            "bounds": self.bounds,
+            "tempo": self.tempo,
+        }
+
+    def load_state(self, state: dict[str, Any]) -> Self:
+        """The inverse of ``state``."""
+        self.players = [Part(*p) for p in state["players"]]
+        self.genres, self.bounds, self.tempo = list(state["genres"]), list(state["bounds"]), int(state["tempo"])
+        return self._ready()
+
+
+@dataclass(frozen=True)
+class _Moved:
+    """Rows of tokens as wide as the longest of a batch, their pitches moved by a drawn interval that all of them bear."""
+
+    batch: Batch
+    moves: dict[int, Tensor]
+
+    def __len__(self) -> int:
+        return len(self.batch)
+
+    def take(self, rows: Tensor) -> Batch:
+        batch = self.batch.take(rows)
+        assert batch.mask is not None  # ``_padded`` gives one
+        width = max(1, int(batch.mask.sum(1).max()))  # what lies behind is padding of all of them
+        return Batch(batch.x[:, :width], None, batch.mask[:, :width])
+
+    def draw(self, rows: Tensor, rng: Rng) -> Batch:
+        batch = self.take(rows)
+        each = torch.stack([table[batch.x] for table in self.moves.values()])  # (moves, B, width)
+        fits = (each >= 0).all(2).T  # (B, moves)
+        u = rng.uniform(len(rows))[:, None].double() * fits.sum(1, keepdim=True)
+        pick = (fits.double().cumsum(1) > u).double().argmax(1)
+        return Batch(each[pick, torch.arange(len(rows))], None, batch.mask)
+
+
+@dataclass(frozen=True)
+class _MovedRolls:
+    """Rolls that training moves up or down by a drawn interval, as far as no key falls off."""
+
+    batch: Batch
+    most: int
+
+    def __len__(self) -> int:
+        return len(self.batch)
+
+    def take(self, rows: Tensor) -> Batch:
+        return self.batch.take(rows)
+
+    def draw(self, rows: Tensor, rng: Rng) -> Batch:
+        batch = self.batch.take(rows)
+        by = rng.integers(2 * self.most + 1, len(rows)) - self.most
+        out = []
+        for x, k in zip(batch.x, by.tolist(), strict=True):
+            used = x.any(dim=1)[0].nonzero()[:, 0]
+            low, high = (int(used[0]), int(used[-1])) if len(used) else (0, KEYS88 - 1)
+            out.append(x.roll(max(-low, min(k, KEYS88 - 1 - high)), 2))
+        return Batch(torch.stack(out), None, batch.mask)
+
+
+_GM = ("Piano", "Bells", "Organ", "Guitar", "Bass", "Strings", "Ensemble", "Brass", "Reed", "Flute", "Lead", "Pad", "Effects",
+       "Plucked", "Percussion", "Sounds")  # fmt: skip
+
+
+def gm_name(program: int, drums: bool = False) -> str:
+    """A short name of a General MIDI program's family, with the program: ``"Piano 0"``; ``"Drums"``.
+
+    >>> gm_name(52), gm_name(0, True)
+    ('Ensemble 52', 'Drums')
+    """
+    return "Drums" if drums else f"{_GM[program // 8]} {program}"
+
+
+def _suffix(name: str) -> str:
+    return PurePosixPath(name.lower().removesuffix(".gz")).suffix
+
+
+def _density(score: Score) -> float:
+    """Notes in a quarter."""
+    return len(score.notes) * score.ticks / max(1, score.length)
+
+
+def _bin(us: int) -> int:
+    return min(BPM, key=lambda b: abs(b - 60e6 / us))
+
+
+def _metre(word: str) -> tuple[int, int]:
+    n, _, d = word.removeprefix("metre=").partition("/")
+    return int(n), int(d)
+
+
+def _metres(found: dict[int, tuple[int, int]]) -> tuple[tuple[int, int, int], ...]:
+    """Metres at ticks, those left out that say what holds already."""
+    out: list[tuple[int, int, int]] = []
+    for t, m in sorted(found.items()):
+        if not out or out[-1][1:] != m:
+            out.append((t, *m))
+    return tuple(out) if out and out[0][0] == 0 else ((0, 4, 4), *out)
+
+
+def _usual(score: Score) -> str:
+    """The metre that holds longest; of several the first."""
+    ends = [*(m[0] for m in score.metres[1:]), max(score.length, score.metres[-1][0] + 1)]
+    held: dict[str, int] = {}
+    for (start, n, d), end in zip(score.metres, ends, strict=True):
+        held[f"{n}/{d}"] = held.get(f"{n}/{d}", 0) + end - start
+    return max(held, key=lambda m: held[m])
+
+
+def _split(score: Score, voices: int) -> list[list[Note]] | None:
+    """One part of chords as single lines from the top down; None where chords have more or fewer notes."""
+    edges = sorted({t for n in score.notes for t in (n.onset, n.onset + n.duration)})
+    lines: list[list[Note]] = [[] for _ in range(voices)]
+    for a, b in zip(edges, edges[1:], strict=False):
+        now = sorted((n for n in score.notes if n.onset <= a < n.onset + n.duration), key=lambda n: -n.pitch)
+        if now and len(now) != voices:
+            return None
+        for v, n in enumerate(now):
+            if (
+                lines[v]
+                and lines[v][-1].pitch == n.pitch
+                and n.onset < a
+                and lines[v][-1].onset + lines[v][-1].duration == a
+            ):
+                lines[v][-1] = lines[v][-1]._replace(duration=b - lines[v][-1].onset)
+            else:
+                lines[v].append(n._replace(onset=a, duration=b - a, part=v))
+    return lines
+
+
+def _cuts(sizes: Sequence[int], room: int) -> list[tuple[int, int]]:
+    """Runs of groups that have room together, one after another."""
+    out, first, used = [], 0, 0
+    for k, size in enumerate(sizes):
+        if used + size > room:
+            out.append((first, k))
+            first, used = k, 0
+        used += size
+    out.append((first, len(sizes)))
+    return out

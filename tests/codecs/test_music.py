@@ -1,0 +1,332 @@
+"""Scores survive files and tokens; what is damaged is told in one line; what is rendered sounds at its pitch."""
+
+from __future__ import annotations
+
+import json
+import struct
+from dataclasses import replace
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from bottega.codecs import _music_files as files
+from bottega.codecs import _synth as synth
+from bottega.codecs._music_pages import staves
+from bottega.codecs.music import MusicCodec
+from bottega.core import Batch, DataError, Item, RecipeError, Rng
+from bottega.core.score import Key, Note, Part, Score, estimate_key, key_name, parse_key
+from bottega.data import builtin, worlds
+from bottega.families.gpt import GPT
+from bottega.trust.mark import mark, read
+
+pytest.importorskip("mido", reason="the music codec reads MIDI by mido (extra music)")
+pytest.importorskip("music21", reason="ABC, MusicXML writing and the set bach need music21 (extra music)")
+
+METRES = [(4, 4), (3, 4), (6, 8), (2, 2), (1, 4)]
+MARK = mark("ab" * 32, 17, recipe="frames")
+
+
+@st.composite
+def scores(draw, voices=0):
+    """Scores on a grid of four in a quarter, in lines; without ``voices`` of notes at once, too."""
+    ticks = 4
+    many = voices or draw(st.integers(1, 3))
+    notes = []
+    for part in range(many):
+        at = draw(st.integers(0, 3))
+        for _ in range(draw(st.integers(1, 8))):
+            long = draw(st.integers(1, 9))
+            pitches = draw(st.sets(st.integers(40, 90), min_size=1, max_size=1 if voices else 3))
+            notes += [Note(at, long, p, draw(st.sampled_from([8, 72, 120])), part) for p in pitches]
+            at += long + draw(st.integers(0, 2))
+    metres = [(0, *draw(st.sampled_from(METRES)))]
+    if draw(st.booleans()):
+        metres.append((draw(st.integers(1, 5)) * 4, *draw(st.sampled_from(METRES))))
+    parts = tuple(Part(f"p{k}", k * 8) for k in range(many))
+    keys = draw(st.sampled_from([(), ((0, Key(2)),), ((0, Key(9, "minor")),)]))
+    tempos = ((0, 500_000), *(((8, 750_000),) if draw(st.booleans()) else ()))
+    marks = max(m[0] for m in (*metres, *tempos))  # a file lasts at least to its last mark
+    return Score.of(notes, ticks=ticks, parts=parts, metres=tuple(metres), keys=keys, tempos=tempos, length=marks)
+
+
+@settings(max_examples=60, deadline=None)
+@given(scores())
+def test_midi_gives_back_every_score(score):
+    assert files.read_midi(files.to_midi(score), "it") == score
+
+
+@settings(max_examples=40, deadline=None)
+@given(scores(), st.booleans())
+def test_events_give_back_notes_and_marks(score, velocity):
+    codec = MusicCodec(tokens="events", velocity=velocity, length=4096).fit([Item(score)])
+    said = codec.canonical(score)
+    assert [n[:3] for n in said.notes] == [n[:3] for n in score.quantised(4).notes]
+    assert [n.part for n in said.notes] == [n.part for n in score.notes]
+    if velocity:
+        assert [n.velocity for n in said.notes] == [n.velocity for n in score.notes]
+    assert said.bars()[: len(score.bars())] == score.bars()
+    assert codec.canonical(said) == said == codec.decode(codec.encode([Item(score)]).x)[0].value
+
+
+@settings(max_examples=40, deadline=None)
+@given(scores(voices=2))
+def test_voices_give_back_lines(score):
+    codec = MusicCodec(tokens="voices", voices=2, length=4096).fit([Item(score)])
+    said = codec.canonical(score)
+    assert [(n.onset, n.duration, n.pitch, n.part) for n in said.notes] == [
+        (n.onset, n.duration, n.pitch, n.part) for n in score.notes
+    ]
+    assert codec.canonical(said) == said
+
+
+@settings(max_examples=40, deadline=None)
+@given(scores())
+def test_frames_and_rolls_give_back_the_88_bits(score):
+    frames = MusicCodec(tokens="frames", length=2048).fit([Item(score)])
+    roll = score.roll()
+    np.testing.assert_array_equal(frames.canonical(score).roll(), roll)
+    picture = MusicCodec(tokens="roll", length=128).fit([Item(score)])
+    x = picture.encode([Item(score)]).x
+    assert x.shape == (1, 1, 128, 88)
+    back = picture.decode(x)[0].value.roll()
+    last = int(np.flatnonzero(roll.any(1))[-1]) + 1
+    np.testing.assert_array_equal(back, roll[:last])
+
+
+def test_a_frame_has_one_spelling_so_its_likelihood_is_exact():
+    """From the top down, whatever the order and the parts of the notes."""
+    codec = MusicCodec(tokens="frames", steps=1, length=8).fit([])
+    score = Score.of(
+        [Note(0, 1, 60, 80, 0), Note(0, 1, 64, 80, 1), Note(0, 1, 60, 80, 1)], ticks=1, parts=(Part(), Part())
+    )
+    assert codec.words(codec.encode([Item(score)]).x[0])[:4] == ["64", "60", "next", "end"]
+    assert codec.encode([Item(score)]).mask.sum() == 4
+
+
+def test_music21_reads_the_same_notes_of_a_chorale():
+    from music21 import corpus
+
+    item = next(i for i in builtin.load("bach").items if i.name == "bwv10.7")
+    theirs = corpus.parse("bach/bwv10.7")
+    for part, line in zip(theirs.parts, item.value.lines(), strict=True):
+        flat = part.stripTies().flatten().notes
+        ours = [(n.onset / item.value.ticks, n.duration / item.value.ticks, n.pitch) for n in line]
+        assert ours == [(float(n.offset), float(n.quarterLength), n.pitch.midi) for n in flat]
+    assert key_name(item.value.key()) == "G minor"
+
+
+def test_files_carry_notes_and_the_mark(tmp_path: Path):
+    score = builtin.load("bach").items[0].value
+    codec = MusicCodec(tokens="voices").fit([Item(score)])
+    for ending in ("mid", "musicxml", "wav"):
+        path = codec.write(Item(score), tmp_path / f"piece.{ending}", MARK)
+        assert read(path) == MARK
+        assert read(codec.write(Item(score), tmp_path / f"plain.{ending}")) == {}
+        if ending != "wav":
+            back = codec.read(path)[0].value.rescaled(score.ticks)
+            assert back.notes == score.notes
+            assert [k for _, k in back.keys][:1] == [k for _, k in score.keys][:1]
+    assert codec.show([Item(score)], tmp_path / "roll").stat().st_size > 5000
+    assert staves(score, tmp_path / "staves").stat().st_size > 5000
+
+
+def test_abc_with_chord_symbols(tmp_path: Path):
+    path = tmp_path / "tunes.abc"
+    path.write_text('X:1\nT:a\nM:3/4\nL:1/4\nK:G\n"G"d2B|"D"A2c|\n\nX:2\nT:b\nM:2/4\nL:1/8\nK:Am\nAB cd|e4|\n')
+    one, two = (i.value for i in MusicCodec().read(path))
+    assert [(n.onset / one.ticks, n.pitch) for n in one.lines()[0]] == [(0, 74), (2, 71), (3, 69), (5, 72)]
+    assert {n.pitch % 12 for n in one.lines()[1]} == {7, 11, 2, 9, 6}
+    assert (one.metres[0], one.key(), two.key()) == ((0, 3, 4), Key(7), Key(9, "minor"))
+
+
+@pytest.mark.parametrize(
+    ("name", "data", "said"),
+    [
+        ("a.mid", b"", "empty"),
+        ("a.mid", b"not a midi file", "no MIDI file"),
+        ("a.mid", files.to_midi(Score.of([Note(0, 4, 60)] * 1, ticks=4))[:-6], "truncated"),
+        ("a.mid", files.to_midi(Score.of([], ticks=4, length=16)), "holds no notes"),
+        ("a.mid", files.to_midi(Score.of([Note(k % 4, 1, k % 128) for k in range(10_000)], ticks=4)), "10000 notes; the most is"),
+        ("a.mid", b"MThd" + struct.pack(">IHHH", 6, 1, 1, 0xE728) + b"MTrk\0\0\0\4\0\xff\x2f\0", "SMPTE"),
+        ("a.musicxml", b"<score-partwise>", "damaged MusicXML"),
+        ("a.musicxml", b"<html/>", "not score-partwise"),
+        ("a.mxl", b"PK\x03\x04 broken", "damaged MusicXML"),
+        ("a.abc", b"no tune here", "no ABC tune"),
+        ("a.json", b'{"train": [1]}', "not JSON of pieces"),
+        ("a.png", b"x", "is no score"),
+    ],
+)  # fmt: skip
+def test_bad_files_are_told_in_one_line(tmp_path: Path, name, data, said):
+    path = tmp_path / name
+    path.write_bytes(data)
+    with pytest.raises(DataError) as caught:
+        MusicCodec().read(path)
+    assert said in str(caught.value)
+    assert "\n" not in str(caught.value)
+
+
+def test_a_bad_file_among_good_ones_is_skipped_where_asked(tmp_path: Path):
+    (tmp_path / "a.mid").write_bytes(files.to_midi(Score.of([Note(0, 4, 60)], ticks=4)))
+    (tmp_path / "b.mid").write_bytes(b"MThd")
+    with pytest.raises(DataError, match=r"b\.mid"):
+        MusicCodec().read(tmp_path)
+    codec = MusicCodec(on_error="skip")
+    assert len(codec.read(tmp_path)) == 1
+    assert "b.mid" in codec.skipped[0]
+
+
+def test_wrong_settings_are_named():
+    for wrong, said in [
+        ({"tokens": "evnts"}, "did you mean 'events'"), ({"controls": "moode"}, "did you mean 'mode'"), ({"steps": 0}, "steps is 0"),
+        ({"controls": "key", "key": "common"}, "choose"), ({"tokens": "roll", "controls": "mode"}, "roll has none"),
+    ]:  # fmt: skip
+        with pytest.raises(RecipeError, match=said):
+            MusicCodec(**wrong)
+
+
+def test_steps_of_json_are_voices_or_chords(tmp_path: Path):
+    path = tmp_path / "xSeparated.json"
+    path.write_text(json.dumps({"train": [[[72, 67, 64, 48], [72, 69, 64, -1]]]}))
+    (item,) = MusicCodec(step=1.0).read(path)
+    assert [(n.onset, n.duration, n.pitch, n.part) for n in item.value.notes] == [
+        (0, 2, 72, 0), (0, 1, 67, 1), (0, 2, 64, 2), (0, 1, 48, 3), (1, 1, 69, 1),
+    ]  # fmt: skip
+
+
+def test_training_moves_pieces_and_keeps_their_intervals():
+    items = worlds.load("tunes", n=8, bars=2).items
+    codec = MusicCodec(tokens="frames", steps=1, length=64, transpose=6, controls="key").fit(items)
+    source = codec.source(items, train=True)
+    drawn = source.draw(torch.arange(8), Rng(0))
+    moved = set()
+    for item, row in zip(items, drawn.x.tolist(), strict=True):
+        made = codec.decoded(row)
+        plain = codec.canonical(item.value)
+        by = made.notes[0].pitch - plain.notes[0].pitch
+        assert plain.transposed(by).roll().tolist() == made.roll().tolist()
+        assert made.key() == Key((plain.key().tonic + by) % 12, plain.key().mode)
+        moved.add(by)
+    assert len(moved) > 3
+
+
+def test_narrow_batches_have_the_same_likelihood():
+    items = worlds.load("tunes", n=3, bars=2).items
+    codec = MusicCodec(tokens="frames", steps=1, length=256).fit(items)
+    model = GPT(codec.spec, size=1).eval()
+    whole, narrow = codec.encode(items), codec.source(items, train=True).take(torch.arange(3))
+    assert narrow.x.shape[1] < 256
+    torch.testing.assert_close(model.log_prob(whole, Rng(0)), model.log_prob(narrow, Rng(0)))
+
+
+def test_long_pieces_are_cut_between_bars_and_nothing_is_lost():
+    items = worlds.load("tunes", n=4, bars=12).items
+    codec = MusicCodec(length=120).fit(items)
+    rows = codec.rows(items)
+    assert len(rows) > 4
+    assert sum(row.whole for row in rows) == 4
+    notes = sum(len(codec.decoded(row.tokens).notes) for row in rows)
+    assert notes == sum(len(i.value.notes) for i in items)
+
+
+def test_the_common_key_is_c_major_or_a_minor():
+    items = worlds.load("tunes", n=30, bars=4).items
+    codec = MusicCodec(key="common", controls="mode", length=512).fit(items)
+    for item in items:
+        said = codec.canonical(item.value)
+        assert said.key() in {Key(0), Key(9, "minor")}
+        assert {n.pitch % 12 for n in said.notes} <= set(Key(0).pitches)
+
+
+def test_controls_stand_before_the_notes_and_may_be_asked_for():
+    items = worlds.load("tunes", n=20, bars=2).items
+    codec = MusicCodec(controls="key,mode,tempo,density,genre").fit(items)
+    assert codec.prefix(items[0].value)[1] == f"key={key_name(items[0].value.key())}"
+    assert codec.prefix(items[0].value, {"density": "dense"})[4] == "density=dense"
+    assert codec.canonical(items[0].value).genre == "tune"
+    with pytest.raises(RecipeError, match="did you mean 'sparse'"):
+        codec.prefix(items[0].value, {"density": "sparce"})
+
+
+def test_state_is_all_there_is_to_know():
+    items = worlds.load("tunes", n=4, bars=2).items
+    codec = MusicCodec().fit(items)
+    again = MusicCodec().load_state(json.loads(json.dumps(codec.state())))
+    assert again.spec == codec.spec
+    assert torch.equal(again.encode(items).x, codec.encode(items).x)
+    batch, keep = codec.start_edit(items[0])
+    assert isinstance(batch, Batch)
+    assert int(keep.sum()) == len(codec.piece(items[0].value)) - 1
+
+
+def pitch_of(sound, rate, near):
+    """The frequency of the fundamental: the phase that a window of it turns by, between two windows."""
+    half = len(sound) // 2
+    window = np.hanning(half)
+    t = np.arange(half) / rate
+    tone = window * np.exp(-2j * np.pi * near * t)
+    gap = rate // 50
+    a, b = (np.sum(sound[s : s + half] * tone) for s in (0, gap))
+    return near + (np.angle(b / a * np.exp(-2j * np.pi * near * gap / rate)) / (2 * np.pi)) * rate / gap
+
+
+@pytest.mark.parametrize("program", [0, 16, 24, 40, 52, 56, 71, 73])
+def test_a_note_sounds_at_its_pitch_and_the_peak_is_where_it_should_be(program):
+    score = Score.of([Note(0, 4, 69, 100)], ticks=4, parts=(Part("", program),), tempos=((0, 1_000_000),))
+    sound = synth.render(score)
+    assert abs(20 * np.log10(np.abs(sound).max()) + 1) < 0.01
+    assert np.sqrt(np.mean(sound**2)) > 0.01
+    heard = pitch_of(sound[4000:24000, 0].astype(float), synth.RATE, 440.0)
+    assert abs(1200 * np.log2(heard / 440)) < 5
+
+
+def test_nothing_folds_back_from_beyond_half_the_rate():
+    score = Score.of([Note(0, 4, 108, 100)], ticks=4, parts=(Part("", 56),), tempos=((0, 1_000_000),))
+    sound = synth.render(score)[:44_100, 0] * np.hanning(44_100)
+    power = np.abs(np.fft.rfft(sound)) ** 2
+    f0 = 440 * 2 ** (39 / 12)
+    near = np.zeros(len(power), bool)
+    for h in range(1, 6):
+        near[max(0, int(h * f0) - 60) : int(h * f0) + 60] = True
+    assert power[~near].sum() < 1e-4 * power.sum()
+
+
+def test_fluidsynth_is_used_where_it_and_a_soundfont_are(tmp_path: Path, monkeypatch):
+    midi = files.to_midi(Score.of([Note(0, 4, 60)], ticks=4))
+    monkeypatch.setenv("PATH", str(tmp_path))
+    assert synth.fluidsynth(midi) is None
+    (tmp_path / "plain.wav").write_bytes(synth.wav_bytes(np.full((100, 2), 0.25, np.float32)))
+    program = tmp_path / "fluidsynth"
+    program.write_text(f'#!/bin/sh\n/bin/cp {tmp_path}/plain.wav "$4"\n')
+    program.chmod(0o755)
+    (tmp_path / "a.sf2").write_bytes(b"font")
+    monkeypatch.setenv("SOUNDFONT", str(tmp_path / "a.sf2"))
+    sound = synth.fluidsynth(midi)
+    assert sound is not None
+    np.testing.assert_allclose(sound, synth.PEAK, atol=1e-4)
+
+
+def test_keys_are_heard_and_read():
+    assert parse_key("b flat minor".replace(" flat", "b")) == Key(10, "minor")
+    scale = [Note(k, 1 + 2 * (k in {0, 4}), p) for k, p in enumerate((62, 64, 66, 67, 69, 71, 73))]
+    assert estimate_key(replace(Score.of(scale, ticks=1))) == Key(2)
+    with pytest.raises(ValueError, match="no key"):
+        parse_key("H dur")
+
+
+def test_the_world_of_tunes_knows_its_entropy_and_keys():
+    found = worlds.load("tunes", n=600, bars=5)
+    told = np.array([found.truth["log_prob"](i.value) for i in found.items])
+    error = told.std() / np.sqrt(len(told))
+    assert abs(-told.mean() - found.truth["entropy_nats"]) < 4 * error
+    codec = MusicCodec().fit(found.items)
+    again = [found.truth["log_prob"](i.value) for i in codec.decode(codec.encode(found.items[:50]).x)]
+    np.testing.assert_allclose(again, told[:50])
+    first = found.items[0].value
+    assert found.truth["log_prob"](first.with_notes(first.notes[1:])) == -np.inf
+    assert found.truth["keys"][0] == key_name(first.key())
+    guessed = [key_name(estimate_key(i.value)) for i in found.items]
+    assert np.mean([a == b for a, b in zip(guessed, found.truth["keys"], strict=True)]) > 0.8
