@@ -66,7 +66,7 @@ def test_a_folder_with_one_archive_is_what_the_archive_holds(tmp_path):
     [
         ([], ["is empty"]),
         ([".DS_Store"], ["is empty"]),
-        (["a.mp3", "b.mp3", "c.xyz"], ["nothing that is known", "2 .mp3, 1 .xyz"]),
+        (["a.doc", "b.doc", "c.xyz"], ["nothing that is known", "2 .doc, 1 .xyz"]),
         (["a.png", "b.png", "c.txt"], ["mixed", "2 image, 1 text"]),
         (["a.txt", "b.csv"], ["mixed", "1 text, 1 table"]),
     ],

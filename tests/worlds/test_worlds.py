@@ -22,7 +22,7 @@ def test_a_world_belongs_to_its_seed(name):
     one, same, other = (worlds.load(name, n=50, seed=seed) for seed in (3, 3, 4))
     assert fingerprint(one.items) == fingerprint(same.items) != fingerprint(other.items)
     assert len(one.items) == 50
-    assert one.medium in {"points", "text", "image", "table", "labels", "music"}
+    assert one.medium in {"points", "text", "image", "table", "labels", "music", "audio"}
     assert one.licence
     assert one.about
     assert one.truth

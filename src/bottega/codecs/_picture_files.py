@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import csv
 import io
 import math
 import re
@@ -18,8 +17,9 @@ import numpy as np
 from PIL import Image, ImageOps, UnidentifiedImageError
 
 from bottega.codecs._files import ARCHIVES, contents, is_archive, read_bytes
+from bottega.codecs._labels import labelled, no_empty_class
 from bottega.codecs._pixels import FORMATS, UNREADABLE, Pixels, from_pil
-from bottega.core import DataError, Item, nearest
+from bottega.core import DataError, Item
 
 __all__ = ["SUFFIXES", "decoded", "read_mask", "read_pairs", "read_pictures", "size_of"]
 
@@ -61,24 +61,8 @@ def read_pictures(
         lost = f" ({len(skipped)} unreadable)" if skipped else ""
         raise DataError(f"{source} holds no picture{lost}; supported: {', '.join(sorted(SUFFIXES))}, IDX, CIFAR, .npz")
     if source.is_dir() and labels in {"auto", "folder"}:
-        _no_empty_class(source, items, skipped)
+        no_empty_class(source, items, skipped, "picture")
     return items
-
-
-def _no_empty_class(source: Path, items: list[Item], skipped: list[str] | None) -> None:
-    """Refuse (or note) a class folder of which no picture came: a model would be told of a class it never sees."""
-    named = [(PurePosixPath(item.name).parts[:-1], item.cond) for item in items if isinstance(item.cond, str)]
-    filled = {parts[: parts.index(cond) + 1] for parts, cond in named if cond in parts}
-    for above in {parts[:-1] for parts in filled}:
-        for folder in sorted(
-            p for p in source.joinpath(*above).iterdir() if p.is_dir() and not p.name.startswith((".", "__"))
-        ):
-            if (*above, folder.name) in filled:
-                continue
-            message = f"the class folder {folder} holds no picture that can be read; fill it, or remove it"
-            if skipped is None:
-                raise DataError(message)
-            skipped.append(message)
 
 
 def read_pairs(
@@ -175,7 +159,7 @@ def _file(
     """One picture, or one packed set."""
     if path.suffix.lower() in SUFFIXES:
         items = _picture(path.name, str(path), read_bytes(path), prepared, size, skipped, alone=True)
-        return _labelled(path.parent, items, labels, skipped, one=True)
+        return labelled(path.parent, items, labels, skipped, "picture", one=True)
     if path.suffix in {".npz", ".npy"}:
         return _stacked(path, *_arrays(path), prepared, labels)
     data = read_bytes(path)
@@ -220,7 +204,7 @@ def _pictures(
             for item in _cifar(name, f"{source}/{name}", data, names, prepared, labels)
         ]
     root = source if source.is_dir() else source.parent
-    return _labelled(root, sorted(items, key=lambda i: i.name), labels, skipped)
+    return labelled(root, sorted(items, key=lambda i: i.name), labels, skipped, "picture")
 
 
 def _picture(
@@ -274,45 +258,6 @@ def too_large(where: object, error: Exception) -> DataError:
         f"{where} has {int(found[0]) if found else 0:,} pixels and one picture may have {Image.MAX_IMAGE_PIXELS:,}; make "
         "it smaller, or cut it into tiles"
     )
-
-
-def _labelled(root: Path, items: list[Item], labels: str, skipped: list[str] | None, one: bool = False) -> list[Item]:
-    """The items with their classes, as ``labels`` says."""
-    if labels == "none":
-        return items
-    if labels not in {"auto", "folder"}:
-        return _labelled_by_csv(root, items, labels, skipped)
-    folders = [PurePosixPath(item.name).parts[:-1] for item in items]
-    shared = 0
-    while folders and all(len(f) > shared for f in folders) and len({f[shared] for f in folders}) == 1:
-        shared += 1
-    bare = next((i for i, f in zip(items, folders, strict=True) if len(f) <= shared), None)
-    if bare is None:
-        return [Item(i.value, f[shared], i.name) for i, f in zip(items, folders, strict=True)]
-    if labels == "folder" and not one:
-        raise DataError(f"{bare.name} stands in no class folder; sort all pictures into folders, or set codec.labels")
-    return items
-
-
-def _labelled_by_csv(root: Path, items: list[Item], labels: str, skipped: list[str] | None) -> list[Item]:
-    file, _, column = labels.partition(":")
-    path, column = root / file, column or "label"
-    text = read_bytes(path).decode("utf-8-sig", "replace")
-    rows = csv.DictReader(io.StringIO(text))
-    for needed in ("file", column):
-        if needed not in (rows.fieldnames or []):
-            raise DataError(f"{path} has no column {needed!r}{nearest(needed, rows.fieldnames or [])}")
-    label = {row["file"]: row[column] for row in rows}
-    out = []
-    for item in items:
-        if not label.get(item.name):
-            message = f"{path} has no {column} for {item.name}; add a row, or set codec.on_error = 'skip'"
-            if skipped is None:
-                raise DataError(message)
-            skipped.append(message)
-            continue
-        out.append(Item(item.value, label[item.name], item.name))
-    return out
 
 
 def _arrays(path: Path) -> tuple[Pixels, list[Any] | None]:

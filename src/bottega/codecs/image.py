@@ -19,6 +19,7 @@ from PIL import Image, ImageColor, PngImagePlugin
 from torch import Tensor
 
 from bottega.codecs._degrade import DEGRADATIONS, degraded, degraded_shape
+from bottega.codecs._labels import class_numbers, numbers_first, word_numbers
 from bottega.codecs._picture_files import SUFFIXES, decoded, read_mask, read_pairs, read_pictures, size_of
 from bottega.codecs._pixels import (
     FORMATS,
@@ -163,7 +164,7 @@ class ImageCodec:
             self.longest = max((len(caption.split()) for caption in known), default=0)
         else:
             names = set(known)
-            self.classes = sorted(names, key=_numbers_first) if len(names) > 1 else []
+            self.classes = sorted(names, key=numbers_first) if len(names) > 1 else []
         self._set_spec((channels, height, width), given)
         return self
 
@@ -319,14 +320,8 @@ class ImageCodec:
         if self.spec.given_picture:
             return self._given_numbers(self._given_pixels([self._shown(value) for value in values]))
         if self.words:
-            place = {word: k + 1 for k, word in enumerate(self.words)}
-            rows = [self._caption(v, place) for v in values]
-            return torch.tensor(rows, dtype=torch.long).reshape(len(values), self.longest)
-        number = {name: k for k, name in enumerate(self.classes)} | {None: -1}
-        for value in values:
-            if value is not None and str(value) not in number:
-                raise RecipeError(f"unknown class {str(value)!r}{nearest(str(value), self.classes)}")
-        return torch.tensor([number[None if v is None else str(v)] for v in values], dtype=torch.long)
+            return word_numbers(values, self.words, self.longest)
+        return class_numbers(values, self.classes)
 
     def _shown(self, value: Any) -> Pixels:
         if isinstance(value, Item):
@@ -352,17 +347,6 @@ class ImageCodec:
             to_pil(value).save(file, "PNG", optimize=True)
             out.append(_DATA + base64.b64encode(file.getvalue()).decode())
         return out
-
-    def _caption(self, value: Any, place: dict[str, int]) -> list[int]:
-        words = [] if value is None else str(value).lower().split()
-        for word in words:
-            if word not in place:
-                raise RecipeError(f"unknown word {word!r} in the caption {str(value)!r}{nearest(word, self.words)}")
-        if len(words) > self.longest:
-            raise RecipeError(
-                f"the caption {str(value)!r} has {len(words)} words; the most that was learned is {self.longest}"
-            )
-        return [place[w] for w in words] + [0] * (self.longest - len(words))
 
     def decode(self, x: Tensor, cond: Tensor | None = None) -> list[Item]:
         """The inverse of ``encode``; numbers beyond [-1, 1] are clipped. A picture that was given comes back as one."""
@@ -525,10 +509,6 @@ class _Greys(_Rows):
         greys = self.greys[rows]
         on = rng.uniform(*greys.shape) * 255 < greys
         return Batch(on.long(), None if self.cond is None else self.cond[rows])
-
-
-def _numbers_first(name: str) -> tuple[bool, int, str]:
-    return (not name.isdecimal(), int(name) if name.isdecimal() else 0, name)
 
 
 _DATA = "data:image/png;base64,"

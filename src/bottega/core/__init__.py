@@ -42,6 +42,7 @@ if TYPE_CHECKING:
     from bottega.core.measure import Measure, mean_interval
     from bottega.core.registry import lookup, names
     from bottega.core.rng import Rng
+    from bottega.core.sound import Sound
     from bottega.core.spec import Block, Spec
     from bottega.core.terms import Terms
     from bottega.core.turn import Turn
@@ -79,6 +80,7 @@ _HOMES = {
     "measure": ("Measure", "mean_interval"),
     "registry": ("lookup", "names"),
     "rng": ("Rng",),
+    "sound": ("Sound",),
     "spec": ("Block", "Spec"),
     "terms": ("Terms",),
     "turn": ("Turn",),
@@ -107,6 +109,7 @@ __all__ = [
     "Represents",
     "Rng",
     "Scores",
+    "Sound",
     "Source",
     "Spec",
     "SpecError",

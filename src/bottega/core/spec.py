@@ -69,6 +69,11 @@ class Spec:
         return self.cond is not None and self.cond.is_image and not self.cond.is_tokens
 
     @property
+    def given_sound(self) -> bool:
+        """Whether what is known of an example is a sound, ``(channels, samples)`` real numbers in [-1, 1]."""
+        return self.cond is not None and len(self.cond.shape) == 2 and not self.cond.is_tokens
+
+    @property
     def given_text(self) -> bool:
         """Whether what is known of an example is a text: a sequence of tokens, padded with the last one."""
         return self.cond is not None and self.cond.is_text

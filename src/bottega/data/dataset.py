@@ -10,11 +10,11 @@ from typing import Any, Literal
 
 import numpy as np
 
-from bottega.core import Item
+from bottega.core import Item, Sound
 
 __all__ = ["Dataset", "fingerprint"]
 
-Medium = Literal["image", "text", "table", "points", "labels", "music"]
+Medium = Literal["image", "text", "table", "points", "labels", "music", "audio"]
 
 
 @dataclass(frozen=True)
@@ -56,6 +56,8 @@ def fingerprint(items: Sequence[Item]) -> str:
                 digest.update(np.ascontiguousarray(part).tobytes())
             elif isinstance(part, str):
                 digest.update(part.encode("utf-8", "surrogatepass"))
+            elif isinstance(part, Sound):
+                digest.update(part.digest())
             else:
                 digest.update(json.dumps(part, default=str, sort_keys=True).encode())
             digest.update(b"\x00")

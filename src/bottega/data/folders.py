@@ -19,6 +19,9 @@ __all__ = ["guess"]
 _SUFFIXES: dict[str, Medium] = {
     **dict.fromkeys((".png", ".jpg", ".jpeg", ".webp", ".bmp", ".gif"), "image"),
     **dict.fromkeys((".txt", ".md", ".rst", ".py", ".tex", ".abc", ".jsonl"), "text"),
+    **dict.fromkeys(
+        (".wav", ".flac", ".ogg", ".oga", ".opus", ".mp3", ".aif", ".aiff", ".aifc", ".au", ".caf"), "audio"
+    ),
     **dict.fromkeys((".csv", ".tsv", ".parquet"), "table"),
     **dict.fromkeys((".mid", ".midi", ".mxl", ".musicxml"), "music"),
 }
@@ -30,7 +33,7 @@ _PROSE_ABOUT = ("readme", "license", "licence", "copying", "changelog", "notice"
 def guess(path: str | Path) -> Kind:
     """What a file, folder or archive holds, by the names in it, ``"image"`` or ``"chat"`` for example.
 
-    README and licence files count for nothing; tables beside pictures are taken for their labels. An ``.npz`` is looked
+    README and licence files count for nothing; tables beside pictures or sounds are taken for their labels. An ``.npz`` is looked
     into: ``(N, 2)`` real numbers are points, arrays of bytes with three or four axes are pictures. JSON lines with messages
     are conversations, and those without a text are a table.
 
@@ -61,7 +64,7 @@ def _decide(path: Path, counts: Counter[Kind], names: list[str]) -> Kind:
         endings = Counter(PurePosixPath(n).suffix or n for n in names).most_common(3)
         seen = ", ".join(f"{many} {ending}" for ending, many in endings)
         raise DataError(f"{path} holds nothing that is known, only {seen}; give pictures, UTF-8 text, CSV or Parquet")
-    if counts["image"] and counts["table"]:
+    if (counts["image"] or counts["audio"]) and counts["table"]:
         counts = counts.copy()
         del counts["table"]
     if len(counts) > 1:

@@ -14,7 +14,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from bottega.core import DataError, Item
+from bottega.core import DataError, Item, Sound
 
 __all__ = ["Leak", "Split", "few_labels", "leaks", "split"]
 
@@ -83,7 +83,7 @@ def split(items: Sequence[Item], held: float = 0.1, test: float = 0.0, seed: int
     if group:
         alike = [*_same(keys), *_near(items, keys)]
         copies = len(items) - len(set(_joined(len(items), alike)))
-        by_nature = copies > len(items) / 2 and not isinstance(items[0].value, np.ndarray)
+        by_nature = copies > len(items) / 2 and not isinstance(items[0].value, np.ndarray | Sound)
         clusters = _joined(len(items), [*_groups(items), *([] if by_nature else alike)])
     number = len(set(clusters))
     smallest = min(share for share in (held, test) if share)
@@ -260,7 +260,7 @@ def _may_be_cut(item: Item) -> bool:
 
 def _told(item: Item) -> Any:
     """What tells whether two pieces are copies: the piece, or a text that is known of it and says more (an article)."""
-    if not isinstance(item.cond, str) or isinstance(item.value, np.ndarray):
+    if not isinstance(item.cond, str) or isinstance(item.value, np.ndarray | Sound):
         return item.value
     return max(item.value, item.cond, key=len) if isinstance(item.value, str) else item.cond
 
@@ -272,6 +272,8 @@ def _digest(item: Item) -> bytes:
         data = f"{value.dtype}{value.shape}".encode() + np.ascontiguousarray(value).tobytes()
     elif isinstance(value, str):
         data = " ".join(value.lower().split()).encode("utf-8", "surrogatepass")
+    elif isinstance(value, Sound):
+        data = value.digest()
     else:
         data = json.dumps(value, default=str, sort_keys=True).encode()
     return hashlib.blake2b(data, digest_size=16).digest()

@@ -16,7 +16,7 @@ import torch.nn.functional as F
 from torch import Tensor
 
 from bottega.core import DataError, Item, Rng, nearest
-from bottega.data import _languages, _texts, _tunes
+from bottega.data import _languages, _sounds, _texts, _tunes
 from bottega.data._draw import LICENCE, SOURCE, uniforms
 from bottega.data._faces import Look, Person, draw_face
 from bottega.data.dataset import Dataset
@@ -28,8 +28,9 @@ def names() -> list[str]:
     """The worlds, sorted.
 
     >>> names()
-    ['copying', 'counting', 'dependence', 'dialogues', 'faces', 'grammar', 'grid', 'hidden', 'languages', 'moons', 'names',
-     'news', 'questions', 'reviews', 'ring', 'shapes', 'stripes', 'translation', 'tunes']
+    ['copying', 'counting', 'dependence', 'dialogues', 'faces', 'grammar', 'grid', 'hidden', 'languages', 'moons',
+     'multitrack', 'names', 'news', 'noises', 'questions', 'reviews', 'ring', 'shapes', 'speech', 'stripes', 'tones',
+     'translation', 'tunes']
     """
     return sorted(_WORLDS)
 
@@ -690,4 +691,8 @@ _WORLDS: dict[str, Callable[..., Dataset]] = {
     "translation": _languages.translation,
     "languages": _languages.languages,
     "tunes": _tunes.tunes,
+    "tones": _sounds.tones,
+    "noises": _sounds.noises,
+    "speech": _sounds.speech,
+    "multitrack": _sounds.multitrack,
 }

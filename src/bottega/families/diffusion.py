@@ -10,7 +10,7 @@ from torch import Tensor
 
 from bottega.core import Batch, Family, RecipeError, Rng, Spec, Terms, nearest
 from bottega.core.measure import Bound
-from bottega.nets.condition import Condition, check_drop
+from bottega.nets.condition import Condition, check_drop, no_picture
 from bottega.nets.denoiser import Fourier, NoisyClassifier, ResidualMLP
 from bottega.nets.unet import UNet
 from bottega.samplers.diffusion import (
@@ -128,7 +128,7 @@ class Diffusion(Family):
             return "its tokens are names, not ordered levels; use gpt, or a codec that gives real numbers"
         if spec.cond is not None and spec.cond.is_image and (spec.cond.is_tokens or not spec.is_image):
             return "a picture can be known of pictures only, as real numbers; leave codec.cond = 'picture' out"
-        return ""
+        return "" if spec.given_picture else no_picture(spec)
 
     def _known(self, cond: Tensor | None, n: int, forget: Tensor | None = None) -> tuple[Tensor, Tensor | None]:
         """What is known as ``(n, width)``, and as planes ``(n, C + 1, H, W)`` where it is a picture: its pixels, 1 if known."""

@@ -11,11 +11,13 @@ __all__ = ["Condition", "check_drop", "no_picture", "why_not_played", "why_not_p
 
 
 def no_picture(spec: Spec) -> str:
-    """What ``accepts`` answers in a family that reads no picture as a condition: why not, or nothing where there is none.
+    """What ``accepts`` answers in a family that reads no picture or sound as a condition: why not, or nothing where there is none.
 
     >>> no_picture(Spec((3, 8, 8), cond=Spec((), vocab=10)))
     ''
     """
+    if spec.given_sound:
+        return "it reads no sound as a condition; use family enhancer, or leave codec.degrade out"
     if not spec.given_picture:
         return ""
     return (

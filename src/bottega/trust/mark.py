@@ -1,8 +1,9 @@
 """The mark of a piece: that a machine made it, which weights, which seed; and reading it back from a file.
 
 Codecs write the mark in the format's own metadata: PNG in an iTXt chunk ``bottega`` (and in XMP, for other people's
-readers), a GIF in its comment, MIDI as a text of its first track, MusicXML as a field of its identification, WAV as the comment
-of its INFO list, a table in the CSVW description ``<file>-metadata.json``, anything else in ``<file>.meta.json``. This is a label, not a proof: anyone may strip or forge it. A signed manifest has its place under the key ``manifest``.
+readers), a GIF, WAV or FLAC in its comment, MIDI as a text of its first track, MusicXML as a field of its identification, a
+table in the CSVW description ``<file>-metadata.json``, anything else in ``<file>.meta.json``. This is a label, not a proof:
+anyone may strip or forge it. A signed manifest has its place under the key ``manifest``.
 """
 
 from __future__ import annotations
@@ -11,7 +12,7 @@ import html
 import json
 from importlib.metadata import version
 from pathlib import Path
-from typing import Any
+from typing import Any, BinaryIO
 
 from bottega.core.errors import DataError
 
@@ -19,6 +20,9 @@ __all__ = ["MADE_BY_A_MODEL", "mark", "read"]
 
 MADE_BY_A_MODEL = "http://cv.iptc.org/newscodes/digitalsourcetype/trainedAlgorithmicMedia"
 """IPTC's Digital Source Type of media made by a trained model (IPTC Photo Metadata Standard 2023.1)."""
+
+
+_MOST = 1 << 24  # bytes of a comment
 
 
 def mark(weights: str, seed: int, *, recipe: str = "", manifest: str = "") -> dict[str, str]:
@@ -56,11 +60,63 @@ def read(path: Path) -> dict[str, str]:
         DataError: there is no such file, or the mark is damaged.
     """
     if not path.is_file():
-        raise DataError(f"no file at {path}; give a picture, text or table to look at")
-    for place in (_music, _picture, _beside, _table):
+        raise DataError(f"no file at {path}; give a picture, sound, score, text or table to look at")
+    for place in (_sound, _music, _picture, _beside, _table):
         if found := place(path):
             return {str(key): str(value) for key, value in found.items() if value is not None}
     return {}
+
+
+def _sound(path: Path) -> dict[str, Any]:
+    """The comment of a WAV (RIFF INFO, ICMT) or a FLAC (Vorbis comment), read without a library of sound."""
+    with path.open("rb") as file:
+        head = file.read(12)
+        if head[:4] == b"RIFF" and head[8:] == b"WAVE":
+            return _comment(_riff_comment(file))
+        if head[:4] == b"fLaC":
+            file.seek(4)
+            return _comment(_flac_comment(file))
+    return {}
+
+
+def _riff_comment(file: BinaryIO) -> bytes:
+    while len(head := file.read(8)) == 8:
+        size = int.from_bytes(head[4:], "little")
+        if head[:4] != b"LIST" or size > _MOST:
+            file.seek(size + size % 2, 1)
+            continue
+        body, at = file.read(size), 4
+        while at + 8 <= len(body):
+            many = int.from_bytes(body[at + 4 : at + 8], "little")
+            if body[at : at + 4] == b"ICMT":
+                return body[at + 8 : at + 8 + many].rstrip(b"\0")
+            at += 8 + many + many % 2
+        file.seek(size % 2, 1)
+    return b""
+
+
+def _flac_comment(file: BinaryIO) -> bytes:
+    last = False
+    while not last and len(head := file.read(4)) == 4:
+        last, kind, size = bool(head[0] & 128), head[0] & 127, int.from_bytes(head[1:], "big")
+        body = file.read(size)
+        if kind != 4:  # a Vorbis comment: its vendor, then each entry, all with their length before them
+            continue
+        at = 8 + int.from_bytes(body[:4], "little")
+        while at + 4 <= len(body):
+            many = int.from_bytes(body[at : at + 4], "little")
+            entry = body[at + 4 : at + 4 + many]
+            if entry[:8].lower() == b"comment=":
+                return entry[8:]
+            at += 4 + many
+    return b""
+
+
+def _comment(text: bytes) -> dict[str, Any]:
+    try:
+        return _ours(json.loads(text))
+    except ValueError:  # what other programs write there
+        return {}
 
 
 def _picture(path: Path) -> dict[str, Any]:
@@ -83,19 +139,17 @@ def _picture(path: Path) -> dict[str, Any]:
         return {}
 
 
-_MUSIC = {b"MThd": b"\xff\x01", b"RIFF": b"ICMT", b"<?xm": b"<miscellaneous-field"}
+_MUSIC = {b"MThd": b"\xff\x01", b"<?xm": b"<miscellaneous-field"}
 
 
 def _music(path: Path) -> dict[str, Any]:
-    """The mark in MIDI, WAV or MusicXML: an object of JSON behind the bytes that begin such a text there."""
+    """The mark in MIDI or MusicXML: an object of JSON behind the bytes that begin such a text there."""
     with path.open("rb") as file:
         begins = _MUSIC.get(file.read(4))
         if begins is None:
             return {}
         data = begins + b"".join(file.read().split(begins)[1:2])
-    if begins == b"ICMT":
-        said = data[8 : 8 + int.from_bytes(data[4:8], "little")].rstrip(b"\0")
-    elif begins == b"\xff\x01":
+    if begins == b"\xff\x01":
         said = data[data.find(b"bottega {") + 8 :] if b"bottega {" in data[:16] else b""
     else:
         field = data.partition(b"</")[0]

@@ -69,7 +69,7 @@ def judge_run(
     if getattr(run.codec, "answers_only", False):
         samples, mask = make_answers(run, parts.held, n, seed, tell)
     else:
-        like = held if run.spec.given_picture or run.spec.given_text else train
+        like = held if run.spec.given_picture or run.spec.given_sound or run.spec.given_text else train
         samples, cond = make_samples(run, like, n, seed, tell)
     case = Case(
         medium=run.codec.medium,
@@ -195,12 +195,13 @@ def _pictures(run: Run, held: Sequence[Item], tell: Callable[[Progress], None]) 
     tell(Progress("judge", note="drawing the sheets"))
     n = 200 if hasattr(run.codec, "write_all") else 36
     real = [held[i] for i in Rng(0).permutation(len(held))[:n].tolist()]
+    given = run.spec.given_picture or run.spec.given_sound
     if getattr(run.codec, "answers_only", False):
         made = run.sample(len(real), cond=real)
     else:
-        made = run.sample(16 if run.spec.given_picture else n)
+        made = run.sample(16 if given else n)
     made.show(run.path / "samples" / "sheet")
-    if run.spec.given_picture:
+    if given:
         real = real[:12]
         made = run.sample(len(real), cond=real)
         codec: Any = getattr(run.codec, "inner", run.codec)

@@ -14,7 +14,7 @@ from dataclasses import asdict, dataclass, field, fields
 from pathlib import Path
 from typing import Any, Literal
 
-from bottega.core.errors import RecipeError, nearest
+from bottega.core.errors import DataError, RecipeError, nearest
 
 TABLES = ("data", "codec", "family", "optim", "train", "reward", "judge")
 # what `[data]` may say of any data, and as what kind; anything else goes to a made world, which checks it
@@ -221,7 +221,20 @@ def guess(path: Path) -> str:
     """The recipe for a folder, file or table of one's own; raises DataError when it holds nothing we can read."""
     from bottega.data.folders import guess as medium
 
-    return {"image": "pictures", "text": "text", "table": "table", "points": "points", "chat": "chat", "music": "frames"}[medium(path)]
+    found = medium(path)
+    if found == "audio":
+        raise DataError(
+            f"{path} holds sound, for which no recipe is shipped yet; write one with [codec] name = 'audio'"
+        )
+    known = {
+        "image": "pictures",
+        "text": "text",
+        "table": "table",
+        "points": "points",
+        "chat": "chat",
+        "music": "frames",
+    }
+    return known[found]
 
 
 def load_recipe(name: str | Path, overrides: Mapping[str, Any] | None = None) -> Recipe:

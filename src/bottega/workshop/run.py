@@ -155,10 +155,11 @@ class Pieces:
         """The pieces as text: texts a blank line apart, rows as JSON and points as numbers, one on each line.
 
         Raises:
-            OutputError: pictures, which have none.
+            OutputError: pictures and sounds, which have none.
         """
-        if self.run.codec.medium == "image":
-            raise OutputError("pictures cannot be printed; leave out --show, and look at the files that are written")
+        if self.run.codec.medium in {"image", "audio"}:
+            what = "pictures" if self.run.codec.medium == "image" else "sounds"
+            raise OutputError(f"{what} cannot be printed; leave out --show, and look at the files that are written")
         if self.run.codec.medium == "points":
             return "\n".join(", ".join(f"{v:.6g}" for v in item.value.tolist()) for item in self.items)
         if self.run.codec.medium == "table":

@@ -561,7 +561,7 @@ def _conditions(codec: Codec, items: Sequence[Item], most: int = 256) -> list[An
     A codec whose condition is a part of the piece (a table's column) or a picture says them itself.
     """
     inner: Any = getattr(codec, "inner", codec)
-    if codec.spec.given_picture:
+    if codec.spec.given_picture or codec.spec.given_sound:
         pictures: list[Any] = inner.given_examples(items)
         return pictures
     if codec.spec.given_text:
