@@ -37,7 +37,12 @@ class _Layer(nn.Module):
         return self._go_on(x, F.conv1d(torch.cat([past, x], 2), self.taps.weight, self.taps.bias), known)
 
     def _go_on(self, x: Tensor, pre: Tensor, known: Tensor | None) -> tuple[Tensor, Tensor]:
-        y = _gate(pre if self.given is None else pre + self.given(known))
+        if self.given is not None and known is not None:
+            said = self.given(known)
+            if 1 < said.shape[2] < pre.shape[2]:  # known frame by frame: each holds for several moments
+                said = said.repeat_interleave(-(-pre.shape[2] // said.shape[2]), 2)[:, :, : pre.shape[2]]
+            pre = pre + said
+        y = _gate(pre)
         return x if self.residual is None else x + self.residual(y), self.skip(y)
 
 
@@ -74,7 +79,10 @@ class DilatedStack(nn.Module):
         self.layers = nn.ModuleList(_Layer(width, d, given, i == last) for i, d in enumerate(dilations))
 
     def forward(self, x: Tensor, known: Tensor | None = None) -> Tensor:
-        """``(B, inputs, T)`` and ``(B, given, T)``, ``(B, given, 1)`` or None -> ``(B, width, T)``."""
+        """``(B, inputs, T)`` and ``(B, given, F)`` or None -> ``(B, width, T)``.
+
+        Of ``F`` frames each is known of ``ceil(T / F)`` moments; one frame is known of all.
+        """
         x = self.enter(x)
         total = torch.zeros_like(x)
         for layer in self.layers:

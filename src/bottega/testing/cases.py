@@ -58,6 +58,8 @@ def specs() -> dict[str, Spec]:
         "text": Spec((8,), vocab=11),
         "table": Spec((7,), blocks=mixed),
         "table_tokens": Spec((3,), vocab=9, blocks=tokens),
+        "wave": Spec((1, 24)),
+        "sound": Spec((24,), vocab=11, ordinal=True),
     }
     out = {
         name + suffix: replace(spec, cond=cond)
@@ -67,6 +69,7 @@ def specs() -> dict[str, Spec]:
     return out | {
         "colour_picture": Spec((3, 8, 8), cond=Spec((1, 8, 8))),
         "colour_half": Spec((3, 8, 8), cond=Spec((3, 4, 4))),
+        "wave_wave": Spec((1, 24), cond=Spec((1, 24))),
         "text_text": Spec((8,), vocab=11, cond=Spec((6,), vocab=11)),
         "text_other": Spec((8,), vocab=7, cond=Spec((6,), vocab=11)),
         "class_text": Spec((), vocab=3, cond=_READ),
@@ -98,7 +101,7 @@ def examples(spec: Spec, n: int, rng: Rng) -> Batch:
     else:
         x = rng.uniform(n, *spec.shape) * 1.8 - 0.9
     mask = None
-    if spec.is_sequence and not spec.blocks:
+    if spec.is_text:
         length = 2 + rng.integers(spec.shape[0] - 1, n)
         length[:1] = spec.shape[0]
         mask = torch.arange(spec.shape[0]) < length[:, None]
@@ -215,12 +218,17 @@ def subjects(families: Sequence[str] | None = None) -> list[Subject]:
 
     A family may declare ``variants: ClassVar[dict[str, dict]]``, settings that must keep the contract too; each is
     tried on the first kind of Spec that it can model. ``contract_size: ClassVar[int]`` is the smallest size that has all
-    of its parts, where that is not 8.
+    of its parts, where that is not 8. A family that takes points takes a sound for one more row of numbers, about which
+    the points have said it all; unless it has networks of sound, ``hears: ClassVar[bool]``.
     """
     out = []
     for name in families if families is not None else _names("families"):
         family = _lookup("families", name)
         accepted = {kind: spec for kind, spec in specs().items() if not family.accepts(spec)}
+        if not getattr(family, "hears", False):
+            accepted = {
+                kind: spec for kind, spec in accepted.items() if kind.partition("_")[0] not in {"wave", "sound"}
+            }
         out += [Subject(Registered(name), spec, f"{name}-{kind}") for kind, spec in accepted.items()]
         for variant, settings in getattr(family, "variants", {}).items():
             make = Registered(name, dict(settings))

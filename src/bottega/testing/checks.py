@@ -624,7 +624,7 @@ def _small(spec: Spec) -> Spec | None:
         return Spec((2,), vocab=5, blocks=(Block("a", "scalar", 0, 2), Block("b", "choice", 2, 3)), cond=spec.cond)
     if spec.is_image:
         return Spec((1, 2, 2), vocab=2, ordinal=True, cond=spec.cond)
-    return Spec((3,), vocab=3, cond=spec.cond)
+    return Spec((3,), vocab=3, ordinal=spec.ordinal, cond=spec.cond)
 
 
 def _no_small(subject: Subject) -> str:

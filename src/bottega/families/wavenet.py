@@ -1,0 +1,176 @@
+"""WaveNet: sound sample by sample, each drawn given all that a stack of dilated causal convolutions sees before it."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from typing import Any, ClassVar, Literal
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor, nn
+
+from bottega.core import Batch, Family, RecipeError, Rng, Spec, Terms
+from bottega.nets.condition import Condition, check_drop, no_picture
+from bottega.nets.dilated import DilatedStack
+from bottega.nets.wave_loop import Loop, check_length, log_mixture, parts
+
+__all__ = ["WaveNet"]
+
+
+class WaveNet(Family):
+    """WaveNet (van den Oord et al. 2016, arXiv:1609.03499): ``log p(x) = sum_t log p(x_t | x_1 .. x_{t-1})``, exact.
+
+    Examples are mu-law levels ``(T,)``, each a softmax over ``vocab`` (section 2.2), or waveforms ``(1, T)``, each sample
+    16 bits of a mixture of logistics (van den Oord et al. 2018, arXiv:1711.10433, section 2; the density is the level's
+    mass over its width). The network reads the sample itself, not a one-hot vector of its level. What is known of a
+    piece (section 2.5) enters every layer, together with where in the piece a moment lies: without it a clip of a
+    spoken word would have to tell from its last few hundred ms alone how far the word is.
+
+    Sampling keeps what each layer has seen and costs the same for every sample (Le Paine et al. 2016, arXiv:1611.09482);
+    where numba is installed it is a compiled loop, the same samples many times as fast.
+
+    Args:
+        spec: ``Spec((T,), vocab=k, ordinal=True)`` or ``Spec((1, T))``.
+        size: channels inside; weights grow with its square.
+        layers: of the stack.
+        cycle: dilations double from 1 for so many layers and then begin again; each cycle of ``c`` sees ``2^c`` samples.
+        mixtures: logistics of a sample, of waveforms only.
+        place: samples in a step of the place within the piece; 0 tells no places.
+        drop: how often a row is trained without its condition, so that ``cond=None`` and guidance work, in [0, 1).
+    """
+
+    bound: Literal["exact"] = "exact"
+    hears: ClassVar[bool] = True
+    variants: ClassVar[dict[str, dict[str, Any]]] = {
+        "no place": {"place": 0, "cycle": 3, "layers": 6}, "steps": {"place": 5}
+    }  # fmt: skip
+
+    def __init__(
+        self, spec: Spec, *, size: int = 32, layers: int = 18, cycle: int = 9, mixtures: int = 5, place: int = 128,
+        drop: float = 0.1,
+    ) -> None:  # fmt: skip
+        super().__init__(spec)
+        if min(size, layers, cycle, mixtures) < 1 or place < 0:
+            raise RecipeError(
+                f"size={size}, layers={layers}, cycle={cycle}, mixtures={mixtures}, place={place}: all must be at least 1, "
+                "place at least 0"
+            )
+        check_drop(drop)
+        self.drop, self.length = drop, spec.shape[-1]
+        self.hop = place or self.length
+        given = size if place or spec.cond else 0
+        dilations = tuple(2 ** (i % cycle) for i in range(layers))
+        self.given = Condition(spec.cond, size)
+        steps = -(-self.length // place) if place else 1
+        self.places = nn.Parameter(0.1 * torch.randn(size, steps)) if place else None
+        self.tell = nn.Linear(size, size) if given else None
+        self.stack = DilatedStack(1, size, dilations, given)
+        hidden = max(2 * size, 64)
+        read = nn.Conv1d(hidden, spec.vocab or 3 * mixtures, 1)
+        with torch.no_grad():
+            read.weight.mul_(0.1)
+            if not spec.is_tokens:  # middles spread over quiet samples, scales wide enough for loud ones
+                read.bias.copy_(torch.cat([torch.zeros(mixtures), torch.linspace(-0.3, 0.3, mixtures), torch.full((mixtures,), 5.0)]))  # fmt: skip
+        read.readout = True  # type: ignore[assignment]
+        self.head = nn.Sequential(nn.Conv1d(size, hidden, 1), nn.SiLU(), read)
+
+    @classmethod
+    def accepts(cls, spec: Spec) -> str:
+        """Sound: levels in order of time, or waveforms of one channel."""
+        if spec.blocks or spec.is_tokens and not (spec.is_sequence and spec.ordinal):
+            return "it draws samples of sound; use gpt for texts and rows of a table, pixelcnn for pictures"
+        if not spec.is_tokens and not (len(spec.shape) == 2 and spec.shape[0] == 1):
+            return "it draws samples of sound, levels (T,) or waveforms (1, T); set codec.form = 'mulaw' or 'wave'"
+        return no_picture(spec)
+
+    def _known(self, cond: Tensor | None, n: int, drop: Tensor | None = None) -> Tensor | None:
+        """What every layer is told, ``(n, size, steps)`` or None."""
+        if self.tell is None:
+            return None
+        known = self.given(cond, n, drop)[:, :, None]
+        if self.places is not None:
+            known = known + self.places
+        return F.silu(self.tell(F.silu(known).mT).mT)
+
+    def _log_prob(self, batch: Batch, drop: Tensor | None) -> Tensor:
+        x = self.spec.as_real(batch.x).reshape(len(batch), 1, -1)
+        known = self._known(batch.cond, len(x), drop)
+        if known is not None and self.places is not None:  # a step is ``hop`` samples, the last one perhaps fewer
+            known = known.repeat_interleave(self.hop, 2)[:, :, : x.shape[2]] if x.shape[2] % self.hop else known
+        out = self.head(self.stack(F.pad(x[:, :, :-1], (1, 0)), known))
+        if self.spec.is_tokens:
+            return -F.cross_entropy(out.float(), batch.x, reduction="none").sum(1)
+        return log_mixture(out.mT, batch.x[:, 0]).sum(1)
+
+    def log_prob(self, batch: Batch, rng: Rng) -> Tensor:
+        """Exact log probability of levels, or log-density of waveforms, in nats, ``(B,)``; ``rng`` is not drawn from."""
+        return self._log_prob(batch, None)
+
+    def loss(self, batch: Batch, rng: Rng) -> Terms:
+        """Negative log probability (density) in nats."""
+        drop = rng.uniform(len(batch)) < self.drop if self.spec.cond else None
+        return Terms({"nll": -self._log_prob(batch, drop)})
+
+    @torch.no_grad()
+    def sample(
+        self, n: int, rng: Rng, cond: Tensor | None = None, *, temperature: float = 1.0, guidance: float = 1.0,
+        length: int = 0, compiled: bool = True,
+    ) -> Tensor:  # fmt: skip
+        """New pieces ``(n, *spec.shape)``.
+
+        Args:
+            n: how many.
+            rng: two uniform numbers for each sample.
+            cond: ``(n, *spec.cond.shape)`` or None.
+            temperature: logits are divided by it, scales multiplied; below 1 is more typical, and duller.
+            guidance: outputs are pushed from the unconditional ones so many times (Ho & Salimans 2022, arXiv:2207.12598);
+                1 is the model itself.
+            length: samples of a piece, in place of the training's.
+            compiled: False draws the same with tensors, which is much slower.
+        """
+        return torch.cat(list(self._parts(n, rng, cond, temperature, guidance, compiled, length)), -1)
+
+    @torch.no_grad()
+    def stream(
+        self, n: int, rng: Rng, cond: Tensor | None = None, *, temperature: float = 1.0, guidance: float = 1.0,
+        length: int = 0, compiled: bool = True,
+    ) -> Iterator[Tensor]:  # fmt: skip
+        """Parts of the pieces as they are made, along the last axis; one behind the other they are ``sample``'s."""
+        yield from self._parts(n, rng, cond, temperature, guidance, compiled, length)
+
+    @torch.no_grad()
+    def edit(
+        self, batch: Batch, keep: Tensor, rng: Rng, *, temperature: float = 1.0, guidance: float = 1.0,
+        compiled: bool = True,
+    ) -> Tensor:  # fmt: skip
+        """Go on with pieces: samples where ``keep`` is True stay, the others are drawn given all before them."""
+        kept = (batch.x, keep.expand_as(batch.x))
+        return torch.cat(list(self._parts(len(batch), rng, batch.cond, temperature, guidance, compiled, 0, kept)), -1)
+
+    def _parts(
+        self, n: int, rng: Rng, cond: Tensor | None, temperature: float, guidance: float, compiled: bool,
+        length: int, kept: tuple[Tensor, Tensor] | None = None,
+    ) -> Iterator[Tensor]:  # fmt: skip
+        if not temperature > 0:
+            raise RecipeError(f"temperature is {temperature}; it must be above 0, 1 is the model itself")
+        check_length(length)
+        length = length or self.length
+        free = self._known(None, n) if cond is not None and self.spec.cond is not None else None
+        loop = Loop(
+            self.stack, self.head, n, self._known(cond, n), free, self.hop, self.spec.vocab, temperature, guidance, compiled
+        )  # fmt: skip
+        for part in parts(length):
+            u = rng.uniform(n, part.stop - part.start, 2).double()
+            given = None
+            if kept is not None:
+                x, stays = (t[..., part].reshape(n, -1) for t in kept)
+                given = self.spec.as_real(x).float(), stays
+            made = loop.more(u, given).to(u.device)
+            if self.spec.is_tokens:
+                yield self.spec.as_tokens(made)
+            else:
+                yield (
+                    made[:, None]
+                    if kept is None
+                    else torch.where(kept[1][..., part], kept[0][..., part], made[:, None])
+                )
