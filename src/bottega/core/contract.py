@@ -28,6 +28,8 @@ class Family(nn.Module):
         coupled: why rows of a batch see each other in the loss (batch norm, InfoNCE); empty when they do not.
         reworks: knobs of ``edit`` that rework a whole piece, so that nothing is kept unless a mask says so.
         labelled_share: how much of what it sees in training should say its class, where few rows do: they are repeated.
+        certain: whether what is given says what is made, so that nothing is drawn (a sound that is cleared of noise).
+        hears: whether it has networks of sound, where it also takes what is no sound.
         aside: parts of the loss that reach nothing else (a prior of detached codes); early stopping looks past them.
         reads_given: whether tokens that a mask leaves out count as given: what comes behind them is said from them too. So
             answers can be learned, and questions only read.
@@ -38,6 +40,8 @@ class Family(nn.Module):
     labelled_share: ClassVar[float] = 0.0
     aside: ClassVar[frozenset[str]] = frozenset()
     reads_given: ClassVar[bool] = False
+    certain: ClassVar[bool] = False
+    hears: ClassVar[bool] = False
 
     def __init__(self, spec: Spec) -> None:
         super().__init__()

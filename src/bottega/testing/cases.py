@@ -219,13 +219,13 @@ def subjects(families: Sequence[str] | None = None) -> list[Subject]:
     A family may declare ``variants: ClassVar[dict[str, dict]]``, settings that must keep the contract too; each is
     tried on the first kind of Spec that it can model. ``contract_size: ClassVar[int]`` is the smallest size that has all
     of its parts, where that is not 8. A family that takes points takes a sound for one more row of numbers, about which
-    the points have said it all; unless it has networks of sound, ``hears: ClassVar[bool]``.
+    the points have said it all; unless it has networks of sound (``hears``).
     """
     out = []
     for name in families if families is not None else _names("families"):
         family = _lookup("families", name)
         accepted = {kind: spec for kind, spec in specs().items() if not family.accepts(spec)}
-        if not getattr(family, "hears", False):
+        if not family.hears:
             accepted = {
                 kind: spec for kind, spec in accepted.items() if kind.partition("_")[0] not in {"wave", "sound"}
             }
