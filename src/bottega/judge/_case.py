@@ -19,7 +19,7 @@ class Case:
     """What is judged, and what it is judged against.
 
     Attributes:
-        medium: ``"image"``, ``"text"``, ``"labels"`` (of texts), ``"table"`` or ``"points"``.
+        medium: ``"image"``, ``"text"``, ``"labels"`` (of texts), ``"table"``, ``"points"``, ``"music"`` or ``"audio"``.
         spec: of the examples.
         train: examples the model was trained on (a seeded part of them when there are very many).
         held: examples it never saw; never fewer than two.
@@ -32,7 +32,8 @@ class Case:
             ``line`` (held-out text in reading order, tokens ``(T,)``), ``seconds_per_sample``, ``knobs`` (how the samples
             were asked for), ``iwae`` (importance samples), ``cache_dir`` (where trained feature networks are kept),
             ``features`` (the user's own: a callable, pictures ``(N, C, H, W)`` in [-1, 1] to ``(N, D)``, whose
-            attribute ``about`` says which they are; ``nets.inception`` is one).
+            attribute ``about`` says which they are; ``nets.inception`` is one), ``heard`` (sounds to decibels of mel
+            bands ``(N, bands, frames)``, what the judges' networks look at).
         cache: shared between the judges of one case; feature networks are trained once and kept here.
         sample_mask: which tokens of the samples it made, where others were given (the questions of its answers); None: all.
     """
@@ -50,6 +51,30 @@ class Case:
     facts: dict[str, Any] = field(default_factory=dict)
     cache: dict[str, Any] = field(default_factory=dict)
     sample_mask: Tensor | None = None
+
+    @property
+    def view(self) -> Spec:
+        """Of what the judges' networks look at: of a sound its spectrum, a picture ``(1, bands, frames)``."""
+        if "view" not in self.cache:
+            heard = self.facts.get("heard")
+            self.cache["view"] = self.spec
+            if heard is not None:
+                level = heard(self.train.x[:256])
+                self.cache["view"], self.cache["loudest"] = Spec((1, *level.shape[1:])), float(level.max())
+        return self.cache["view"]
+
+    def look(self, x: Tensor) -> Tensor:
+        """Examples ``(N, *spec.shape)`` as ``view`` says: real numbers, a sound's 80 dB below the loudest in [-1, 1]."""
+        view = self.view
+        if "heard" not in self.facts:
+            return view.as_real(x)
+        level: Tensor = self.facts["heard"](x)
+        return ((level - self.cache["loudest"]) / 40 + 1).clamp(-1, 1)[:, None].to(self.device)
+
+    @property
+    def still(self) -> bool:
+        """Whether what is higher in a picture is something else, as in spectra and piano rolls: pictures may move sideways only."""
+        return self.medium in {"audio", "music"}
 
     @property
     def labelled(self) -> bool:

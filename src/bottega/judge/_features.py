@@ -1,6 +1,6 @@
 """Features: every example as a vector in which distances mean something, with nothing downloaded.
 
-Pictures pass a small network that is trained once for each data set; text becomes hashed n-grams; table rows become
+Pictures, and spectra of sounds, pass a small network that is trained once for each data set; text becomes hashed n-grams; table rows become
 standardised columns; points stay what they are. Inception features can be given by the user (``facts["features"]``).
 """
 
@@ -50,8 +50,9 @@ def about_features(case: Case) -> str:
     own = case.facts.get("features")
     if own is not None:
         return getattr(own, "about", f"{width} features of one's own")
-    if spec.is_image:
-        return f"{width} local features of {'×'.join(map(str, spec.shape))} pictures"
+    if case.view.is_image:
+        what = "pictures" if spec.is_image else "spectra"
+        return f"{width} local features of {'×'.join(map(str, case.view.shape))} {what}"
     if spec.is_text:
         return f"{width} local features of texts in {spec.vocab} tokens"
     return f"{width} local features"
@@ -100,7 +101,7 @@ def extractor(case: Case) -> Extractor:
             case.cache["features"] = lambda x: own(spec.as_real(x))
         elif spec.blocks:
             case.cache["features"] = _columns(case)
-        elif spec.is_image:
+        elif case.view.is_image:
             case.cache["features"] = _pictures(case)
         elif spec.is_text:
             case.cache["features"] = _ngrams(case)
@@ -112,9 +113,10 @@ def extractor(case: Case) -> Extractor:
 # --- pictures -------------------------------------------------------------------------------------------------------
 
 
-def shift(x: Tensor, rng: Rng, share: float = 0.125) -> Tensor:
-    """A batch of pictures moved together by up to ``share`` of its sides, edges repeated."""
+def shift(x: Tensor, rng: Rng, share: float = 0.125, *, sideways: bool = False) -> Tensor:
+    """A batch of pictures moved together by up to ``share`` of its sides, or its width alone, edges repeated."""
     dy, dx = (max(1, int(share * side)) for side in x.shape[2:])
+    dy = 0 if sideways else dy
     padded = F.pad(x, (dx, dx, dy, dy), mode="replicate")
     top, left = (int(rng.integers(2 * d + 1, 1)) for d in (dy, dx))
     return padded[:, :, top : top + x.shape[2], left : left + x.shape[3]]
@@ -174,7 +176,7 @@ def _pictures(case: Case) -> Extractor:
     arXiv:2002.05709, equation 1). Either way it also learns to tell how a picture was disturbed (flipped, noisy, rolled,
     blurred; after RotNet, Gidaris et al. 2018, arXiv:1803.07728), so that features see damage and not only content.
     """
-    x = case.spec.as_real(case.train.x.to(case.device))
+    x = case.look(case.train.x.to(case.device))
     labels = case.train.cond.to(case.device) if case.labelled and case.train.cond is not None else None
     if labels is not None:
         x, labels = x[labels >= 0], labels[labels >= 0]
@@ -188,7 +190,7 @@ def _pictures(case: Case) -> Extractor:
             real, kind = x[rows], rng.integers(_KINDS, len(rows))
             changed = _disturb(real, kind, rng)
             if labels is not None:
-                ways, what = module.content(torch.cat([changed, shift(real, rng)]))
+                ways, what = module.content(torch.cat([changed, shift(real, rng, sideways=case.still)]))
                 told = F.cross_entropy(what[len(rows) :], labels[rows])
             else:
                 ways, what = module.content(torch.cat([changed, _crop(real, rng), _crop(real, rng)]))
@@ -198,7 +200,7 @@ def _pictures(case: Case) -> Extractor:
                 told = (F.cross_entropy(pairs, same) + F.cross_entropy(pairs.T, same)) / 2
             return told + F.cross_entropy(ways[: len(rows)], kind)
 
-        steps = steps_for(len(x), case.spec.shape, 64 * (2 if labels is not None else 3), epochs=60)
+        steps = steps_for(len(x), case.view.shape, 64 * (2 if labels is not None else 3), epochs=60)
         fit(module, loss, rng, steps)
         with torch.no_grad():
             some = x[rng.permutation(len(x))[:2000]]
@@ -207,8 +209,8 @@ def _pictures(case: Case) -> Extractor:
             module.mean.copy_(h.mean(0))
             module.scale.copy_(deviation.clamp_min(0.1 * float(deviation.median()) + 1e-6))
 
-    net = kept(case, "feature_net", lambda: _FeatureNet(case.spec.shape, classes), train)
-    return lambda batch: net(case.spec.as_real(batch))
+    net = kept(case, "feature_net", lambda: _FeatureNet(case.view.shape, classes), train)
+    return lambda batch: net(case.look(batch))
 
 
 # --- text -----------------------------------------------------------------------------------------------------------

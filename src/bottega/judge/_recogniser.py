@@ -43,7 +43,7 @@ def recogniser(case: Case) -> Recogniser:
         assert case.spec.cond is not None
         known = case.train.cond >= 0
         x, y, classes = case.train.x[known], case.train.cond[known], case.spec.cond.vocab
-        probs = (_pictures if case.spec.is_image else _vectors)(case, x, y, classes)
+        probs = (_pictures if case.view.is_image else _vectors)(case, x, y, classes)
         right, held = torch.zeros(0), 0
         if case.held.cond is not None:
             known = case.held.cond >= 0
@@ -66,13 +66,15 @@ def _nothing(x: Tensor, labels: Tensor, rng: Rng) -> Tensor:
     return torch.stack(ways)[rng.integers(len(ways), len(x)), torch.arange(len(x), device=x.device)].clamp(-1, 1)
 
 
-def train_convnet(net: nn.Module, x: Tensor, y: Tensor, classes: int, rng: Rng, steps: int, batch: int = 64) -> None:
+def train_convnet(
+    net: nn.Module, x: Tensor, y: Tensor, classes: int, rng: Rng, steps: int, batch: int = 64, *, sideways: bool = False
+) -> None:
     """Teach a ConvNet with ``classes + 1`` outputs to name pictures ``(N, C, H, W)`` and to refuse what is none."""
 
     def loss(rng: Rng) -> Tensor:
         rows = rng.integers(len(x), min(batch, len(x)))
         still = rng.uniform(len(rows), 1, 1, 1) < 0.5
-        real, labels = torch.where(still, x[rows], shift(x[rows], rng)), y[rows]
+        real, labels = torch.where(still, x[rows], shift(x[rows], rng, sideways=sideways)), y[rows]
         odd = rng.permutation(len(rows))[: max(2, len(rows) // 4)]
         none = _nothing(real[odd], labels[odd], rng)
         target = torch.cat([labels, torch.full((len(none),), classes, device=x.device)])
@@ -82,19 +84,19 @@ def train_convnet(net: nn.Module, x: Tensor, y: Tensor, classes: int, rng: Rng, 
 
 
 def _pictures(case: Case, x: Tensor, y: Tensor, classes: int) -> Callable[[Tensor], Tensor]:
-    spec = case.spec
-    real, labels = spec.as_real(x.to(case.device)), y.to(case.device)
-    steps = steps_for(len(real), spec.shape, 64)
+    shape = case.view.shape
+    real, labels = case.look(x.to(case.device)), y.to(case.device)
+    steps = steps_for(len(real), shape, 64)
     net = kept(
         case,
         "recogniser_net",
-        lambda: ConvNet(spec.shape, classes + 1, dropout=0.3),
-        lambda net, rng: train_convnet(net, real, labels, classes, rng, steps),
+        lambda: ConvNet(shape, classes + 1, dropout=0.3),
+        lambda net, rng: train_convnet(net, real, labels, classes, rng, steps, sideways=case.still),
     )
 
     @torch.no_grad()
     def probs(pictures: Tensor) -> Tensor:
-        parts = [net(spec.as_real(part.to(case.device))).double().softmax(1).cpu() for part in pictures.split(512)]
+        parts = [net(case.look(part.to(case.device))).double().softmax(1).cpu() for part in pictures.split(512)]
         return torch.cat(parts)
 
     return probs

@@ -19,6 +19,7 @@ media: tuple[str, ...] = ()
 
 _QUANTILE = 0.05
 _EXACT = 1 / 128  # root mean square per number, of [-1, 1]: one grey level of 256
+_EXACT_SOUND = 1 / 40  # the same of spectra, of which 2 are 80 dB: one decibel
 _RUNS = (1, 2, 3, 4, 6, 8, 12, 16, 24, 32, 48, 64, 96, 128, 192, 256, 384, 512, 768, 1024, 1536, 2048, 3072, 4096)
 
 
@@ -51,17 +52,18 @@ def copied(case: Case, which: Which) -> Tensor:
 
 
 def _vectors(case: Case, which: Which) -> Tensor:
-    """Where copies are looked for: pixels and coordinates as they are, table columns standardised; ``(N, D)``."""
+    """Where copies are looked for: pixels and coordinates as they are, spectra of sounds, standardised columns; ``(N, D)``."""
     if case.spec.blocks:
         return features_of(case, which)
+    if case.view is not case.spec:  # a sound moved by one sample is a copy, too
+        return torch.cat([case.look(part).cpu() for part in words(case, which).split(256)]).double().flatten(1)
     return case.spec.as_real(words(case, which)).double().flatten(1).cpu()
 
 
 def _rule(case: Case) -> str:
-    if case.spec.is_image:
-        return (
-            "the nearest training example is at a third of the distance of the second nearest, or equal to a grey level"
-        )
+    if case.view.is_image:
+        level = "a grey level" if case.view is case.spec else "a decibel"
+        return f"the nearest training example is at a third of the distance of the second nearest, or equal to {level}"
     return "equal to a training example" + (" to a grey level of 256" if not case.spec.blocks else " in every column")
 
 
@@ -74,9 +76,9 @@ def _copies(case: Case, train: Tensor, x: Tensor) -> Tensor:
     gap = nearest(x, train, 2) if len(train) > 1 else nearest(x, train).expand(-1, 2)
     if case.spec.blocks:
         return gap[:, 0] < 1e-3
-    if not case.spec.is_image:
+    if not case.view.is_image:
         return gap[:, 0] < 1e-4 * train.std()
-    exact = gap[:, 0] <= _EXACT * x.shape[1] ** 0.5
+    exact = gap[:, 0] <= (_EXACT if case.view is case.spec else _EXACT_SOUND) * x.shape[1] ** 0.5
     return exact | (gap[:, 0] < gap[:, 1] / 3)
 
 
