@@ -64,6 +64,11 @@ class Spec:
         return len(self.shape) == 3
 
     @property
+    def is_wave(self) -> bool:
+        """Whether examples are waveforms ``(channels, samples)``, real numbers."""
+        return len(self.shape) == 2 and not self.is_tokens
+
+    @property
     def given_picture(self) -> bool:
         """Whether what is known of an example is a picture, ``(channels, height, width)`` real numbers in [-1, 1]."""
         return self.cond is not None and self.cond.is_image and not self.cond.is_tokens
@@ -71,7 +76,7 @@ class Spec:
     @property
     def given_sound(self) -> bool:
         """Whether what is known of an example is a sound, ``(channels, samples)`` real numbers in [-1, 1]."""
-        return self.cond is not None and len(self.cond.shape) == 2 and not self.cond.is_tokens
+        return self.cond is not None and self.cond.is_wave
 
     @property
     def given_text(self) -> bool:

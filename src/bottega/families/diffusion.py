@@ -13,6 +13,7 @@ from bottega.core.measure import Bound
 from bottega.nets.condition import Condition, check_drop, no_picture
 from bottega.nets.denoiser import Fourier, NoisyClassifier, ResidualMLP
 from bottega.nets.unet import UNet
+from bottega.nets.wave_unet import WaveUNet
 from bottega.samplers.diffusion import (
     PREDICTIONS,
     SCHEDULES,
@@ -44,7 +45,7 @@ class Diffusion(Family):
     mean squared error of the network's output, which weighs levels as the papers do: ``"eps"`` is Ho's simple loss,
     ``"v"`` with ``"edm"`` is Karras's. It is not in nats.
 
-    Pictures go through a U-Net, everything else through a residual MLP. Whole-number levels are modelled as real
+    Pictures go through a U-Net, waveforms through one of one dimension, everything else through a residual MLP. Whole-number levels are modelled as real
     numbers and rounded. What is known of an example is one vector (a class, a caption, numbers); a picture of any size
     that is known of a picture (``spec.cond`` of shape ``(C, H, W)``) is brought to its size and read beside the noisy
     one (Saharia et al. 2021, arXiv:2104.07636).
@@ -54,6 +55,7 @@ class Diffusion(Family):
         size: the dial, a multiple of 4: channels of the U-Net at full resolution; a vector's body is ``4 * size`` wide.
         depth: U-Net blocks at each resolution, and half the layers of a vector's body.
         patch: pictures: pixels are read and written in squares of ``patch`` x ``patch``; 2 is about four times faster.
+            Waveforms: so many samples at once, 1 as few as leave 512 moments.
         prediction: what the network says: ``"eps"``, ``"x"`` or ``"v"``.
         schedule: ``"linear"``, ``"cosine"`` or ``"edm"``.
         data_std: standard deviation of the data's coordinates, for ``"edm"``.
@@ -68,6 +70,7 @@ class Diffusion(Family):
         "classifier": {"classifier": True},
     }
     bound: Bound = "estimate"
+    hears: ClassVar[bool] = True
     reworks = frozenset({"strength", "restore"})
     score_steps = 64  # noise levels (reals) or Monte-Carlo draws (levels) behind one log_prob
 
@@ -98,8 +101,8 @@ class Diffusion(Family):
                 f"size={size}, depth={depth}, data_std={data_std}: size must be a multiple of 4, depth at least 1, "
                 "data_std above 0"
             )
-        if patch < 1 or (patch > 1 and not spec.is_image):
-            raise RecipeError(f"patch is {patch}; it must be at least 1, and 1 for what is no picture")
+        if patch < 1 or (patch > 1 and not spec.is_image and not spec.is_wave):
+            raise RecipeError(f"patch is {patch}; it must be at least 1, and 1 for what is no picture and no sound")
         self.prediction: Prediction = prediction
         self.schedule: Schedule = schedule
         self.heads = 2 if variance == "learned" else 1
@@ -117,6 +120,11 @@ class Diffusion(Family):
             self.body = UNet(
                 channels + picture, size, width, side=min(sides), depth=depth, patch=patch,
                 outputs=self.heads * channels,
+            )  # fmt: skip
+        elif spec.is_wave:
+            self.body = WaveUNet(
+                spec.shape[0], size, width, length=spec.shape[1], depth=depth, patch=patch if patch > 1 else 0,
+                outputs=self.heads * spec.shape[0],
             )  # fmt: skip
         else:
             self.body = ResidualMLP(spec.dims, width, 2 * depth, outputs=self.heads * spec.dims)
@@ -154,7 +162,7 @@ class Diffusion(Family):
         if planes is not None:
             inputs = torch.cat([inputs, planes], 1)
         level = self.level(sigma.log() / 4) + vector
-        said = self.body(inputs if self.spec.is_image else inputs.flatten(1), level).float()
+        said = self.body(inputs if self.spec.is_image or self.spec.is_wave else inputs.flatten(1), level).float()
         skip, out = coefficients(self.prediction, s, self.scale)
         mean, *unsure = (part.reshape(x.shape) for part in said.chunk(self.heads, 1))
         return skip * x + out * mean, unsure[0] if unsure else None
