@@ -19,7 +19,7 @@ class Case:
     """What is judged, and what it is judged against.
 
     Attributes:
-        medium: ``"image"``, ``"text"``, ``"labels"`` (of texts), ``"table"`` or ``"points"``.
+        medium: ``"image"``, ``"audio"``, ``"text"``, ``"labels"`` (of texts), ``"table"`` or ``"points"``.
         spec: of the examples.
         train: examples the model was trained on (a seeded part of them when there are very many).
         held: examples it never saw; never fewer than two.
@@ -61,6 +61,11 @@ class Case:
     def pictured(self) -> bool:
         """Whether a picture is known of each example, and the held-out ones have theirs."""
         return self.spec.given_picture and self.held.cond is not None
+
+    @property
+    def sounded(self) -> bool:
+        """Whether a sound is known of each example, and the held-out ones have theirs."""
+        return self.spec.given_sound and self.held.cond is not None
 
     @property
     def worded(self) -> bool:
