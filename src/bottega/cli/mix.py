@@ -10,7 +10,7 @@ EXAMPLES = """\
   bottega mix master mix.wav --reference liked.flac              as loud and as bright as is wished
   bottega mix repair voice.wav                                   find hum, noise, clicks, boom ... and mend them
   bottega mix effect voice.wav "high_pass hz=80" "compressor threshold_db=-24 ratio=3" "reverb seconds=1.5 wet=0.2"
-  bottega mix design --brightness 2000 --noisiness 0.05 --seconds 2
+  bottega mix design --brightness 2000 --noisiness 0.01 --seconds 2
   bottega mix measure *.wav                                      loudness, true peak, range
 """
 

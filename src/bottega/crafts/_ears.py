@@ -26,7 +26,9 @@ def checked(sound: Sound, what: str = "the sound", most_channels: int = 2, least
         DataError: silent, too short, with samples that are not finite, or too many channels.
     """
     if sound.channels > most_channels:
-        raise DataError(f"{what} has {sound.channels} channels; give at most {most_channels}: export a stereo mix of it")
+        raise DataError(
+            f"{what} has {sound.channels} channels; give at most {most_channels}: export a stereo mix of it"
+        )
     if not np.isfinite(sound.samples).all():
         raise DataError(f"{what} has samples that are not finite numbers; export it anew")
     if sound.seconds < least_seconds:

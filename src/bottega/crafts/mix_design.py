@@ -7,6 +7,9 @@ from collections.abc import Sequence
 from dataclasses import asdict, dataclass
 
 import numpy as np
+from numpy.typing import NDArray
+from scipy.fft import next_fast_len
+from scipy.ndimage import uniform_filter1d
 from scipy.optimize import brentq
 
 from bottega.core import DataError, RecipeError, Rng, Sound
@@ -96,7 +99,7 @@ def _attack(sound: Sound) -> float:
 
 def design(
     *, brightness_hz: float, noisiness: float, seconds: float = 2.0, attack_seconds: float = 0.02, seed: int = 0,
-    rate: int = 44100, library: Sequence[tuple[str, Sound]] = (),
+    rate: int = 22050, library: Sequence[tuple[str, Sound]] = (),
 ) -> Designed:  # fmt: skip
     """Make a sound whose measured description is what was wished, within a few per cent.
 
@@ -137,14 +140,18 @@ def design(
 def _one(wished: Described, seed: int, rate: int) -> Sound:
     n = round(wished.seconds * rate)
     tones, noise = _tones(wished, Rng(seed), n, rate), _grains(Rng(seed).fork("grains"), n, rate)
-    attack = wished.attack_seconds
-    for _ in range(3):
-        envelope = _envelope(n, rate, attack, wished.seconds)
-        sound = Sound(_shaped(tones * envelope, noise * envelope, wished, rate).astype(np.float32)[None], rate)
-        attack *= float(np.clip(wished.attack_seconds / _attack(sound), 0.3, 3))
-        if abs(_attack(sound) / wished.attack_seconds - 1) < 0.04:
+    attack, best = wished.attack_seconds, None
+    for _ in range(6):
+        sound = Sound(_shaped(tones, noise, _envelope(n, rate, attack, wished.seconds), wished, rate)[None], rate)
+        found = _attack(sound)
+        off = abs(found / wished.attack_seconds - 1)
+        if best is None or off < best[0]:
+            best = (off, sound)
+        if best[0] < 0.06:
             break
-    return sound
+        attack = max(0.001, attack + 0.8 * (wished.attack_seconds - found))
+    assert best is not None
+    return best[1]
 
 
 def _tones(wished: Described, rng: Rng, n: int, rate: int) -> Wave:
@@ -189,17 +196,19 @@ def _envelope(n: int, rate: int, attack: float, seconds: float) -> Wave:
     return np.asarray(rise * fall * np.minimum(1, (seconds - at) / min(0.02, 0.1 * seconds)))
 
 
-def _shaped(tones: Wave, noise: Wave, wished: Described, rate: int) -> Wave:
-    """Tones and noise under one slope, so that the whole has the centroid and the flatness that are wished."""
+def _shaped(tones: Wave, noise: Wave, envelope: Wave, wished: Described, rate: int) -> NDArray[np.float32]:
+    """Tones and noise under one slope and with this level over time, so that the whole has the centroid and flatness wished."""
     size = frame_size(rate, 0.2)
     n = len(tones)
-    hz = np.fft.rfftfreq(n + size, 1 / rate)
+    whole, even = next_fast_len(n + size, real=True), max(3, round(0.005 * rate))
+    hz = np.fft.rfftfreq(whole, 1 / rate)
     octave = np.log2(np.maximum(hz, 20.0) / 1000)
-    parts = np.fft.rfft(np.stack([tones, noise]), n + size)
+    parts = np.fft.rfft(np.stack([tones, noise]), whole) / (1 + hz / _knee(wished.brightness_hz, rate))
 
     def made(tilt: float, level: float) -> Wave:
         slope = 10 ** (np.clip(tilt * octave, -140, 60) / 20)
-        x = np.fft.irfft((parts[0] + 10 ** (level / 20) * parts[1]) * slope, n + size)[:n]
+        x = np.fft.irfft((parts[0] + 10 ** (level / 20) * parts[1]) * slope, whole)[:n]
+        x *= envelope / np.sqrt(np.maximum(uniform_filter1d(x * x, even), 1e-20))  # beats would hide the attack
         return np.asarray(0.7 * x / max(float(np.abs(x).max()), 1e-12))
 
     def seen(tilt: float, level: float) -> tuple[float, float]:
@@ -213,7 +222,7 @@ def _shaped(tones: Wave, noise: Wave, wished: Described, rate: int) -> Wave:
         off = lambda tilt: math.log(seen(tilt, level)[0] / wished.brightness_hz)  # noqa: E731
         if off(low) > 0 or off(high) < 0:
             return low if off(low) > 0 else high
-        return float(brentq(off, low, high, xtol=0.02, maxiter=25))
+        return float(brentq(off, low, high, xtol=0.05, maxiter=20))
 
     def flat_off(level: float) -> float:
         return math.log(seen(tilt_of(level), level)[1] / wished.noisiness)
@@ -225,11 +234,21 @@ def _shaped(tones: Wave, noise: Wave, wished: Described, rate: int) -> Wave:
         raise RecipeError(
             f"a sound of {wished.brightness_hz:g} Hz at {rate} Hz has a noisiness {'from' if least > 0 else 'up to'} {reach:.2g}; {wished.noisiness:g} does not go with it"
         )
-    level = float(brentq(flat_off, low, high, xtol=0.1, maxiter=25))
+    level = float(brentq(flat_off, low, high, xtol=0.2, maxiter=20))
     x = made(tilt_of(level), level)
-    fade = min(len(x), round(0.004 * rate))
-    x[-fade:] *= np.linspace(1, 0, fade)
-    return x
+    return x.astype(np.float32)
+
+
+def _knee(brightness: float, rate: int) -> float:
+    """Where a spectrum of magnitudes ``1 / (1 + f / knee)`` has that centroid: of all spectra with it, the flattest."""
+    f = np.linspace(0, rate / 2, 4097)
+
+    def off(log_knee: float) -> float:
+        shape = 1 / (1 + f / math.exp(log_knee))
+        return float(shape @ f / shape.sum()) - brightness
+
+    low, high = math.log(1.0), math.log(1e6)
+    return math.exp(low if off(low) > 0 else high if off(high) < 0 else float(brentq(off, low, high)))
 
 
 # ---- novelty -----------------------------------------------------------------------------------------------------------

@@ -370,7 +370,12 @@ class Limiter(Effect):
     ) -> None:
         _check("limiter", ceiling_db=(ceiling_db, -60, 0), lookahead_ms=(lookahead_ms, 0.1, 100), release_ms=(release_ms, 1, 10_000),
                gain_db=(gain_db, -120, 120))  # fmt: skip
-        self.ceiling_db, self.lookahead_ms, self.release_ms, self.gain_db = ceiling_db, lookahead_ms, release_ms, gain_db
+        self.ceiling_db, self.lookahead_ms, self.release_ms, self.gain_db = (
+            ceiling_db,
+            lookahead_ms,
+            release_ms,
+            gain_db,
+        )
 
     def start(self, rate: int, channels: int) -> None:
         """See ``Effect``."""
@@ -486,12 +491,13 @@ class Reverb(Effect):
         self.step = int(self.lengths.min())  # what leaves a delay within so many samples has entered before them
         self.mix = hadamard(8) / math.sqrt(8)
         self.into = hadamard(8)[:, np.arange(1, channels + 1) % 8] / math.sqrt(8 * channels)
-        self.out = hadamard(8)[(3 + np.arange(channels)) % 8] / math.sqrt(8)
+        self.out = hadamard(8)[(3 + np.arange(channels)) % 8].astype(float)
         self.pole = math.exp(-math.tau * min(self.damping_hz, 0.49 * rate) / rate)
         self.damped = np.zeros((8, 1))
         self.lines = np.zeros((8, int(self.lengths.max())))  # the newest last
-        # eight delays of these gains add up to so much energy; without it the hall's level would depend on its length
-        self.level = math.sqrt(max(1e-3, 1 - float(np.mean(self.gains**2))))
+        # of an impulse, the eight give g^2 + g^4 + ... in all; without this the hall's level would depend on its length
+        energy = float(np.mean(self.gains**2))
+        self.level = math.sqrt((1 - energy) / energy)
 
     def __call__(self, x: Wave) -> Wave:
         """See ``Effect``."""

@@ -21,7 +21,7 @@ from bottega.crafts.mix_effects import Band, Compressor, DeEsser, Denoise, Effec
 __all__ = ["LIMITS", "Finding", "Repaired", "declick", "diagnose", "limits_of", "measures", "repair"]
 
 LIMITS: dict[str, float] = {
-    "clipping": 0.05, "clicks": 20.0, "hum": -60.0, "noise": -32.0, "muffled": 35.0, "boomy": 9.5, "sibilance": 7.0, "dynamics": 20.0,
+    "clipping": 0.05, "clicks": 40.0, "hum": -60.0, "noise": -32.0, "muffled": 35.0, "boomy": 9.5, "sibilance": 7.0, "dynamics": 20.0,
 }  # fmt: skip
 """The largest value of each measure that is still healthy, in the order in which defects are mended."""
 
@@ -35,7 +35,7 @@ UNITS = {
 MARGIN = {"noise": 6.0, "muffled": 8.0, "boomy": 4.0, "sibilance": 6.0, "dynamics": 5.0}
 """How far beyond recordings of the same kind is still healthy."""
 
-_PROMINENT = 15.0  # dB that a line of hum stands above what is around it, in the quietest quarter of the time
+_PROMINENT = 8.0  # dB that a line of hum stands above what is around it, in the quietest quarter of the time
 _SURE = 40.0  # times its usual size that a residual must have to be a click
 
 
@@ -118,7 +118,9 @@ def repair(sound: Sound, limits: dict[str, float] | None = None) -> Repaired:
         value = measure(sound)
         if value <= limits[name]:
             continue
-        finding = Finding(name, value, limits[name], done="" if name in _MENDS else "nothing mends this; record it anew")
+        finding = Finding(
+            name, value, limits[name], done="" if name in _MENDS else "nothing mends this; record it anew"
+        )
         if name in _MENDS:
             mended, what = _MENDS[name](sound, value, limits[name])
             after = measure(mended)
@@ -215,8 +217,7 @@ def _hum_lines(sound: Sound) -> tuple[list[float], float]:
                     continue  # a note near it
                 lines.append(line)
                 power += float(steady[max(0, top - 2) : top + 3].sum())
-        first = [f for f in lines if f < 3.5 * base]
-        if len(lines) >= 3 and len(first) >= 2 and power > 0:
+        if len([f for f in lines if f < 6.5 * base]) >= 4:
             level = 10 * math.log10(power / max(float(whole), 1e-12))
             best = max(best, (lines, level), key=lambda found: found[1])
     return best
@@ -275,7 +276,9 @@ def _sharp(sound: Sound) -> tuple[float, float]:
     frames, hz = power_frames(sound.samples, size), np.fft.rfftfreq(size, 1 / sound.rate)
     sounding = active(db(frames.sum(1)))
     sharp = db(frames[:, (hz >= 5000) & (hz < _top(sound))].sum(1))[sounding]
-    return float(np.quantile(sharp, 0.98)), float(db(frames[:, (hz >= 300) & (hz < 4000)].sum(1).mean(keepdims=True))[0])
+    return float(np.quantile(sharp, 0.98)), float(
+        db(frames[:, (hz >= 300) & (hz < 4000)].sum(1).mean(keepdims=True))[0]
+    )
 
 
 def _sibilance(sound: Sound) -> float:
@@ -317,7 +320,9 @@ def declick(sound: Sound) -> tuple[Sound, int]:
         lo, hi = max(0, a - reach), min(out.shape[1], b + reach)
         for x in out:
             part, gap = x[lo:hi].copy(), np.arange(a - lo, b - lo)
-            part[gap] = np.interp(gap, [a - lo - 1, b - lo], [part[max(0, a - lo - 1)], part[min(len(part) - 1, b - lo)]])
+            part[gap] = np.interp(
+                gap, [a - lo - 1, b - lo], [part[max(0, a - lo - 1)], part[min(len(part) - 1, b - lo)]]
+            )
             for _ in range(2):
                 part[gap] = _interpolated(part, gap, order)
             x[a:b] = part[gap]
@@ -351,7 +356,7 @@ def _mend_hum(sound: Sound, value: float, limit: float) -> Mended:
     lines, _ = _hum_lines(sound)
     made = sound
     for _ in range(3):  # what lay a little beside its line comes to light
-        made = run(Equaliser([Band("notch", f, q=max(2.0, f / 2.5)) for f in lines]), made)
+        made = run(Equaliser([Band("notch", f, q=min(200.0, max(2.0, f / 1.2))) for f in lines]), made)
         more, _ = _hum_lines(made)
         if not more:
             break

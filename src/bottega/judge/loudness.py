@@ -86,7 +86,9 @@ def _checked(samples: Samples, rate: int) -> Samples:
     if len(samples) > _CHANNELS:
         raise DataError(f"{len(samples)} channels have no loudness (BS.1770 knows {_CHANNELS}); mix them down first")
     if samples.shape[1] < math.ceil(_BLOCK * rate):
-        raise DataError(f"{samples.shape[1]} samples at {rate} Hz are too short for a loudness; give at least 0.4 seconds")
+        raise DataError(
+            f"{samples.shape[1]} samples at {rate} Hz are too short for a loudness; give at least 0.4 seconds"
+        )
     return np.ascontiguousarray(samples.T, np.float64)
 
 

@@ -15,7 +15,7 @@ __all__ = ["design"]
 
 PANEL, PLACE = "Single sounds", 5
 EXAMPLES = """\
-  bottega mix design --brightness 2000 --noisiness 0.05 --seconds 2 --attack 0.2 --out texture.wav
+  bottega mix design --brightness 2000 --noisiness 0.01 --seconds 2 --attack 0.2 --out texture.wav
   bottega mix design --brightness 800 --noisiness 0.001 --library my/samples --seed 7
 """
 
@@ -25,7 +25,7 @@ def design(
     noisiness: Annotated[float, typer.Option("--noisiness", metavar="X", help="Spectral flatness: 1e-6 a tone, 0.5 almost white noise.")],
     seconds: Annotated[float, typer.Option("--seconds", metavar="S", help="How long it lasts.")] = 2.0,
     attack: Annotated[float, typer.Option("--attack", metavar="S", help="From 10 to 90 % of its level.")] = 0.02,
-    rate: Annotated[int, typer.Option("--rate", metavar="HZ", help="Samples a second.")] = 44100,
+    rate: Annotated[int, typer.Option("--rate", metavar="HZ", help="Samples a second.")] = 22050,
     library: Annotated[Path | None, typer.Option("--library", metavar="DIR", help="Sounds that it shall be unlike; says how novel it is.")] = None,
     out: Annotated[Path, typer.Option("--out", metavar="FILE", help="Where it goes, .wav or .flac.")] = Path("design.wav"),
     bits: Bits = 24,

@@ -57,7 +57,9 @@ def master(
          "" if s.distance_db is None else f"{s.distance_db:.1f}", s.about)
         for s in made.stages
     ]  # fmt: skip
-    say.table(("stage", "wet", "LUFS", "dBTP", "range", "crest", "from references", "what"), rows, numeric=(1, 2, 3, 4, 5, 6))
+    say.table(
+        ("stage", "wet", "LUFS", "dBTP", "range", "crest", "from references", "what"), rows, numeric=(1, 2, 3, 4, 5, 6)
+    )
     say.say(str(path))
     if picture is not None:
         from bottega.codecs._sound_page import draw_sounds

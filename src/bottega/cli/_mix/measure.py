@@ -40,7 +40,11 @@ def measure(
                "range_lu": range_lu(sound.samples, sound.rate)}  # fmt: skip
         if sound.peak >= 1e-5:
             seen = describe(sound)
-            row |= {"brightness_hz": seen.brightness_hz, "noisiness": seen.noisiness, "attack_seconds": seen.attack_seconds}
+            row |= {
+                "brightness_hz": seen.brightness_hz,
+                "noisiness": seen.noisiness,
+                "attack_seconds": seen.attack_seconds,
+            }
         if real is not None:
             if (real.rate, real.samples.shape[1]) != (sound.rate, sound.samples.shape[1]):
                 raise DataError(

@@ -75,4 +75,6 @@ def stems(
     for row in tracks:
         if row["compressor"]:
             row["compressor"] = {k: row["compressor"][k] for k in ("threshold_db", "ratio", "attack_ms", "release_ms")}
-    say.result({"file": path, "tracks": tracks, "masking_before": made.masking_before, "masking_after": made.masking_after})
+    say.result(
+        {"file": path, "tracks": tracks, "masking_before": made.masking_before, "masking_after": made.masking_after}
+    )
