@@ -28,7 +28,7 @@ from bottega.data._sounds import multitrack
 from bottega.judge.loudness import lufs, true_peak_db
 from bottega.judge.real_time import real_time_factor
 
-WISHES = ((2000, 0.01, 1.0, 0.02), (4000, 0.1, 0.5, 0.05), (1000, 0.0002, 1.0, 0.1), (3000, 1e-4, 0.5, 0.05))
+WISHES = ((2000, 0.01, 1.0, 0.02), (4000, 0.1, 0.5, 0.05), (1000, 0.0002, 1.0, 0.1), (3000, 2e-3, 0.5, 0.05))
 
 
 def _gains(n: int) -> dict[str, Any]:

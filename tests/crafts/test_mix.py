@@ -213,12 +213,12 @@ def test_24_bit_and_float_files_are_mastered(piece, tmp_path, bits, ending):
 # ---- repair ------------------------------------------------------------------------------------------------------------
 
 
-def planted(sound, defect):
-    """The sound with a defect."""
+def planted(sound, defect, hum=0.2):
+    """The sound with a defect; ``hum`` in units of its root mean square."""
     x, at, rng = sound.samples.astype(float), np.arange(sound.samples.shape[1]) / sound.rate, np.random.default_rng(0)
     rms = np.sqrt(np.mean(x**2))
     if defect == "hum":
-        x = x + 0.2 * rms * sum(np.sin(2 * np.pi * 50.02 * k * at + k) / k for k in range(1, 7))
+        x = x + hum * rms * sum(np.sin(2 * np.pi * 50.02 * k * at + k) / k for k in range(1, 7))
     elif defect == "muffled":
         return run(Equaliser([Band("low_pass", 2500)] * 2), sound)
     elif defect == "boomy":
@@ -266,7 +266,7 @@ def test_mending_brings_the_clean_sound_nearer(piece, voice):
     from bottega.judge.enhancement import si_sdr_db
 
     for defect, sound, least in (("hum", voice, 3), ("noise", voice, 2), ("clicks", piece, 3)):
-        bad = planted(sound, defect)
+        bad = planted(sound, defect, 0.7)
         good = repair(bad).sound
         real = torch.from_numpy(sound.samples)
         gain = (si_sdr_db(torch.from_numpy(good.samples), real) - si_sdr_db(torch.from_numpy(bad.samples), real)).mean()

@@ -129,7 +129,16 @@ def design(
         if not least <= value <= most:
             raise RecipeError(f"{name} is {value:g}; give {least:g} to {most:g}")
     wished = Described(brightness_hz, noisiness, seconds, attack_seconds)
-    made = [_one(wished, seed * 1009 + k, rate) for k in range(_DRAFTS if library else 1)]
+    made: list[Sound] = []
+    for k in range(_DRAFTS):  # what one draw's tones cannot reach, another's may
+        try:
+            made.append(_one(wished, seed * 1009 + k, rate))
+        except RecipeError as error:
+            refused = error
+        if made and not library:
+            break
+    if not made:
+        raise refused
     if not library:
         return Designed(made[0], wished, describe(made[0]))
     judged = [(*novelty(sound, library), sound) for sound in made]

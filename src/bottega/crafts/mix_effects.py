@@ -492,7 +492,7 @@ class Reverb(Effect):
         self.mix = hadamard(8) / math.sqrt(8)
         self.into = hadamard(8)[:, np.arange(1, channels + 1) % 8] / math.sqrt(8 * channels)
         self.out = hadamard(8)[(3 + np.arange(channels)) % 8].astype(float)
-        self.pole = math.exp(-math.tau * min(self.damping_hz, 0.49 * rate) / rate)
+        self.pole = math.exp(-math.tau * self.damping_hz / rate) if self.damping_hz < 0.45 * rate else 0.0
         self.damped = np.zeros((8, 1))
         self.lines = np.zeros((8, int(self.lengths.max())))  # the newest last
         # of an impulse, the eight give g^2 + g^4 + ... in all; without this the hall's level would depend on its length
