@@ -88,6 +88,11 @@ class Case:
         return self.spec.given_picture and self.held.cond is not None
 
     @property
+    def sounded(self) -> bool:
+        """Whether a sound is known of each example, and the held-out ones have theirs."""
+        return self.spec.given_sound and self.held.cond is not None
+
+    @property
     def worded(self) -> bool:
         """Whether a text is known of each example (the source of a translation), and the held-out ones have theirs."""
         return self.spec.given_text and self.held.cond is not None

@@ -29,6 +29,7 @@ def _unmet(need: str, case: Case) -> str:
         ),
         "classifies": (has(case.model, Classifies), "needs a model that says which class an example is of (classify)"),
         "given": (case.pictured, "needs examples of which a picture is known (codec.cond = 'picture', codec.degrade)"),
+        "given_sound": (case.sounded, "needs examples of which a sound is known (codec.degrade)"),
         "references": (case.worded, "needs examples of which a text is known (codec.given)"),
         "labels": (case.labelled, "needs examples with class labels"),
         "features": (
@@ -66,7 +67,7 @@ def run_all(
             continue
         absent = [name for name in getattr(module, "libraries", ()) if find_spec(name) is None]
         if absent:
-            skipped[name] = f"needs {absent[0]}; pip install 'bottega[text]'"
+            skipped[name] = f"needs {absent[0]}; pip install 'bottega[{getattr(module, 'extra', 'text')}]'"
             continue
         if why := next(filter(None, (_unmet(need, case) for need in module.needs)), ""):
             skipped[name] = why

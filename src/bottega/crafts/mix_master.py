@@ -1,0 +1,167 @@
+"""A mix made ready to be heard: in the colour of references, as loud as is asked, with its true peak below a ceiling."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+
+import numpy as np
+from scipy.signal import firwin2
+
+from bottega.core import DataError, RecipeError, Sound, nearest
+from bottega.crafts._ears import Wave, balance_db, checked, frames_db, smooth_octaves, third_octaves
+from bottega.crafts.mix_effects import Compressor, Filter, Limiter, Wet, run
+from bottega.judge.loudness import decibels, lufs, range_lu, true_peak_db
+
+__all__ = ["STAGES", "Mastered", "Stage", "master", "matching"]
+
+STAGES = ("equaliser", "compressor", "limiter")
+"""What a master goes through, in order; each can be heard in part (``wet``)."""
+
+_MOST_DB = 12.0  # of the equaliser
+_TOLERANCE = 0.1  # LU
+_TAPS = 0.09  # seconds
+
+
+@dataclass(frozen=True)
+class Stage:
+    """What a sound is after a stage.
+
+    Attributes:
+        name: ``input`` or one of ``STAGES``.
+        wet: how much of the stage is heard.
+        lufs, true_peak_db, range_lu: integrated loudness, true peak and loudness range after it.
+        crest_db: peak over root mean square.
+        distance_db: root mean square over third octaves of the difference to the references' colour; None without any.
+        about: what was set.
+    """
+
+    name: str
+    wet: float
+    lufs: float
+    true_peak_db: float
+    range_lu: float
+    crest_db: float
+    distance_db: float | None
+    about: str = ""
+
+
+@dataclass(frozen=True)
+class Mastered:
+    """A master, a report of each stage, and whether loudness (+-0.5 LU) and true peak are as asked."""
+
+    sound: Sound
+    target_lufs: float
+    peak_db: float
+    stages: list[Stage] = field(default_factory=list)
+
+    @property
+    def reached(self) -> bool:
+        """Whether both targets are met."""
+        last = self.stages[-1]
+        return abs(last.lufs - self.target_lufs) <= 0.5 and last.true_peak_db <= self.peak_db
+
+
+def matching(sound: Sound, references: Sequence[Sound]) -> tuple[Wave, Wave, Wave]:
+    """What would give a sound the mean colour of references: middles of third octaves, that colour in dB, and the gains.
+
+    Gains are smoothed over an octave and stay within 12 dB.
+    """
+    rate = min([sound.rate, *(r.rate for r in references)])
+    middles = third_octaves(rate)
+    colour = np.mean([balance_db(r, middles) for r in references], 0)
+    away = colour - balance_db(sound, middles)
+    gains = np.clip(smooth_octaves(away, 1.0), -_MOST_DB, _MOST_DB)
+    return middles, np.asarray(colour), np.asarray(gains)
+
+
+def master(
+    sound: Sound, references: Sequence[Sound] = (), *, target_lufs: float = -14.0, peak_db: float = -1.0,
+    wet: Mapping[str, float] | None = None,
+) -> Mastered:  # fmt: skip
+    """Master a recording.
+
+    The equaliser (linear phase) brings it to the mean third-octave spectrum of the references, and does nothing without
+    any; the compressor takes 1.5 to 1 from the level that 60 % of the moments stay below; the limiter gets the gain with
+    which the whole has the loudness, found by trying. The peak comes before the loudness: what cannot have both is as loud
+    as it can be, and ``reached`` says so.
+
+    Args:
+        sound: a mix of one or two channels, at least 0.4 seconds.
+        references: recordings whose colour is wished, of any rate, level and length.
+        target_lufs: integrated loudness (BS.1770-4).
+        peak_db: the highest true peak, dBTP.
+        wet: of each of ``STAGES``, 0 to 1; 1 by default.
+
+    Raises:
+        DataError: silence, too short, not finite, more than two channels; also of a reference.
+        RecipeError: an unknown stage, or a number out of range.
+    """
+    part = dict.fromkeys(STAGES, 1.0) | dict(wet or {})
+    for name, value in part.items():
+        if name not in STAGES:
+            raise RecipeError(f"a master has no stage {name!r}{nearest(name, STAGES)}")
+        if not 0 <= value <= 1:
+            raise RecipeError(f"wet of {name} is {value:g}; give 0 to 1")
+    if not -40 <= target_lufs <= -5 or not -20 <= peak_db <= 0:
+        raise RecipeError(f"a master of {target_lufs:g} LUFS and {peak_db:g} dBTP; give -40 to -5, and -20 to 0")
+    checked(sound)
+    for k, reference in enumerate(references, 1):
+        checked(reference, f"reference {k}")
+    if not math.isfinite(lufs(sound.samples, sound.rate)):
+        raise DataError("the sound lies below -70 LUFS throughout, which counts as silence; record it louder")
+    middles, colour, gains = matching(sound, references) if references else (np.zeros(0), None, np.zeros(0))
+
+    def stage(name: str, now: Sound, about: str) -> Stage:
+        rms = math.sqrt(float(np.mean(np.square(now.samples, dtype=np.float64))))
+        away = None if colour is None else float(np.sqrt(np.mean((balance_db(now, middles) - colour) ** 2)))
+        return Stage(
+            name, part.get(name, 1.0), lufs(now.samples, now.rate), true_peak_db(now.samples), range_lu(now.samples, now.rate),
+            decibels(now.peak) - decibels(rms), away, about,
+        )  # fmt: skip
+
+    stages = [stage("input", sound, f"{sound.channels} channel(s), {sound.rate} Hz, {sound.seconds:.1f} s")]
+    about = "no references, so nothing was done"
+    if references:
+        sound = run(Wet(Filter(_taps(middles, gains, sound.rate)), part["equaliser"]), sound)
+        about = f"{gains.min():+.1f} to {gains.max():+.1f} dB, towards {len(references)} reference(s)"
+    stages.append(stage("equaliser", sound, about))
+    level = frames_db(sound, 0.05)
+    threshold = float(np.clip(np.quantile(level[level > -90], 0.6) if (level > -90).any() else -20.0, -90, 0))
+    glue = Compressor(threshold, 1.5, knee_db=10, attack_ms=30, release_ms=300)
+    sound = run(Wet(glue, part["compressor"]), sound)
+    stages.append(stage("compressor", sound, f"1.5 to 1 from {threshold:.1f} dB on"))
+    sound, gain = _loud(sound, target_lufs, peak_db, part["limiter"])
+    stages.append(stage("limiter", sound, f"{gain:+.1f} dB, then limited"))
+    return Mastered(sound, target_lufs, peak_db, stages)
+
+
+def _taps(middles: Wave, gains: Wave, rate: int) -> Wave:
+    """A linear-phase filter with these gains, straight in dB over the logarithm of frequency; ends go on flat."""
+    many = int(2 * round(_TAPS * rate / 2) + 1)
+    grid = np.linspace(0, rate / 2, 2048)
+    db = np.interp(np.log(np.maximum(grid, 1.0)), np.log(middles), gains)
+    return np.asarray(firwin2(many, grid, 10 ** (db / 20), fs=rate))
+
+
+def _loud(sound: Sound, target: float, peak: float, wet: float) -> tuple[Sound, float]:
+    """The sound through a limiter with the gain that gives the loudness, and that gain in dB."""
+    gain, ceiling = target - lufs(sound.samples, sound.rate), peak - 0.1
+    best: tuple[float, Sound, float] | None = None
+    for _ in range(8):
+        louder = Sound(sound.samples * np.float32(10 ** (gain / 20)), sound.rate)
+        made = run(Wet(Limiter(ceiling), wet), louder)
+        over = true_peak_db(made.samples) - peak
+        if over > 0 and wet == 1:
+            ceiling -= over + 0.02
+        if over > 0:  # the peak comes first
+            made = Sound(made.samples * np.float32(10 ** (-(over + 0.01) / 20)), sound.rate)
+        away = target - lufs(made.samples, sound.rate)
+        if best is None or abs(away) < best[0]:
+            best = (abs(away), made, gain)
+        if abs(away) <= _TOLERANCE:
+            break
+        gain = min(gain + away * (1.0 if away < 0 else 1.3), 60.0)  # a limiter takes part of what is added back
+    assert best is not None
+    return best[1], best[2]
