@@ -171,7 +171,7 @@ def _facts(run: Run, truth: dict[str, Any], held: Sequence[Item]) -> dict[str, A
         facts["target"] = target
     if getattr(codec, "classes", None):
         facts["classes"] = list(codec.classes)
-    if codec.medium == "audio" and codec is run.codec and not run.spec.is_image:
+    if codec.medium == "audio" and not facts["coded"] and not run.spec.is_image:
         facts["heard"] = codec.heard
     if hasattr(codec, "bytes_per_token"):
         facts["bytes_per_token"] = codec.bytes_per_token(held)
