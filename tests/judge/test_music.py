@@ -25,7 +25,9 @@ def judged(train, held, made, only=ONLY):
     spec = Spec((1,), vocab=len(every))
     x = torch.arange(len(every))[:, None]
     a, b = len(train), len(train) + len(held)
-    case = Case("music", spec, Batch(x[:a]), Batch(x[a:b]), x[b:], decode=lambda x: [Item(every[int(i)]) for i in x[:, 0]])
+    case = Case(
+        "music", spec, Batch(x[:a]), Batch(x[a:b]), x[b:], decode=lambda x: [Item(every[int(i)]) for i in x[:, 0]]
+    )
     return {m.name: m for m in run_all(case, only)[0]}
 
 
@@ -40,7 +42,9 @@ def test_fresh_tunes_are_as_good_as_real(tunes):
     assert found["key_agreement"].value > 0.9
     assert found["pitch_class_distance"].value < 0.08
     assert found["interval_distance"].value < 0.08
-    assert found["self_similarity"].low - 0.02 <= found["self_similarity"].ceiling <= found["self_similarity"].high + 0.02
+    assert (
+        found["self_similarity"].low - 0.02 <= found["self_similarity"].ceiling <= found["self_similarity"].high + 0.02
+    )
     assert "parallels_per_100_moves" not in found  # its chords are no lines
     for m in found.values():
         assert m.n == 60
@@ -87,7 +91,11 @@ def test_parallel_fifths_are_counted_exactly():
 
     def two(by):
         notes = [Note(k, 1, p, 80, 0) for k, p in enumerate(steps)]
-        return Score.of([*notes, *(n._replace(pitch=n.pitch - d, part=1) for n, d in zip(notes, by, strict=True))], ticks=1, parts=parts)
+        return Score.of(
+            [*notes, *(n._replace(pitch=n.pitch - d, part=1) for n, d in zip(notes, by, strict=True))],
+            ticks=1,
+            parts=parts,
+        )
 
     thirds, fifths = two([4, 3, 4, 5, 4, 5, 4, 3]), two([7] * 8)
     mixed = two([4, 7, 7, 4, 3, 12, 12, 4])

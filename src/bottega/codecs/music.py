@@ -531,7 +531,10 @@ class MusicCodec:
         """The score that tokens say."""
         words = self.words(tokens)
         words = words[: words.index("end")] if "end" in words else words
-        said = {k: v for k, _, v in (w.partition("=") for w in words if "=" in w) if k in self.controls}
+        every = (
+            w.partition("=") for w in reversed(words) if "=" in w
+        )  # what is said first counts: it stands before the notes
+        said = {k: v for k, _, v in every if k in self.controls}
         reading = {"events": self._from_events, "voices": self._from_voices, "frames": self._from_frames}[self.kind](
             words
         )

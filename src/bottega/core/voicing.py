@@ -86,7 +86,10 @@ def parallels(found: Sequence[Moment]) -> tuple[list[Fault], int]:
             for v in voices[i + 1 :]:
                 moves += 1
                 kind = _PERFECT.get(abs(now.pitches[u] - now.pitches[v]) % 12)
-                if kind and abs(before.pitches[u] - before.pitches[v]) % 12 == abs(now.pitches[u] - now.pitches[v]) % 12:
+                if (
+                    kind
+                    and abs(before.pitches[u] - before.pitches[v]) % 12 == abs(now.pitches[u] - now.pitches[v]) % 12
+                ):
                     out.append(Fault(kind, now.tick, (u, v), f"parallel {kind} of voices {u + 1} and {v + 1}"))
     return out, moves
 

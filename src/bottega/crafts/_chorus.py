@@ -169,7 +169,13 @@ def write(
         if v >= 0:
             for r in range(n):
                 now[r].append(_sounding(letters, int(token[r]), v, past[r], plan.shift))
-                if not plan.free[i] and taste.rules and join <= i < join + VOICES and v == VOICES - 1 and _breaks(past[r], now[r]):
+                if (
+                    not plan.free[i]
+                    and taste.rules
+                    and join <= i < join + VOICES
+                    and v == VOICES - 1
+                    and _breaks(past[r], now[r])
+                ):
                     weight[r] = -math.inf  # what stands behind the gap cannot follow this
             if v == VOICES - 1:
                 past, now = [tuple(p) for p in now], [[] for _ in range(n)]

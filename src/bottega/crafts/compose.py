@@ -20,9 +20,23 @@ from bottega.core import Batch, BottegaError, DataError, Item, RecipeError, Rng
 from bottega.core.score import Key, Note, Part, Score, key_name
 from bottega.core.voicing import RANGES, Fault, faults, moments, parallels
 from bottega.crafts import _chorus as chorus
+from bottega.trust.mark import mark as mark_of
 from bottega.workshop.run import Progress, Run, Tell, check_knobs
 
-__all__ = ["Made", "continue_", "differ", "harmonise", "in_key", "infill", "new", "one_piece", "reharmonise", "save"]
+__all__ = [
+    "Made",
+    "continue_",
+    "differ",
+    "harmonise",
+    "in_key",
+    "infill",
+    "new",
+    "one_piece",
+    "reharmonise",
+    "save",
+    "save_given",
+    "save_plain",
+]
 
 VOICES = chorus.VOICES
 ROUNDS = 4  # of drawing ways, until enough of them keep the rules
@@ -94,7 +108,9 @@ def _four(score: Score, what: str) -> list[list[Note]]:
     if lines is None:
         raise DataError(f"{what} has a part with two notes at once; give four single voices, each in a part of its own")
     if len(lines) != VOICES:
-        raise DataError(f"{what} has {len(lines)} voices, and four are wanted; bottega compose harmonise takes a melody")
+        raise DataError(
+            f"{what} has {len(lines)} voices, and four are wanted; bottega compose harmonise takes a melody"
+        )
     return lines
 
 
@@ -242,9 +258,7 @@ def continue_(
     plan = _plan(codec, template, first, last, range(VOICES), ends=True)
     taste = _taste(score, temperature, top_p, accidentals, particles, rules)
     original = replace(score, keys=((0, score.key()), *score.keys[1:]))
-    return _ways(
-        run, plan, _finish(codec, original, plan, first, last, (), rules), n, seed, taste, rules, tell
-    )
+    return _ways(run, plan, _finish(codec, original, plan, first, last, (), rules), n, seed, taste, rules, tell)
 
 
 def _step(codec: Any, score: Score, tick: int) -> int:
@@ -262,7 +276,14 @@ def infill(
         score: the piece.
         first: number of a bar; 1 is the first, an upbeat counts.
         last: the last bar; 0 is ``first``.
-        n, seed, temperature, top_p, accidentals, particles, rules, tell: as of ``continue_``.
+        n: how many ways.
+        seed: of the first way.
+        temperature: above 1 more adventurous.
+        top_p: of what the rules leave, the smallest set of likeliest notes with this mass.
+        accidentals: what a pitch outside the key keeps of its probability.
+        particles: drafts of each way.
+        rules: whether the rules of voice leading hold.
+        tell: told how far it is.
 
     Raises:
         DataError: not four voices, or a bar that is not there.
@@ -273,7 +294,9 @@ def infill(
     last = last or first
     bars = score.bars()
     if not 1 <= first <= last <= len(bars):
-        raise DataError(f"the piece has bars 1 to {len(bars)}; there is no bar {first if not 1 <= first <= len(bars) else last}")
+        raise DataError(
+            f"the piece has bars 1 to {len(bars)}; there is no bar {first if not 1 <= first <= len(bars) else last}"
+        )
     start, end = bars[first - 1][0], min(score.length, bars[last - 1][0] + bars[last - 1][1])
     a, b = _step(codec, score, start), _step(codec, score, end)
     plan = _plan(codec, score, a, b, range(VOICES), ends=end >= score.length)
@@ -291,7 +314,12 @@ def harmonise(
         run: of voices.
         melody: one single line, in a soprano's range; every note of it stays.
         n: how many ways, all different; by rising surprise to the model.
-        seed, temperature, top_p, accidentals, particles, tell: as of ``continue_``.
+        seed: of the first way.
+        temperature: above 1 more adventurous.
+        top_p: of what the rules leave, the smallest set of likeliest notes with this mass.
+        accidentals: what a pitch outside the key keeps of its probability.
+        particles: drafts of each way.
+        tell: told how far it is.
 
     Raises:
         DataError: it is no single line, or out of range.
@@ -301,15 +329,21 @@ def harmonise(
     lines = melody.voices()
     if lines is None or len(lines) != 1:
         many = "two notes at once" if lines is None else f"{len(lines)} voices"
-        raise DataError(f"the melody has {many}, and one single line is wanted; bottega compose reharmonise takes a piece")
+        raise DataError(
+            f"the melody has {many}, and one single line is wanted; bottega compose reharmonise takes a piece"
+        )
     low, high = RANGES["soprano"]
     pitches = [n.pitch for n in lines[0]]
     if min(pitches) < low or max(pitches) > high:
         by = low - min(pitches) if min(pitches) < low else high - max(pitches)
         fits = low <= min(pitches) + by and max(pitches) + by <= high
         mend = f"transpose it by {by:+d} (--transpose {by})" if fits else "it is too wide for one voice; shorten it"
-        raise DataError(f"the melody has pitch {min(pitches) if by > 0 else max(pitches)}, outside a soprano's {low} to {high}; {mend}")
-    return _below(run, codec, melody, lines[0], n, seed, _taste(melody, temperature, top_p, accidentals, particles, True), tell)
+        raise DataError(
+            f"the melody has pitch {min(pitches) if by > 0 else max(pitches)}, outside a soprano's {low} to {high}; {mend}"
+        )
+    return _below(
+        run, codec, melody, lines[0], n, seed, _taste(melody, temperature, top_p, accidentals, particles, True), tell
+    )
 
 
 def reharmonise(
@@ -383,7 +417,9 @@ def new(run: Run, *, n: int = 1, seed: int = 0, wishes: dict[str, str] | None = 
     for name in wishes:
         if name not in codec.controls:
             has = f"it has {', '.join(codec.controls)}" if codec.controls else "it has none"
-            raise RecipeError(f"{run.recipe.name} cannot be asked for a {name} ({has}; {', '.join(CONTROLS)} are known)")
+            raise RecipeError(
+                f"{run.recipe.name} cannot be asked for a {name} ({has}; {', '.join(CONTROLS)} are known)"
+            )
     if "tempo" in wishes:
         try:
             pace = float(wishes["tempo"])
@@ -392,7 +428,7 @@ def new(run: Run, *, n: int = 1, seed: int = 0, wishes: dict[str, str] | None = 
         wishes["tempo"] = str(min(BPM, key=lambda b: abs(b - pace)))
     check_knobs(run.model.edit, knobs, skip=3, without=("max_new", "stop", "overflow"))
     blank = Score.of([Note(0, 1, 60)], ticks=1)
-    unsaid = {c: "?" for c in codec.controls} | wishes
+    unsaid = dict.fromkeys(codec.controls, "?") | wishes
     start = torch.tensor([codec.number[w] for w in codec.prefix(blank, unsaid)])
     x = torch.full((n, codec.length), codec.end)
     x[:, : len(start)] = start
@@ -406,24 +442,42 @@ def new(run: Run, *, n: int = 1, seed: int = 0, wishes: dict[str, str] | None = 
     return out
 
 
-def save(
-    run: Run, made: Made, stem: Path, formats: Sequence[str] = FORMATS, title: str = ""
-) -> list[Path]:
+def save(run: Run, made: Made, stem: Path, formats: Sequence[str] = FORMATS, title: str = "") -> list[Path]:
     """Write a piece as ``stem.mid``, ``.musicxml``, ``.wav``, ``.png`` (piano roll) and ``-score.png``, all marked.
 
     Raises:
         RecipeError: an unknown format.
         OutputError: the place cannot be written.
     """
+    return _saved(run.codec, made.score, stem, formats, run.mark(made.seed), title or stem.name)
+
+
+def save_given(score: Score, path: Path) -> list[Path]:
+    """Write a piece that nobody here made, as MIDI without a mark."""
+    from bottega.codecs.music import MusicCodec
+
+    return [MusicCodec().write(Item(score), path)]
+
+
+def save_plain(score: Score, stem: Path, formats: Sequence[str], seed: int, how: str) -> list[Path]:
+    """As ``save``, of a piece that no model but a craft of ours made; its mark says which."""
+    from bottega.codecs.music import MusicCodec
+
+    return _saved(MusicCodec(), score, stem, formats, mark_of("", seed, recipe=how), stem.name)
+
+
+def _saved(
+    codec: Any, score: Score, stem: Path, formats: Sequence[str], mark: dict[str, str], title: str
+) -> list[Path]:
     for name in formats:
         if name not in FORMATS:
             raise RecipeError(f"no format called {name!r}; there are {', '.join(FORMATS)}")
-    out, mark = [], run.mark(made.seed)
+    out = []
     for name in formats:
         path = stem.with_name(f"{stem.name}.{name}")
         if name == "png":
-            out.append(pages.rolls([Item(made.score, name=title or stem.name)], path, mark))
-            out.append(pages.staves(made.score, stem.with_name(f"{stem.name}-score.png"), title or stem.name, mark))
+            out.append(pages.rolls([Item(score, name=title)], path, mark))
+            out.append(pages.staves(score, stem.with_name(f"{stem.name}-score.png"), title, mark))
         else:
-            out.append(run.codec.write(Item(made.score), path, mark))
+            out.append(codec.write(Item(score), path, mark))
     return out

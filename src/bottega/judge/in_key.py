@@ -32,8 +32,14 @@ def measure(case: Case) -> list[Measure]:
     chance = walks(case, held)
     walk = sum(share_in_key(s) for s in chance) / len(chance)
     rng = case.rng("in key")
-    note = f"share of sounding time on pitches of the key; a random walk in the rhythm of held-out pieces has {walk:.3f}"
-    out = [Measure("in_key_rate", *bootstrap(rates, rng), n=len(made), seed=case.seed, better="higher", ceiling=best, note=note)]
+    note = (
+        f"share of sounding time on pitches of the key; a random walk in the rhythm of held-out pieces has {walk:.3f}"
+    )
+    out = [
+        Measure(
+            "in_key_rate", *bootstrap(rates, rng), n=len(made), seed=case.seed, better="higher", ceiling=best, note=note
+        )
+    ]
     said = [s for s in made if s.keys]
     if said:
         agrees = torch.tensor([float(s.keys[0][1] == estimate_key(s)) for s in said])

@@ -45,7 +45,9 @@ def likeness(score: Score) -> float | None:
 
 def measure(case: Case) -> list[Measure]:
     """``self_similarity`` of samples, with that of held-out pieces as the ceiling: above it they repeat, below they wander."""
-    made, held, chance = (_of(s) for s in (pieces(case, "samples"), pieces(case, "held"), walks(case, pieces(case, "held"))))
+    made, held, chance = (
+        _of(s) for s in (pieces(case, "samples"), pieces(case, "held"), walks(case, pieces(case, "held")))
+    )
     if not made or not held:
         return []
     note = (

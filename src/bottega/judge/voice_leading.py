@@ -52,6 +52,8 @@ def measure(case: Case) -> list[Measure]:
         )
         best = 100 * sum(row[top] for row in held) / sum(row[bottom] for row in held)
         out.append(
-            Measure(name, value, max(0.0, low), high, n=len(made), seed=case.seed, better="lower", ceiling=best, note=what)
+            Measure(
+                name, value, max(0.0, low), high, n=len(made), seed=case.seed, better="lower", ceiling=best, note=what
+            )
         )
     return out

@@ -14,7 +14,19 @@ if TYPE_CHECKING:
     from bottega.crafts.compose import Made
     from bottega.workshop.run import Run
 
-__all__ = ["Accidentals", "Folder", "Formats", "Key", "Particles", "Piece", "RunOf", "Temperature", "deliver", "piece_of", "wanted"]
+__all__ = [
+    "Accidentals",
+    "Folder",
+    "Formats",
+    "Key",
+    "Particles",
+    "Piece",
+    "RunOf",
+    "Temperature",
+    "deliver",
+    "piece_of",
+    "wanted",
+]
 
 RunOf = Annotated[Path, typer.Argument(metavar="RUN", help="The folder of a run of four voices (bottega train chorales), or its model.safetensors.")]  # fmt: skip
 Piece = Annotated[Path, typer.Argument(metavar="FILE", help="A score: MIDI, MusicXML or ABC.")]
@@ -34,7 +46,9 @@ def wanted(formats: str) -> list[str]:
     out = [f.strip().lstrip(".") for f in formats.split(",") if f.strip()]
     for name in out:
         if name not in FORMATS:
-            raise typer.BadParameter(f"no format called {name!r}; there are {', '.join(FORMATS)}", param_hint="--formats")
+            raise typer.BadParameter(
+                f"no format called {name!r}; there are {', '.join(FORMATS)}", param_hint="--formats"
+            )
     return out or list(FORMATS)
 
 
@@ -67,7 +81,10 @@ def deliver(say: Out, run: Run, made: Sequence[Made], stem: Path, formats: Seque
         said = {k: v for k, v in one.said.items() if v == v}
         told.append({**said, "files": files, "broken": [f.text for f in one.faults]})
         say.say("  ".join(str(f) for f in files))
-        say.say("  " + ", ".join(f"{k.replace('_', ' ')} {figure(v) if isinstance(v, float) else v}" for k, v in said.items()))
+        say.say(
+            "  "
+            + ", ".join(f"{k.replace('_', ' ')} {figure(v) if isinstance(v, float) else v}" for k, v in said.items())
+        )
         for fault in one.faults[:5]:
             say.say(f"  at quarter {fault.tick / one.score.ticks:g}: {fault.text}")
     say.result({"run": run.path, "weights": run.weights_hash, "pieces": told, **more})

@@ -17,7 +17,11 @@ EXAMPLES = """\
   bottega compose new runs/moods --mode minor --tempo 60 --density sparse -n 4
   bottega compose new runs/chorales --mode major --set temperature=0.9
 """
-_APART = {"max_new": "pieces end by themselves", "stop": "pieces end by themselves", "overflow": "a piece is at most a row long"}
+_APART = {
+    "max_new": "pieces end by themselves",
+    "stop": "pieces end by themselves",
+    "overflow": "a piece is at most a row long",
+}
 
 
 def new(

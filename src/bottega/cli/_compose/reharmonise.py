@@ -7,7 +7,20 @@ from typing import Annotated
 
 import typer
 
-from bottega.cli._compose._scores import ALL, Accidentals, Folder, Formats, Key, Particles, Piece, RunOf, Temperature, deliver, piece_of, wanted  # fmt: skip
+from bottega.cli._compose._scores import (  # fmt: skip
+    ALL,
+    Accidentals,
+    Folder,
+    Formats,
+    Key,
+    Particles,
+    Piece,
+    RunOf,
+    Temperature,
+    deliver,
+    piece_of,
+    wanted,
+)
 from bottega.cli._shared import Device, Json, Out, Quiet, Seed, whole_run
 
 __all__ = ["reharmonise"]
