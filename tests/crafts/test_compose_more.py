@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import time
 from dataclasses import replace
 
 import numpy as np
@@ -150,11 +151,13 @@ def tune_of(key: Key, seed: int = 0, notes: int = 40) -> Score:
 
 @pytest.mark.parametrize("key", [Key(0), Key(7), Key(9, "minor"), Key(3)])
 def test_a_player_is_accompanied_by_the_rules_at_once(key):
+    began = time.process_time()
     played = compose_accompany.replay(tune_of(key), key)
+    spent = time.process_time() - began
     assert faults(played.score, given=(0,)) == []
     assert played.rests <= 2
     assert len(played.milliseconds) == 40
-    assert np.median(played.milliseconds) < 50  # row I9; the benchmark has the most
+    assert 1000 * spent / 40 < 50  # row I9, of a processor of its own
     chords = {n.pitch % 12 for n in played.score.notes if n.part}
     assert chords <= set(key.usual)
     assert faults(compose_accompany.replay(tune_of(key, 1)).score, given=(0,)) == []  # the key is heard

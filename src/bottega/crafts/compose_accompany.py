@@ -8,6 +8,7 @@ from dataclasses import dataclass, field
 from typing import Any
 
 import numpy as np
+from numpy.typing import NDArray
 
 from bottega.core import BottegaError, DataError
 from bottega.core.score import Key, Note, Part, Score, estimate_key
@@ -65,26 +66,33 @@ class Accompanist:
         base = _LIKED.get((chord[0] - key.tonic) % 12, 2.5)
         base += 0.4 * (chord[0] == self.root)
         tones = np.isin(np.arange(128) % 12, chord)
-        for alto in np.flatnonzero(allowed(self.before, (pitch,)) & tones):
-            for tenor in np.flatnonzero(allowed(self.before, (pitch, int(alto))) & tones):
-                have = {pitch % 12, int(alto) % 12, int(tenor) % 12}
+        # the cost only grows from voice to voice, so that a beginning as dear as the best whole need not be looked at
+        aims = self.before[1:] or (65, 58, 48)
+        for alto, one in self._near((pitch,), tones, aims[0], 0.15, base):
+            if best is not None and one >= best[0]:
+                break
+            for tenor, two in self._near((pitch, alto), tones, aims[1], 0.15, one):
+                if best is not None and two >= best[0]:
+                    break
+                have = {pitch % 12, alto % 12, tenor % 12}
                 if len(have) < 2:
                     continue
-                lower = allowed(self.before, (pitch, int(alto), int(tenor))) & tones
-                for bass in np.flatnonzero(lower):
-                    if len(have | {int(bass) % 12}) < 3 or int(bass) % 12 == chord[2]:
+                for bass, three in self._near((pitch, alto, tenor), tones, aims[2], 0.06, two):
+                    if best is not None and three >= best[0]:
+                        break
+                    if len(have | {bass % 12}) < 3 or bass % 12 == chord[2]:
                         continue  # all three tones, and no six-four chord
-                    cost = base + 0.6 * (int(bass) % 12 != chord[0])
-                    voices = (int(alto), int(tenor), int(bass))
-                    if self.before:
-                        cost += sum(
-                            w * abs(a - b) for w, a, b in zip((0.15, 0.15, 0.06), voices, self.before[1:], strict=True)
-                        )
-                    else:
-                        cost += 0.05 * (abs(alto - 65) + abs(tenor - 58) + abs(bass - 48))
+                    cost = three + 0.6 * (bass % 12 != chord[0])
                     if best is None or cost < best[0]:
-                        best = (cost, voices, chord[0])
+                        best = (cost, (alto, tenor, bass), chord[0])
         return best
+
+    def _near(
+        self, above: tuple[int, ...], tones: NDArray[np.bool_], aim: int, weight: float, cost: float
+    ) -> list[tuple[int, float]]:
+        """The pitches that the rules leave the next voice, the nearest to ``aim`` first, each with the cost so far."""
+        left = np.flatnonzero(allowed(self.before, above) & tones).tolist()
+        return sorted(((p, cost + weight * abs(p - aim)) for p in left), key=lambda pair: pair[1])
 
 
 @dataclass(frozen=True)
