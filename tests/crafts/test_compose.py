@@ -174,7 +174,7 @@ def test_bad_input_is_refused(run):
         compose.harmonise(run, two)
     with pytest.raises(DataError, match="two notes at once"):
         compose.harmonise(run, two.with_notes([n._replace(part=0) for n in two.notes], parts=PARTS[:1]))
-    with pytest.raises(DataError, match=r"transpose it by -12"):
+    with pytest.raises(DataError, match=r"transpose it by -7"):
         compose.harmonise(run, tune().transposed(12))
     with pytest.raises(DataError, match="bars 1 to 4; there is no bar 9"):
         compose.infill(run, chorale(4), 9)
@@ -204,15 +204,12 @@ def test_damaged_and_empty_files_are_one_line(tmp_path, capsys):
     assert sorted(p.name for p in tmp_path.iterdir()) == ["cut.mid", "empty.mid", "whole.mid"]
 
 
-def test_ten_thousand_notes_in_a_bar(run, tmp_path):
+def test_ten_thousand_notes_in_a_bar(tmp_path):
     chance = np.random.default_rng(0)
     notes = [Note(int(chance.integers(0, 1920)), 1, int(chance.integers(30, 100))) for _ in range(10_000)]
     MusicCodec().write(Item(Score.of(notes)), tmp_path / "dense.mid")
-    score = compose.one_piece(tmp_path / "dense.mid")
-    with pytest.raises(DataError, match="two notes at once"):
-        compose.harmonise(run, score)
-    with pytest.raises(DataError, match="two notes at once"):
-        compose.continue_(run, score)
+    with pytest.raises(DataError, match="notes; the most is"):
+        compose.one_piece(tmp_path / "dense.mid")
 
 
 def test_notes_shorter_than_the_grid_are_thinned_and_kept_in_the_piece(run):
@@ -245,7 +242,7 @@ def test_the_command_line_fills_a_bar_that_is_there_only(run, tmp_path, capsys, 
         "--out",
         str(tmp_path / "out"),
         "--particles",
-        "4",
+        "8",
         "-q",
     ]
     assert main([*args, "--bars", "2", "--formats", "mid", "--json"]) == 0
