@@ -151,7 +151,7 @@ def test_a_registered_file_offers_the_thing_it_is_named_for(room, name):
             "given_sound",
             "references",
         }
-        assert set(module.media) <= {"image", "audio", "text", "labels", "table", "points"}
+        assert set(module.media) <= {"image", "audio", "text", "labels", "table", "points", "music"}
 
 
 def test_a_room_offers_its_files_and_nothing_else():

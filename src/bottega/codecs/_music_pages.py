@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+import json
 import textwrap
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -27,18 +28,21 @@ def _figure(width: float, height: float) -> Any:
     return figure
 
 
-def _save(figure: Any, path: Path) -> Path:
+def _save(figure: Any, path: Path, mark: Mapping[str, str] | None) -> Path:
     path = path if path.suffix.lower() == ".png" else path.with_name(path.name + ".png")
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
-        figure.savefig(path, dpi=110)
+        figure.savefig(path, dpi=110, metadata=None if mark is None else {"bottega": json.dumps(dict(mark))})
     except OSError as error:
         raise OutputError(f"cannot write {path}: {error.strerror or error}; choose another folder") from error
     return path
 
 
-def rolls(items: Sequence[Item], path: Path) -> Path:
-    """A piano roll of each of the first few pieces, parts in colours, bars as lines; raises DataError for none."""
+def rolls(items: Sequence[Item], path: Path, mark: Mapping[str, str] | None = None) -> Path:
+    """A piano roll of each of the first few pieces, parts in colours, bars as lines; raises DataError for none.
+
+    The mark is a text of the PNG, as ``trust.mark`` reads it.
+    """
     from matplotlib.patches import Rectangle
 
     some = [item for item in items if isinstance(item.value, Score)][:_MOST]
@@ -70,7 +74,7 @@ def rolls(items: Sequence[Item], path: Path) -> Path:
             ax.spines[side].set_visible(False)
     axes[-1].set_xlabel("quarter notes", fontsize=8, color=_INK)
     figure.tight_layout()
-    return _save(figure, path)
+    return _save(figure, path, mark)
 
 
 def _told(item: Item) -> str:
@@ -113,7 +117,7 @@ _BOTTOM = {"G": 30, "F": 18}  # diatonic places (octave * 7 + step) of the lowes
 _PER_LINE = 24.0  # quarters in a system
 
 
-def staves(score: Score, path: Path, title: str = "") -> Path:
+def staves(score: Score, path: Path, title: str = "", mark: Mapping[str, str] | None = None) -> Path:
     """A page of staves: heads, stems, dots, signs and bar lines; a G staff for what lies from middle C up, an F staff below.
 
     Parts are told apart by stems (upper part of a staff up, lower one down). Beams and rests are left out.
@@ -181,7 +185,7 @@ def staves(score: Score, path: Path, title: str = "") -> Path:
     if title:
         figure.suptitle(title, fontsize=10, color=_INK, parse_math=False)
     figure.tight_layout()
-    return _save(figure, path)
+    return _save(figure, path, mark)
 
 
 def _y(clef: str, place: int) -> float:

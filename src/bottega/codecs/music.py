@@ -65,7 +65,8 @@ class MusicCodec:
             "goes on" (the layout of DeepBach, Hadjeres et al. 2017, arXiv:1612.01010); each voice has tokens of its own.
             ``"frames"``: the pitches that sound in each step, from the top down, then a token that ends the step: the
             likelihood is exactly that of the 88 bits of every frame. ``"roll"``: 88 bits a step as a picture.
-        steps: of the grid in a quarter note; what lies between is moved to the nearest.
+        steps: of the grid in a quarter note; what lies between is moved to the nearest. Of notes of one voice that come to
+            one step (``"voices"``) the longest stays.
         length: tokens in a row, for rolls steps. A longer piece is cut between bars (frames and rolls: steps) into several.
         voices: how many voices a piece must have; of ``"voices"`` only.
         controls: what is said before the notes, with commas between: key, mode, tempo, density (of notes) and genre; for tokens
@@ -292,7 +293,9 @@ class MusicCodec:
         if self.key_ == "common":
             key = score.key()
             shift = (_C[key.mode].tonic - key.tonic + 6) % 12 - 6
-        return score.transposed(shift).quantised(self.steps), shift
+        moved = score.transposed(shift)
+        placed = moved.quantised(self.steps)
+        return (_thinned(placed) if self.kind == "voices" and moved.voices() is not None else placed), shift
 
     def prefix(self, score: Score, controls: dict[str, str] | None = None) -> list[str]:
         """What stands before the notes: the metre, then the controls."""
@@ -528,7 +531,10 @@ class MusicCodec:
         """The score that tokens say."""
         words = self.words(tokens)
         words = words[: words.index("end")] if "end" in words else words
-        said = {k: v for k, _, v in (w.partition("=") for w in words if "=" in w) if k in self.controls}
+        every = (
+            w.partition("=") for w in reversed(words) if "=" in w
+        )  # what is said first counts: it stands before the notes
+        said = {k: v for k, _, v in every if k in self.controls}
         reading = {"events": self._from_events, "voices": self._from_voices, "frames": self._from_frames}[self.kind](
             words
         )
@@ -809,6 +815,21 @@ def _usual(score: Score) -> str:
     for (start, n, d), end in zip(score.metres, ends, strict=True):
         held[f"{n}/{d}"] = held.get(f"{n}/{d}", 0) + end - start
     return max(held, key=lambda m: held[m])
+
+
+def _thinned(score: Score) -> Score:
+    """Single lines again, where notes shorter than a step have come to begin together: the longest stays, of two the last."""
+    kept: dict[tuple[int, int], Note] = {}
+    for n in score.notes:
+        old = kept.get((n.part, n.onset))
+        if old is None or old.duration <= n.duration:
+            kept[n.part, n.onset] = n
+    out: list[Note] = []
+    for n in sorted(kept.values(), key=lambda n: (n.part, n.onset)):
+        if out and out[-1].part == n.part:
+            out[-1] = out[-1]._replace(duration=min(out[-1].duration, n.onset - out[-1].onset))
+        out.append(n)
+    return score.with_notes(out)
 
 
 def _split(score: Score, voices: int) -> list[list[Note]] | None:

@@ -17,6 +17,7 @@ from torch.nn import functional as F
 
 from bottega.core import Rng
 from bottega.data import builtin
+from bottega.data._kept import cache_folder
 from bottega.nets.vgg import SMALL, Vgg, load_vgg
 from bottega.workshop.run import Progress, Tell
 
@@ -24,11 +25,6 @@ __all__ = ["features", "learn", "photographs", "train_features"]
 
 STEPS, BATCH, PATCH = 400, 24, 32
 _REGION = 96  # pixels of a square of a photograph that is one class
-
-
-def cache_folder() -> Path:
-    """Where networks that crafts train for themselves are kept: ``$BOTTEGA_CACHE``, or ``~/.cache/bottega``."""
-    return Path(os.environ.get("BOTTEGA_CACHE", Path.home() / ".cache" / "bottega"))
 
 
 def photographs() -> list[Tensor]:

@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import os
 import re
+import sys
 import sysconfig
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from functools import lru_cache
 from pathlib import Path
 from typing import Any
@@ -14,6 +15,7 @@ import numpy as np
 
 from bottega.core import DataError, Item, lookup, nearest
 from bottega.core.score import Part, Score
+from bottega.data._kept import kept_scores
 from bottega.data.dataset import Dataset
 
 __all__ = ["load", "names"]
@@ -221,10 +223,21 @@ def _bach() -> Dataset:
     found = find_spec("music21")
     if found is None or not found.origin:
         raise DataError("the data set bach lies in music21, which is not installed; pip install 'bottega[music]'")
-    folder = Path(found.origin).parent / "corpus" / "bach"
+    paths = sorted((Path(found.origin).parent / "corpus" / "bach").glob("bwv*.mxl"))
+    made_by = sys.modules[lookup("codecs", "music").__module__].__file__
+    code = [Path(__file__), *sorted(Path(str(made_by)).parent.glob("*music*.py"))]
+    items = kept_scores("bach", [*paths, *code], lambda: _chorales(paths))
+    return Dataset(
+        "bach", "music", items, "music in the public domain; the encoding's owner states no licence",
+        "J. S. Bach, chorales encoded by M. Greentree (jsbchorales.net), in the corpus of music21",
+        f"{len(items)} chorales by J. S. Bach in four voices, {sum(len(i.value) for i in items):,} notes",
+    )  # fmt: skip
+
+
+def _chorales(paths: Sequence[Path]) -> list[Item]:
     codec = lookup("codecs", "music")(tokens="voices")
     items = []
-    for path in sorted(folder.glob("bwv*.mxl")):
+    for path in paths:
         try:
             (item,) = codec.read(path)
         except DataError:  # one or two files of the corpus hold no notes that we read
@@ -244,11 +257,7 @@ def _bach() -> Dataset:
         tune = [n.pitch for n in lines[0]]
         tune = [p for i, p in enumerate(tune) if i == 0 or tune[i - 1] != p][:9]
         items.append(Item(score, name=path.stem, group=str(tuple(np.diff(tune).tolist()))))
-    return Dataset(
-        "bach", "music", items, "music in the public domain; the encoding's owner states no licence",
-        "J. S. Bach, chorales encoded by M. Greentree (jsbchorales.net), in the corpus of music21",
-        f"{len(items)} chorales by J. S. Bach in four voices, {sum(len(i.value) for i in items):,} notes",
-    )  # fmt: skip
+    return items
 
 
 _MAKERS: dict[str, Callable[[], Dataset]] = {

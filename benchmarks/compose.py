@@ -1,0 +1,181 @@
+"""Composing, measured: copies found, cues met, a player accompanied, listeners served, melodies set by a model of chorales.
+
+- ``copies``: planted copies (another key, another pace; then also one note in ten changed) among made tunes and Bach's
+  chorales, and pieces that are none: other made tunes, and folk tunes of Nottingham beside the chorales.
+- ``cues``: made cue lists; how far onsets lie from the cues, and how loudness follows the curve.
+- ``accompany``: melodies of the built-in chorales replayed; milliseconds of each answer, faults of voice leading.
+- ``playlist``: made listeners; NDCG of the first 10 by taste and by fame.
+- ``chorales``: needs ``--run``, a run of the recipe: held-out chorales gone on with and their melodies set.
+"""
+
+from __future__ import annotations
+
+import argparse
+import os
+import tempfile
+import time
+import zipfile
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+import bottega
+from benchmarks._common import held_rows, keep, options, scored, shared
+from bottega.codecs.music import MusicCodec
+from bottega.core import Item
+from bottega.core.measure import wilson
+from bottega.core.score import Score
+from bottega.core.voicing import faults
+from bottega.crafts import compose, compose_accompany, compose_cues, compose_playlist
+from bottega.crafts.compose_check import Library, tune
+from bottega.crafts.compose_demo import corpus
+from bottega.data import worlds
+from bottega.data.builtin import load
+from bottega.workshop.build import find_data
+from bottega.workshop.training import divide
+
+
+def share(hits: Sequence[bool]) -> dict[str, Any]:
+    """A share with its 95 % interval."""
+    low, high = wilson(float(np.mean(hits)), len(hits))
+    return {"share": float(np.mean(hits)), "low": low, "high": high, "n": len(hits)}
+
+
+def planted(score: Score, chance: np.random.Generator, edits: float) -> Score:
+    """A copy in another key at another pace, some notes of it changed by up to two semitones."""
+    by, slower = int(chance.choice([-5, -4, -3, -2, -1, 1, 2, 3, 4, 5, 6])), int(chance.integers(1, 4))
+    notes = [n._replace(onset=n.onset * slower, duration=n.duration * slower) for n in score.transposed(by).notes]
+    wrong = [
+        n._replace(pitch=n.pitch + int(chance.choice([-2, -1, 1, 2]))) if chance.random() < edits else n for n in notes
+    ]
+    return Score.of(wrong, ticks=score.ticks, parts=score.parts)
+
+
+def folk(n: int, chance: np.random.Generator) -> list[Item]:
+    """Drawn tunes of Nottingham, of at least 20 notes."""
+    out: list[Item] = []
+    with (
+        zipfile.ZipFile(shared() / "nottingham" / "nottingham_midi.zip") as archive,
+        tempfile.TemporaryDirectory() as folder,
+    ):
+        names = sorted(name for name in archive.namelist() if name.lower().endswith(".mid"))
+        for k in chance.permutation(len(names)):
+            if len(out) == n:
+                break
+            path = Path(folder, f"{k}.mid")
+            path.write_bytes(archive.read(names[k]))
+            out += [i for i in MusicCodec().read(path) if len(tune(i.value)) >= 20]
+    return out
+
+
+def copies(args: argparse.Namespace) -> dict[str, Any]:
+    """Found and false, in a made world and in real music."""
+    chance, out = np.random.default_rng(0), {}
+    made = worlds.load("tunes", n=400, seed=11).items
+    bach = load("bach").items
+    some = folk(args.n, chance)
+    for name, known, others in (("tunes", made[:200], made[200:]), ("bach", bach, some)):
+        library = Library(known)
+        chosen = [known[i] for i in chance.permutation(len(known))[: args.n]]
+        row: dict[str, Any] = {"library": len(library.names)}
+        for edits in (0.0, 0.1):
+            found = [library.compare(planted(item.value, chance, edits)) for item in chosen]
+            row[f"found, {edits:.0%} of notes changed"] = share([m is not None and m.copy for m in found])
+        honest = [m for item in others[: args.n] if (m := library.compare(item.value)) is not None]
+        row["false alarms"] = share([m.copy for m in honest])
+        out[name] = row
+    return out
+
+
+def cues(args: argparse.Namespace) -> dict[str, Any]:
+    """Twelve films of drawn cues."""
+    chance, off, follow = np.random.default_rng(1), [], []
+    for seed in range(12):
+        times = np.sort(chance.choice(np.arange(2, 58, 0.5), 6, replace=False) + chance.uniform(0, 0.2, 6))
+        marks = [compose_cues.Cue(0.0, float(chance.uniform()))]
+        marks += [compose_cues.Cue(float(t), float(chance.uniform())) for t in times]
+        film = compose_cues.Film(tuple(marks), 60.0)
+        score = compose_cues.compose(film, seed)
+        off += compose_cues.misses(score, film)
+        follow.append(compose_cues.followed(score, film))
+    return {
+        "cues": len(off), "most_milliseconds_off": 1000 * max(off), "wanted_below": 50, "films": 12,
+        "correlation_mean": float(np.mean(follow)), "correlation_least": float(np.min(follow)), "wanted_correlation": 0.8,
+    }  # fmt: skip
+
+
+def accompany(args: argparse.Namespace) -> dict[str, Any]:
+    """Sopranos of chorales, their key heard as they come."""
+    spent, broken, rests, notes = [], 0, 0, 0
+    for item in load("bach").items[: args.n // 2]:
+        score: Score = item.value
+        line = (score.voices() or [[]])[0]
+        played = compose_accompany.replay(score.with_notes([n._replace(part=0) for n in line], parts=score.parts[:1]))
+        spent += played.milliseconds
+        broken += len(faults(played.score, given=(0,)))
+        rests, notes = rests + played.rests, notes + len(line)
+    return {
+        "melodies": args.n // 2, "notes": notes, "median_ms": float(np.median(spent)), "p99_ms": float(np.quantile(spent, 0.99)),
+        "most_ms": float(np.max(spent)), "below_50_ms": share([s < 50 for s in spent]), "faults": broken, "rests": rests,
+        "load": list(os.getloadavg()),
+    }  # fmt: skip
+
+
+def playlist(args: argparse.Namespace) -> dict[str, Any]:
+    """Five worlds of 200 listeners."""
+    ours, fame = [], []
+    for seed in range(5):
+        world = compose_playlist.made_listeners(seed=seed)
+        ranker = compose_playlist.Ranker(world.plays, seed=seed)
+        ours += [compose_playlist.ndcg(ranker.rank(i), later) for i, later in enumerate(world.later)]
+        fame += [compose_playlist.ndcg(compose_playlist.popularity(world.plays, i), later) for i, later in enumerate(world.later)]  # fmt: skip
+    gain = np.array(ours) - np.array(fame)
+    half = 1.96 * gain.std() / len(gain) ** 0.5
+    return {"listeners": len(gain), "ndcg_at_10": float(np.mean(ours)), "popularity": float(np.mean(fame)), "gain": float(gain.mean()), "low": float(gain.mean() - half), "high": float(gain.mean() + half)}  # fmt: skip
+
+
+def chorales(args: argparse.Namespace) -> dict[str, Any]:
+    """Held-out chorales: gone on with, and melodies set in three ways."""
+    run = bottega.load(args.run)
+    codec: Any = run.codec
+    model: Any = run.model
+    parts = divide(run.recipe, find_data(run.recipe, None, codec))
+    batch = held_rows(run, 100)
+    nats = -scored(model.log_prob, batch, 8)
+    notes = sum(len(i.value.notes) for i in codec.decode(batch.x))
+    real = corpus(list(parts.train))
+    some: list[Item] = [i for i in parts.held if min(n.pitch for n in i.value.voices()[0]) >= 57][: args.pieces]
+    set_, went, began = [], [], time.process_time()
+    for item in some:
+        score: Score = item.value
+        tune_ = score.with_notes([n._replace(part=0) for n in score.voices()[0]], parts=score.parts[:1])  # type: ignore[index]
+        set_ += compose.harmonise(run, tune_, n=3, accidentals=0.5)
+        went += compose.continue_(run, score, bars=6, keep_bars=4, accidentals=0.5)
+    seconds = time.process_time() - began
+    return {
+        "steps": run.step, "nats_per_note": float(nats.sum() / notes), "corpus": real, "pieces": len(some),
+        "harmonised": {
+            "ways": len(set_), "faults": sum(len(m.faults) for m in set_), "in_key": float(np.mean([m.said["in_key"] for m in set_])),
+            "parallels": sum(m.said["parallels"] for m in set_), "nats_per_note": float(np.mean([m.nats_per_note for m in set_])),
+        },
+        "continued": {
+            "pieces": len(went), "faults": sum(len(m.faults) for m in went), "in_key": float(np.mean([m.said["in_key"] for m in went])),
+            "parallels": sum(m.said["parallels"] for m in went),
+        },
+        "processor_seconds": seconds,
+    }  # fmt: skip
+
+
+def main(argv: Sequence[str] = ()) -> None:
+    """Measure and keep."""
+    parser = options("compose", __doc__, "", "--only copies", "--only chorales --run runs/chorales")
+    parser.add_argument("--only", choices=("copies", "cues", "accompany", "playlist", "chorales"))
+    parser.add_argument("--n", type=int, default=150, help="pieces of each kind")
+    parser.add_argument("--pieces", type=int, default=10, help="held-out chorales")
+    parser.add_argument("--run", type=Path, help="of recipe chorales")
+    args = parser.parse_args(argv)
+    for measure in (copies, cues, accompany, playlist, chorales):
+        if args.only in {None, measure.__name__} and (measure is not chorales or args.run is not None):
+            keep("compose", {measure.__name__: measure(args)}, args, beside=True)

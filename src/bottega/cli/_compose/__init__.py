@@ -1,0 +1,1 @@
+"""The tasks of `bottega compose`, each a file."""
