@@ -19,6 +19,7 @@ __all__ = ["STAGES", "Mastered", "Stage", "master", "matching"]
 STAGES = ("equaliser", "compressor", "limiter")
 """What a master goes through, in order; each can be heard in part (``wet``)."""
 
+_MOST_LIMITED = 14.0  # dB that the limiter may take from the highest peak: more is distortion, not loudness
 _MOST_DB = 12.0  # of the equaliser
 _TOLERANCE = 0.1  # LU
 _TAPS = 0.09  # seconds
@@ -84,8 +85,8 @@ def master(
 
     The equaliser (linear phase) brings it to the mean third-octave spectrum of the references, and does nothing without
     any; the compressor takes 1.5 to 1 from the level that 60 % of the moments stay below; the limiter gets the gain with
-    which the whole has the loudness, found by trying. The peak comes before the loudness: what cannot have both is as loud
-    as it can be, and ``reached`` says so.
+    which the whole has the loudness, found by trying, and takes at most 14 dB from the highest peak. The peak comes before
+    the loudness: what cannot have both is as loud as it can be, and ``reached`` says so.
 
     Args:
         sound: a mix of one or two channels, at least 0.4 seconds.
@@ -148,8 +149,11 @@ def _taps(middles: Wave, gains: Wave, rate: int) -> Wave:
 def _loud(sound: Sound, target: float, peak: float, wet: float) -> tuple[Sound, float]:
     """The sound through a limiter with the gain that gives the loudness, and that gain in dB."""
     gain, ceiling = target - lufs(sound.samples, sound.rate), peak - 0.1
+    most = max(ceiling - true_peak_db(sound.samples) + _MOST_LIMITED, 0.0)
+    gain = min(gain, most)
     best: tuple[float, Sound, float] | None = None
-    for _ in range(8):
+    before: tuple[float, float] | None = None  # the last gain and what was missing with it
+    for _ in range(14):
         louder = Sound(sound.samples * np.float32(10 ** (gain / 20)), sound.rate)
         made = run(Wet(Limiter(ceiling), wet), louder)
         over = true_peak_db(made.samples) - peak
@@ -162,6 +166,9 @@ def _loud(sound: Sound, target: float, peak: float, wet: float) -> tuple[Sound, 
             best = (abs(away), made, gain)
         if abs(away) <= _TOLERANCE:
             break
-        gain = min(gain + away * (1.0 if away < 0 else 1.3), 60.0)  # a limiter takes part of what is added back
+        # A limiter takes part of what is added back, the more the louder it is: the last step says how much.
+        took = 1.3 if before is None or before[1] == away else (gain - before[0]) / (before[1] - away)
+        before = (gain, away)
+        gain = min(gain + away * min(max(took, 1.0), 6.0), most)
     assert best is not None
     return best[1], best[2]
