@@ -24,6 +24,8 @@ REGISTERED = [(room, path.stem) for room in ("families", "codecs", "judge") for 
 STRANGERS = ("core", "training", "judge", "workshop", "cli")  # what meets a model through the contract alone
 WORDS = {name for room, name in REGISTERED if room == "families"}
 ENGLISH = {
+    "compressor",
+    "energy",
     "made",
     "reader",
 }  # also words that anyone may say; they name the family only where it is imported from its module

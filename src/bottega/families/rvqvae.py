@@ -54,8 +54,8 @@ class RVQVAE(Family):
     The loss is ``10 log10(|x - y|^2 / |x|^2)``, in dB, plus ``spectrum`` times the mean distance of log-magnitudes in
     spectra of three windows, in dB, plus ``commit`` times the commitment. A code is a small picture of whole numbers,
     ``Spec((1, frames, books), vocab=codes)``: train a ``gpt`` on them through the codec ``latent``, and its samples decode to
-    sound. Alone the family has the simplest prior, each number a categorical of its own; that is also what ``compress``
-    codes them by.
+    sound. Alone the family has the simplest prior, each number a categorical of its own: how often each code was chosen of
+    late, moved by ``cond`` where there is one.
 
     Args:
         spec: waveforms ``(1, T)``.
@@ -100,7 +100,6 @@ class RVQVAE(Family):
         self.latent = Spec((1, self.frames, books), vocab=codes)
         known = size if spec.cond else 0
         self.known = Condition(spec.cond, known)
-        self.prior = nn.Parameter(torch.zeros(books, codes))
         self.given = nn.Linear(known, books * codes) if known else None
 
     @classmethod
@@ -142,17 +141,18 @@ class RVQVAE(Family):
 
     def _logits(self, cond: Tensor | None, n: int, forget: Tensor | None = None) -> Tensor:
         """Of the prior, ``(B, books, codes)``."""
-        logits = 10 * self.prior.expand(n, *self.prior.shape)  # Adam's steps have one size, logits move far
+        use = torch.stack([book.codebook.use for book in self.books])
+        logits = (use + 0.01 * use.mean(1, keepdim=True) + 1e-6).log().expand(n, -1, -1)
         if self.given is None:
             return logits
-        return logits + self.given(self.known(cond, n, forget)).float().unflatten(1, self.prior.shape)
+        return logits + self.given(self.known(cond, n, forget)).float().unflatten(1, use.shape)
 
     def _rate(self, z: Tensor, logits: Tensor) -> Tensor:
         """Nats of codes ``(B, frames, books)`` under the prior, ``(B,)``."""
         return -logits.log_softmax(2).gather(2, z.mT).sum((1, 2))
 
     def loss(self, batch: Batch, rng: Rng) -> Terms:
-        """``noise`` and ``spectrum`` in dB, ``commit`` a weighted squared error, ``prior`` in nats."""
+        """``noise`` and ``spectrum`` in dB, ``commit`` a weighted squared error, ``prior`` in nats where there is a ``cond``."""
         x, n = batch.x, len(batch)
         few = 1 + (rng.uniform(n) * len(self.books)).long()
         speak = torch.where(rng.uniform(n) < 0.5, few, len(self.books))
@@ -165,7 +165,8 @@ class RVQVAE(Family):
             apart = [self._apart(x[:, 0], made[:, 0], w) for w in _WINDOWS if w <= x.shape[2]]
             parts["spectrum"] = self.spectrum * torch.stack(apart or [wrong]).mean(0)
         parts["commit"] = self.commit * commit
-        parts["prior"] = self._rate(z, self._logits(batch.cond, n, forget))
+        if self.given is not None:
+            parts["prior"] = self._rate(z, self._logits(batch.cond, n, forget))
         return Terms(parts)
 
     @staticmethod
@@ -194,7 +195,7 @@ class RVQVAE(Family):
 
     def bits_a_second(self, rate: int, books: int = 0) -> float:
         """Bits for a second of sound at ``rate`` Hz, before an entropy coder."""
-        each = (len(self.prior[0]) - 1).bit_length()
+        each = (self.latent.vocab - 1).bit_length()
         return rate / self.hop * (books or len(self.books)) * each
 
     @torch.no_grad()
