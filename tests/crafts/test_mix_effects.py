@@ -193,7 +193,8 @@ def test_latency_is_what_is_said():
         y = run(effect, sine(300, 0.9))
         if name in {"limiter", "filter", "wet"}:
             assert effect.latency > 0
-            assert np.corrcoef(y.samples[0], sine(300).samples[0])[0, 1] > 0.99
+            within = slice(2000, -2000)  # a filter rings where the tone begins and ends
+            assert np.corrcoef(y.samples[0][within], sine(300).samples[0][within])[0, 1] > 0.99
         elif name in {"equaliser", "compressor", "gate", "reverb", "deesser"}:
             assert effect.latency == 0
 
