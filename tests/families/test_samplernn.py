@@ -39,18 +39,19 @@ def test_a_sample_is_said_by_its_frame_and_told_by_both_tiers():
             assert torch.allclose(model.say(model.near(seen[:, -3:]) + told[:, t % 3]), whole[:, t], atol=1e-12)
 
 
-def test_what_a_stream_remembers_has_one_size():
-    """Row I12: the most memory that Python sees while a stream is drawn, for 4,096 samples and for three times as many."""
+def test_what_a_stream_remembers_has_one_size(monkeypatch):
+    """Row I12: the most memory that Python sees while a stream is drawn, for 1,024 samples and for four times as many."""
+    monkeypatch.setattr("bottega.nets.wave_loop._PART", 256)
     torch.manual_seed(0)
     model = SampleRNN(SPEC, size=8, frame=3).eval()
     most = []
-    for length in (4096, 12288):
+    for length in (1024, 4096):
         tracemalloc.start()
         kept = sum(part.shape[1] for part in model.stream(1, Rng(0), length=length))
         most.append(tracemalloc.get_traced_memory()[1])
         tracemalloc.stop()
         assert kept == length
-    assert most[1] < 1.2 * most[0] + 50_000
+    assert most[1] < 1.2 * most[0]
 
 
 @pytest.mark.slow
