@@ -178,9 +178,10 @@ def main(argv: Sequence[str] = ()) -> None:
         run = _Ours(codec, train, args.steps)
         run.go(args.steps)
         ours = _held(lambda x, y: _nats(run.model, x, y), held)
-        result["ours"] = {"held_nats": ours, "steps": args.steps, "precision": "bf16" if run.bf16 else "fp32"}
+        result["ours"] = {"held_nats": ours, "steps": args.steps}
         print({name: round(row["held_nats"], 4) for name, row in result.items()}, flush=True)
-    keep("gpt_speed", result, args)
+    precision = "bf16" if use_bf16("auto", torch.device("cpu")) else "fp32"
+    keep("gpt_speed", {precision: result}, args, beside=True)
 
 
 class _Ours:

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import gzip
 import json
+import shutil
 import tempfile
 from collections.abc import Sequence
 from pathlib import Path
@@ -72,7 +73,8 @@ def main(argv: Sequence[str] = ()) -> None:
                 "some": found["answers"][:6], "notes": run.evidence.notes,
             }  # fmt: skip
             print(name, *run.evidence.notes, sep="\n  ", flush=True)
-            if args.runs is None:
-                rollback(out)
-                result[name]["back_to_the_bit"] = bottega.load(out).weights_hash == base.weights_hash
+            back = Path(folder) / f"{out.name}-back"  # a copy, so that a kept run stays as it is
+            shutil.copytree(out, back)
+            rollback(back)
+            result[name]["back_to_the_bit"] = bottega.load(back).weights_hash == base.weights_hash
     keep("tuning", result, args)

@@ -132,7 +132,10 @@ def to_gguf(model: Any, codec: Any, file: Path, note: str = "") -> Path:
 def _settings(writer: Any, config: dict[str, Any]) -> int:
     """Enter the sizes of a network; returns its number of layers."""
     old = config["model_type"] == "gpt2"
-    get = lambda mine, theirs: config[theirs if old else mine]  # noqa: E731
+
+    def get(llama: str, gpt2: str) -> Any:
+        return config[gpt2 if old else llama]
+
     width, heads = get("hidden_size", "n_embd"), get("num_attention_heads", "n_head")
     depth: int = get("num_hidden_layers", "n_layer")
     writer.add_block_count(depth)
