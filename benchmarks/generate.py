@@ -120,15 +120,20 @@ def main(argv: Sequence[str] = ()) -> dict[str, Any]:
     speed = bandwidth(clock)
     peer, ours = models(args.depth)
     rows: dict[str, Any] = {}
+    from bottega.shrink.quantise import kinds_here
+
+    here = kinds_here()
+    for kind in (k for k in args.only if _kind(k) not in here):
+        print(f"{kind}: left out, this processor has no kernels for such weights", flush=True)
     for batch in args.batches:
-        for kind in args.only:
+        for kind in (k for k in args.only if k in here):
             row = compare(peer, ours, _kind(kind), batch, args.new, args.rounds, clock)
             row["limit_ms_a_step"] = 1e6 * row["weight_megabytes"] * 1e3 / speed
             rows[f"{kind}, batch {batch}"] = row
             print(kind, batch, row, flush=True)
             gc.collect()
     result = {"read_gigabytes_a_second": speed / 1e9, "rows": rows}
-    keep("generate", result, args)
+    keep("generate", {"with bfloat16" if "bf16" in here else "without bfloat16": result}, args, beside=True)
     return result
 
 
