@@ -20,7 +20,7 @@ from torch import Tensor, nn
 from benchmarks._common import keep, options, pairs
 from bottega.core import Batch, Rng, Spec
 from bottega.families.gpt import GPT
-from bottega.shrink.quantise import Kind, lighten, weight_bytes
+from bottega.shrink.quantise import KINDS, Kind, kinds_here, lighten, weight_bytes
 
 PROMPT, NEW = 64, 128
 
@@ -120,8 +120,6 @@ def main(argv: Sequence[str] = ()) -> dict[str, Any]:
     speed = bandwidth(clock)
     peer, ours = models(args.depth)
     rows: dict[str, Any] = {}
-    from bottega.shrink.quantise import kinds_here
-
     here = kinds_here()
     for kind in (k for k in args.only if _kind(k) not in here):
         print(f"{kind}: left out, this processor has no kernels for such weights", flush=True)
@@ -138,8 +136,6 @@ def main(argv: Sequence[str] = ()) -> dict[str, Any]:
 
 
 def _kind(name: str) -> Kind:
-    from bottega.shrink.quantise import KINDS
-
     if name not in KINDS:
         raise SystemExit(f"{name} is no kind of weights; use {', '.join(KINDS)}")
     return name  # type: ignore[return-value]
