@@ -316,10 +316,10 @@ def test_a_file_of_another_model_a_stranger_and_one_from_the_future_are_told_apa
         craft.unpack(runs["other"], file)
     with pytest.raises(DataError, match="no file of bottega compress"):
         craft.unpack(runs["levels"], b"\x89PNG" + file[4:])
-    older = file[:4] + bytes([craft.VERSION - 1]) + file[5:]
+    older = file[:4] + bytes([craft.FILE.version - 1]) + file[5:]
     with pytest.raises(DataError, match="earlier version .* compress again"):
         craft.unpack(runs["levels"], older)
-    newer = file[:4] + bytes([craft.VERSION + 1]) + file[5:-4]
+    newer = file[:4] + bytes([craft.FILE.version + 1]) + file[5:-4]
     with pytest.raises(DataError, match="newer version"):
         craft.unpack(runs["levels"], newer + struct.pack("<I", zlib.crc32(newer)))
 

@@ -1,6 +1,6 @@
 """Pictures to short files and back, by a model: rounded codes at a loss, or levels exactly by bits back.
 
-A file is a header (see ``_HEADER``), what the entropy coder of the package ``constriction`` wrote, and a CRC-32 of both.
+A file is a header (see ``_packed.py``), what the entropy coder of the package ``constriction`` wrote, and a CRC-32 of both.
 It holds nothing of the model: the run that wrote it is named by the first digits of its weights' hash and must be there
 to read it. What both sides must agree on to the last bit is computed in float64; for exact levels it is also rounded to
 a grid, so that threads and machines hardly matter. Where they do, it is noticed: the file carries a CRC-32 of its symbols
@@ -13,7 +13,6 @@ from __future__ import annotations
 import copy
 import io
 import math
-import struct
 import zlib
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -30,13 +29,13 @@ from bottega.codecs._files import read_bytes
 from bottega.codecs._picture_files import decoded
 from bottega.codecs._pixels import FORMATS, UNREADABLE, Pixels, opaque, straight, to_pil, with_alpha, with_alpha_in
 from bottega.core import Batch, BottegaError, DataError, Item, OutputError, Spec
+from bottega.crafts._packed import Envelope, Words, agree, apart, entropy_coding, stack
 from bottega.workshop.evidence import write_atomically
 from bottega.workshop.run import Run
 
 __all__ = ["Compressed", "beside", "compress", "decompress", "is_compressed", "pack", "psnr", "unpack"]
 
-MAGIC, VERSION = b"BTG1", 2
-_HEADER = struct.Struct("<4sBB8sIIBIII")  # magic, version, way, weights, height, width, channels, first, check, words
+FILE = Envelope(b"BTG1", 2, "IIBII")  # height, width, channels, first, check
 _CODES, _LEVELS = 0, 1  # the two ways
 _FINE, _WIDE = 256, 8  # codes of bits back: steps of 1 / 256, from -8 to 8
 _GRID = 2.0**-14  # what a decoder says of levels is rounded to
@@ -49,8 +48,6 @@ _ENDINGS: dict[str, dict[str, Any]] = {  # what a picture may be written as; all
     ".png": {"format": "PNG"}, ".webp": {"format": "WEBP", "lossless": True, "exact": True},
     ".tif": {"format": "TIFF"}, ".tiff": {"format": "TIFF"}, ".jpg": _JPEG, ".jpeg": _JPEG,
 }  # fmt: skip
-
-Words = NDArray[np.uint32]
 
 
 @dataclass(frozen=True)
@@ -84,7 +81,7 @@ class Compressed:
 def is_compressed(path: str | Path) -> bool:
     """Whether a file begins as ours do, or is called so."""
     with Path(path).open("rb") as file:
-        return file.read(4) == MAGIC or Path(path).suffix.lower() == ".btg"
+        return file.read(4) == FILE.magic or Path(path).suffix.lower() == ".btg"
 
 
 def compress(run: Run, source: str | Path, path: str | Path) -> Compressed:
@@ -95,7 +92,7 @@ def compress(run: Run, source: str | Path, path: str | Path) -> Compressed:
         BottegaError: the run's model cannot compress.
         OutputError: the file cannot be written, is the picture itself or is called as one.
     """
-    _apart(source, path)
+    apart(source, path)
     if Path(path).suffix.lower() in Image.registered_extensions():
         raise OutputError(
             f"{path} is called as a picture, and a compressed file is none; give a name that ends in .btg"
@@ -119,7 +116,7 @@ def decompress(run: Run, source: str | Path, path: str | Path) -> Path:
         OutputError: the picture cannot be written, has an ending that is not known, or should be exact and ends as JPEG.
     """
     source, path = Path(source), Path(path)
-    _apart(source, path)
+    apart(source, path)
     how = _ENDINGS.get(path.suffix.lower())
     if how is None:
         raise OutputError(f"cannot write a picture as {path}; give a name that ends in {', '.join(_ENDINGS)}")
@@ -132,12 +129,6 @@ def decompress(run: Run, source: str | Path, path: str | Path) -> Path:
         raise OutputError(f"cannot write {path}: {error}; give a name that ends in .png") from error
     write_atomically(path, data)
     return path
-
-
-def _apart(source: str | Path, path: str | Path) -> None:
-    """Refuse to write over what is read."""
-    if Path(source).exists() and Path(path).exists() and Path(path).samefile(source):
-        raise OutputError(f"{path} is the file that is read, and would be written over; give another name")
 
 
 def _read(run: Run, source: Path) -> tuple[Pixels, tuple[str, ...]]:
@@ -194,40 +185,13 @@ def _beyond(data: bytes, where: str) -> list[str]:
 def pack(run: Run, pixels: Pixels) -> tuple[bytes, float]:
     """A picture ``(H, W, C)`` as bytes, and how many bits the model says that should take."""
     way, encode = _way(run)
-    height, width, channels = pixels.shape
     first, check, words, bits = encode(run, pixels)
-    weights = bytes.fromhex(run.weights_hash[:16])
-    head = _HEADER.pack(MAGIC, VERSION, way, weights, height, width, channels, first, check, len(words))
-    body = head + words.astype("<u4").tobytes()
-    return body + struct.pack("<I", zlib.crc32(body)), bits
+    return FILE.wrap(run, way, (*pixels.shape, first, check), words), bits
 
 
 def unpack(run: Run, data: bytes, name: str = "the file") -> Pixels:
     """The picture that ``pack`` made the bytes of; raises DataError naming ``name``."""
-    if data[:4] != MAGIC[: len(data)]:
-        raise DataError(
-            f"{name} is no file of bottega compress (it does not begin with {MAGIC.decode()}); give one that is"
-        )
-    if len(data) < _HEADER.size + 4:
-        raise DataError(f"{name} is cut short: {len(data)} bytes do not even hold the header; copy it again")
-    _, version, way, weights, height, width, channels, first, check, count = _HEADER.unpack_from(data)
-    if version > VERSION:
-        raise DataError(f"{name} was written by a newer version (format {version}, this is {VERSION}); update bottega")
-    if version < VERSION:
-        raise DataError(
-            f"{name} was written by an earlier version (format {version}, this is {VERSION}); compress again"
-        )
-    whole = _HEADER.size + 4 * count + 4
-    if len(data) < whole:
-        raise DataError(f"{name} is cut short: {len(data)} of {whole} bytes are there; copy it again")
-    if len(data) > whole or zlib.crc32(data[: whole - 4]) != struct.unpack_from("<I", data, whole - 4)[0]:
-        raise DataError(f"{name} is damaged: its checksum does not fit; copy it again")
-    if weights.hex() != run.weights_hash[:16]:
-        raise DataError(
-            f"{name} was written by another model (weights {weights.hex()}, this run has {run.weights_hash[:16]}); "
-            "give the run that wrote it"
-        )
-    words = np.frombuffer(data, "<u4", count, _HEADER.size).astype(np.uint32)
+    way, (height, width, channels, first, check), words = FILE.unwrap(run, data, name)
     decode = {_CODES: _from_codes, _LEVELS: _from_levels}[way]
     return decode(run, words, (height, width, channels), first, check, name)
 
@@ -244,26 +208,13 @@ def _way(run: Run) -> tuple[int, Callable[[Run, Pixels], tuple[int, int, Words, 
     )
 
 
-def _stream() -> Any:
-    """The part of ``constriction`` that codes streams of symbols."""
-    try:
-        import constriction
-    except ImportError as error:
-        raise BottegaError("compressing needs the package constriction: pip install 'bottega[compress]'") from error
-    return constriction.stream
-
-
-def _coder(words: Words | None = None) -> Any:
-    return _stream().stack.AnsCoder(*(() if words is None else (words,)))
-
-
 # --- at a loss: rounded codes ----------------------------------------------------------------------------------------
 
 
 def _tables(model: Any) -> tuple[int, list[Any]]:
     """The smallest whole number, and an entropy model for each map."""
     low, masses = model.odds()
-    return low, [_stream().model.Categorical(row, perfect=False) for row in masses.cpu().numpy()]
+    return low, [entropy_coding().model.Categorical(row, perfect=False) for row in masses.cpu().numpy()]
 
 
 def _to_codes(run: Run, pixels: Pixels) -> tuple[int, int, Words, float]:
@@ -278,7 +229,7 @@ def _to_codes(run: Run, pixels: Pixels) -> tuple[int, int, Words, float]:
 
     with torch.no_grad():
         z = _by_tiles(squeezed, x, cell, 1, model.reach)[0]
-    coder, (low, tables) = _coder(), _tables(model)
+    coder, (low, tables) = stack(), _tables(model)
     symbols = (z.flatten(1).long() - low).numpy().astype(np.int32)
     for one, table in zip(symbols[::-1], tables[::-1], strict=True):  # a stack: the last in is the first out
         coder.encode_reverse(one, table)
@@ -292,9 +243,9 @@ def _from_codes(run: Run, words: Words, shape: tuple[int, int, int], first: int,
     height, width, channels = shape
     cell = model.cell
     grid = (-(-height // cell), -(-width // cell))
-    coder, (low, tables) = _coder(words), _tables(model)
+    coder, (low, tables) = stack(words), _tables(model)
     symbols = np.stack([coder.decode(table, grid[0] * grid[1]) for table in tables])
-    _agree(zlib.crc32(symbols.astype("<i4").tobytes()), check, name)
+    agree(zlib.crc32(symbols.astype("<i4").tobytes()), check, name)
     z = torch.from_numpy(symbols).float() + low
 
     def expanded(part: Tensor) -> Tensor:
@@ -307,14 +258,6 @@ def _from_codes(run: Run, words: Words, shape: tuple[int, int, int], first: int,
         x = _by_tiles(expanded, z.view(1, -1, *grid), 1, cell, model.reach)
     pixels: Pixels = x[0, :, :height, :width].permute(1, 2, 0).contiguous().numpy()
     return straight(pixels) if channels == 4 else pixels
-
-
-def _agree(found: int, check: int, name: str) -> None:
-    """Refuse symbols that are not those which were written."""
-    if found != check:
-        raise DataError(
-            f"{name} does not come back here: this machine computes otherwise than the one that wrote it; read it there"
-        )
 
 
 def _by_tiles(f: Callable[[Tensor], Tensor], x: Tensor, pixels: int, out: int, reach: int) -> Tensor:
@@ -349,7 +292,7 @@ class _BitsBack:
     """
 
     def __init__(self, run: Run) -> None:
-        entropy = _stream().model
+        entropy = entropy_coding().model
         self.model: Any = copy.deepcopy(run.model).double().cpu().eval()
         self.spec: Spec = run.spec
         self.codes = entropy.QuantizedGaussian(-_FINE * _WIDE, _FINE * _WIDE)
@@ -409,7 +352,7 @@ def _to_levels(run: Run, pixels: Pixels) -> tuple[int, int, Words, float]:
     tiles, back = _tiles(run, pixels), _BitsBack(run)
     check = _check(tiles)
     for plain in (1, len(tiles)):  # where a first tile leaves too few bits for the next one's code, none gets bits back
-        coder = _coder()
+        coder = stack()
         for i, x in enumerate(tiles.split(1)):
             back.push(coder, x.long(), i < plain)
         words = coder.get_compressed()
@@ -428,7 +371,7 @@ def _rng(run: Run) -> Any:
 
 
 def _popped(back: _BitsBack, words: Words, count: int, plain: int) -> Tensor:
-    coder = _coder(words)
+    coder = stack(words)
     found = [back.pop(coder, i < plain).to(torch.uint8) for i in reversed(range(count))]
     return torch.cat(found[::-1])
 
@@ -442,7 +385,7 @@ def _from_levels(run: Run, words: Words, shape: tuple[int, int, int], first: int
     _, height, width = run.spec.shape
     count = -(-shape[0] // height) * -(-shape[1] // width)
     tiles = _popped(_BitsBack(run), words, count, first)
-    _agree(_check(tiles), check, name)
+    agree(_check(tiles), check, name)
     return _picture(run, tiles, shape)
 
 

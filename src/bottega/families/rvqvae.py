@@ -70,6 +70,7 @@ class RVQVAE(Family):
     """
 
     aside: ClassVar[frozenset[str]] = frozenset({"prior"})
+    reach: ClassVar[int] = 16  # frames: what lies further away does not matter, neither for a code nor for a sample
     hears: ClassVar[bool] = True
     variants: ClassVar[dict[str, dict[str, Any]]] = {"one book": {"books": 1, "codes": 4, "hop": 4, "spectrum": 0.0}}
 
@@ -175,16 +176,32 @@ class RVQVAE(Family):
         a, b = (10 * torch.log10(stft(t, window, window // 4).abs().square() / window + 1e-6) for t in (x, y))
         return (a - b).abs().mean((1, 2))
 
+    def squeeze(self, x: Tensor) -> Tensor:
+        """The code of sounds of any length: ``(B, 1, T) -> (B, frames, books)`` int64, a frame for each ``hop`` begun."""
+        return self._quantised(self._inner(x))[1]
+
+    def expand(self, z: Tensor, books: int = 0) -> Tensor:
+        """``(B, frames, books) -> (B, 1, frames * hop)``, by the first ``books``, 0 all.
+
+        Raises:
+            RecipeError: the model has not so many.
+        """
+        h = self._vectors(z, books)
+        return self._outer(h, h.shape[1] * self.hop)
+
+    @torch.no_grad()
+    def odds(self) -> Tensor:
+        """The mass of each code of each book under the prior without ``cond``, ``(books, codes)`` float64."""
+        return self._logits(None, 1)[0].double().softmax(1)
+
     def encode(self, batch: Batch) -> Tensor:
         """Numbers of codes, ``(B, 1, frames, books)`` int64."""
-        return self._quantised(self._inner(batch.x))[1][:, None]
+        return self.squeeze(batch.x)[:, None]
 
     def decode(self, z: Tensor, cond: Tensor | None = None, books: int = 0) -> Tensor:
         """``(B, 1, frames, books) -> (B, 1, T)``, by the first ``books`` of them, 0 all; ``cond`` adds nothing."""
-        h = self._vectors(z[:, 0], books)
-        return self._outer(
-            h, min(self.spec.shape[1], h.shape[1] * self.hop) if h.shape[1] == self.frames else h.shape[1] * self.hop
-        )
+        x = self.expand(z[:, 0], books)
+        return x[:, :, : self.spec.shape[1]] if z.shape[2] == self.frames else x
 
     def _vectors(self, z: Tensor, books: int = 0) -> Tensor:
         most = books or len(self.books)
