@@ -8,6 +8,7 @@ import json
 import subprocess
 import sys
 import tomllib
+from functools import cache
 from pathlib import Path
 
 import pytest
@@ -54,6 +55,12 @@ def imported(tree):
     return list(walk(tree, True))
 
 
+@cache
+def imports_of(source):
+    """The same of source text; each file is looked at by several tests."""
+    return imported(ast.parse(source))
+
+
 def room_of(dotted):
     """The room a dotted name of ours lies in; the Python surface of ``bottega`` itself is the workshop's."""
     parts = dotted.split(".")
@@ -65,7 +72,7 @@ def room_of(dotted):
 def upward(source, room):
     """Imports of ``source``, a file of ``room``, that do not point down."""
     out = []
-    for name, _, line in imported(ast.parse(source)):
+    for name, _, line in imports_of(source):
         there = room_of(name)
         if there and there != room and DEPTH[there] <= DEPTH[room]:
             out.append(
@@ -76,7 +83,7 @@ def upward(source, room):
 
 def of_others(source, banned, *, module_level=False):
     """Imports of ``source`` whose top package is ``banned``."""
-    found = imported(ast.parse(source))
+    found = imports_of(source)
     # ``torch.utils.tensorboard`` needs tensorboard as soon as it is imported
     return [
         f"line {line}: {name}"
@@ -312,6 +319,16 @@ def test_a_light_import_brings_nothing_heavy(module, tmp_path):
         "safetensors",
         *OPTIONAL,
     }
+
+
+def test_what_every_command_imports_brings_no_statistics(tmp_path):
+    """Each of these takes a second or two to import, and training or sampling may never ask for it."""
+    code = (
+        "import sys, json, bottega.workshop.training, bottega.workshop.judging; print(json.dumps(sorted(sys.modules)))"
+    )
+    loaded = set(json.loads(python(code, tmp_path).stdout))
+    assert "torch" in loaded
+    assert not loaded & {"scipy.stats", "scipy.signal", "sklearn", "pandas", "librosa", "transformers"}
 
 
 IMPORT_ALL = """

@@ -87,6 +87,7 @@ def test_a_slip_is_one_line_with_the_mend_and_status_2(args: list[str], hint: st
     assert "--help shows how" in told.err
 
 
+@pytest.mark.slow  # make lint checks the pages
 def test_the_reference_pages_are_the_program_and_drift_is_found(tmp_path: Path):
     assert "missing" in check(tmp_path)
     page, recipes = write(tmp_path)

@@ -41,7 +41,7 @@ def world(kind, folder, counts, seed=0):
     return path
 
 
-@pytest.fixture(scope="module", params=["image", "table"])
+@pytest.fixture(scope="module", params=[pytest.param("image", marks=pytest.mark.slow), "table"])
 def run(request, tmp_path_factory):
     """An untrained model of 200 and 10 pieces, and 150 and 50 others to test on; tests put a generator in its place."""
     here, kind = tmp_path_factory.mktemp(request.param), request.param

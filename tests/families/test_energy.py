@@ -366,9 +366,10 @@ def test_log_prob_of_a_learned_energy_integrates_to_one_within_its_error(objecti
 # --- learning --------------------------------------------------------------------------------------------------------
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("objective", "most_inside", "least_on_it"),
-    [("cd", 0.05, 0.8), pytest.param("dsm", 0.1, 0.55, marks=pytest.mark.slow)],
+    [("cd", 0.05, 0.8), ("dsm", 0.1, 0.55)],
 )
 def test_learns_the_ring_a_little(objective, most_inside, least_on_it):
     """Eight Gaussians on a circle: the middle is left empty, which no Gaussian does, and all eight are found."""

@@ -25,7 +25,7 @@ def tones(n, seed, length=512):
 def learned():
     torch.manual_seed(0)
     model = RVQVAE(SPEC, size=8, hop=16, books=3, codes=32, spectrum=0.05)
-    fit(model, Stream(Encoded(Batch(tones(256, 0))), 16), make_optims(model, 200, {"lr": 3e-3}), steps=200, rng=Rng(0))
+    fit(model, Stream(Encoded(Batch(tones(256, 0))), 8), make_optims(model, 240, {"lr": 3e-3}), steps=240, rng=Rng(0))
     return model.eval()
 
 

@@ -54,6 +54,7 @@ def test_four_kinds_of_cells_are_four_codes():
     torch.testing.assert_close(model._logits(model.known(None, 1)).softmax(1).mean((0, 2, 3)), often, rtol=0, atol=0.05)
 
 
+@pytest.mark.slow
 def test_a_model_of_its_codes_draws_better_pictures_than_its_own_prior():
     """Each picture is one tone all over, which cells that know nothing of each other cannot do; a gpt of the codes can."""
     made = torch.randint(0, 4, (400,), generator=torch.Generator().manual_seed(0)) * 80

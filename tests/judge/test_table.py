@@ -45,6 +45,7 @@ def named(measures):
     return {m.name: m for m in measures}
 
 
+@pytest.mark.slow
 def test_more_of_the_same_reaches_the_ceiling(parts):
     fake, held, train = parts
     case = case_of(fake, held, train)

@@ -211,7 +211,9 @@ def _family(name):
     return model.eval(), Batch(x, cond)
 
 
-@pytest.mark.parametrize("name", ["bert", "seq2seq", "class", "tags", "span"])
+@pytest.mark.parametrize(
+    "name", ["bert", "seq2seq", *(pytest.param(n, marks=pytest.mark.slow) for n in ("class", "tags", "span"))]
+)
 def test_every_family_of_texts_explains_itself(name):
     model, batch = _family(name)
     assert has(model, Explains)

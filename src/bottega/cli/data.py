@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from inspect import signature
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
@@ -14,6 +15,7 @@ if TYPE_CHECKING:
 
 __all__ = ["data"]
 
+_FEW = 40  # pieces that show what a world is
 PANEL, PLACE = "Begin", 2
 EXAMPLES = """\
   bottega data                          all data sets, with their licences
@@ -60,7 +62,9 @@ def _all() -> Iterator[dict[str, Any]]:
     for name in builtin.names():
         yield _told(builtin.load(name)) | {"kind": "real"}
     for name in worlds.names():
-        yield _told(worlds.load(name)) | {"kind": "made"}
+        make = worlds.world(name)
+        few = make(n=min(_FEW, usual := signature(make).parameters["n"].default))  # as a whole it takes seconds to make
+        yield _told(few) | {"pieces": usual, "kind": "made"}
 
 
 def _load(name: str) -> Dataset:

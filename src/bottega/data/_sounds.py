@@ -9,7 +9,6 @@ from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
-from scipy.signal import lfilter, sosfilt
 
 from bottega.core import DataError, Item, Rng, Sound
 from bottega.data._draw import LICENCE, SOURCE, Draw
@@ -200,6 +199,8 @@ def spoken(words: Sequence[str], voice: str, rng: Rng, rate: int = 16000) -> tup
 
 def _resonated(x: Wave, formants: Wave, rate: int, step: int) -> Wave:
     """A cascade of two-pole resonators whose places move from frame to frame; and a fixed fourth and fifth."""
+    from scipy.signal import lfilter  # slow to import, and whoever asks for a world imports this file
+
     fixed = np.broadcast_to([3500.0, 4500.0], (len(formants), 2))
     widths = (80.0, 100.0, 140.0, 250.0, 300.0)
     for k, places in enumerate(np.concatenate([formants, fixed], 1).T):
@@ -217,6 +218,8 @@ def _resonated(x: Wave, formants: Wave, rate: int, step: int) -> Wave:
 
 def _banded(x: Wave, middles: Wave, rate: int, step: int) -> Wave:
     """Noise through one wide resonator whose middle moves."""
+    from scipy.signal import lfilter
+
     out, state = np.empty_like(x), np.zeros(2)
     for i, hz in enumerate(np.minimum(middles, 0.4 * rate)):
         radius = math.exp(-math.pi * 1500 / rate)
@@ -360,6 +363,8 @@ def _snare(rng: Rng, rate: int) -> Wave:
 
 
 def _hat(rng: Rng, rate: int) -> Wave:
+    from scipy.signal import sosfilt
+
     at = np.arange(round(0.06 * rate)) / rate
     high = np.array([[0.25, -0.5, 0.25, 1.0, 0.3, 0.1]])
     return sosfilt(high, rng.normal(len(at)).double().numpy()) * np.exp(-at / 0.02) * 2

@@ -555,7 +555,7 @@ def _faces(*, n: int = 2000, people: int = 0, side: int = 32, seed: int = 0) -> 
     drawn = [draw_face(persons[i % people], look, side) for i, look in enumerate(looks)]
     items = [Item(pixels, f"person {i % people}", f"face {i}") for i, (pixels, _) in enumerate(drawn)]
     truth = {"people": persons, "looks": looks, "landmarks": np.stack([points for _, points in drawn])}
-    return Dataset("faces", "image", items, LICENCE, SOURCE, f"drawn faces of {people} people, with landmarks", truth)
+    return Dataset("faces", "image", items, LICENCE, SOURCE, "drawn faces of so many people, with landmarks", truth)
 
 
 # ---- a table with known dependence ---------------------------------------------------------------------------------

@@ -7,17 +7,17 @@ standardised columns; points stay what they are. Inception features can be given
 from __future__ import annotations
 
 from collections.abc import Callable
-from typing import Literal
+from typing import Any, Literal
 
 import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from bottega.core import Batch, Rng
+from bottega.core import Batch, Represents, Rng, has
 from bottega.judge._case import Case
 from bottega.judge._nets import ConvNet, fit, kept, steps_for
 
-__all__ = ["Which", "about_features", "extractor", "features", "features_of", "shift", "words"]
+__all__ = ["Which", "about_features", "extractor", "features", "features_of", "frozen", "shift", "words"]
 
 Which = Literal["train", "held", "samples"]
 Extractor = Callable[[Tensor], Tensor]
@@ -282,3 +282,9 @@ def _columns(case: Case) -> Extractor:
     scales = [part.var(0, unbiased=False).sum().sqrt() for part in real]
     scales = [torch.where(scale > 0, scale, torch.ones_like(scale)) for scale in scales]
     return lambda x: torch.cat([(p - m) / s for p, m, s in zip(plain(x), means, scales, strict=True)], 1)
+
+
+def frozen(model: Any, batch: Batch) -> Tensor:
+    """``(B, D)``: the features of a model that has them (``Represents``), else its codes (``Encodes``)."""
+    made: Tensor = model.represent(batch) if has(model, Represents) else model.encode(batch)
+    return made.flatten(1)

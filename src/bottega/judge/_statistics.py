@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 import math
+from statistics import NormalDist
 
 import numpy as np
 import torch
-from scipy.stats import norm, rankdata
 from torch import Tensor
 
 from bottega.core import Rng
@@ -14,7 +14,7 @@ from bottega.core.measure import wilson
 
 __all__ = ["auc", "bootstrap", "draw", "nearest", "ratio_interval", "wilson"]
 
-Z = float(norm.ppf(0.975))
+Z = NormalDist().inv_cdf(0.975)
 
 
 def ratio_interval(top: Tensor, bottom: Tensor) -> tuple[float, float, float]:
@@ -40,6 +40,8 @@ def auc(high: Tensor, low: Tensor) -> tuple[float, float, float]:
     >>> auc(torch.tensor([3.0, 4.0, 5.0]), torch.tensor([1.0, 2.0, 3.5]))[0]  # 8 of 9 pairs
     0.888...
     """
+    from scipy.stats import rankdata  # slow to import, and every command imports this file
+
     a, b = high.double().cpu().numpy(), low.double().cpu().numpy()
     m, n = len(a), len(b)
     ranks = rankdata(np.concatenate([a, b]))

@@ -16,10 +16,11 @@ from sklearn.preprocessing import StandardScaler
 from torch import Tensor
 from torch.nn import functional as F
 
-from bottega.core import Batch, Measure, Represents, has, mean_interval
+from bottega.core import Batch, Measure, mean_interval
 from bottega.judge._case import Case
+from bottega.judge._features import frozen
 
-__all__ = ["measure", "COLLAPSED", "equal_error_rate", "frozen", "probe"]
+__all__ = ["measure", "COLLAPSED", "equal_error_rate", "probe"]
 
 needs: tuple[str, ...] = ("represents",)
 media: tuple[str, ...] = ("image", "points", "table", "text")
@@ -35,12 +36,6 @@ def _codes(case: Case, batch: Batch) -> Tensor:
     model: Any = case.model
     parts = Batch(batch.x, None, batch.mask).split(math.ceil(len(batch) / _CHUNK))
     return torch.cat([frozen(model, part.to(case.device)).double().cpu() for part in parts])
-
-
-def frozen(model: Any, batch: Batch) -> Tensor:
-    """``(B, D)``: the features of a model that has them (``Represents``), else its codes (``Encodes``)."""
-    made: Tensor = model.represent(batch) if has(model, Represents) else model.encode(batch)
-    return made.flatten(1)
 
 
 def _raw(case: Case, batch: Batch) -> Tensor:

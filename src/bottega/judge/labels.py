@@ -7,7 +7,7 @@ import re
 import string
 from collections import Counter
 from collections.abc import Callable, Sequence
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import torch
@@ -15,7 +15,9 @@ from numpy.typing import NDArray
 
 from bottega.core import Batch, Item, Measure, Rng
 from bottega.judge._case import Case
-from bottega.judge._plain_labels import Spans, answers_by_words, classes_by_words, spans_by_words
+
+if TYPE_CHECKING:
+    from bottega.judge._plain_labels import Spans
 
 __all__ = ["measure", "answer_score", "macro_f1", "span_counts"]
 
@@ -124,6 +126,8 @@ def measure(case: Case) -> list[Measure]:
     """
     if case.decode is None or case.train.cond is None or case.held.cond is None:
         return []
+    from bottega.judge._plain_labels import classes_by_words, spans_by_words  # scikit-learn, slow to import
+
     most = _MOST["class" if case.spec.shape == () else "other"]
     held = Batch(case.held.x.cpu(), case.held.cond.cpu())
     train = _some(Batch(case.train.x.cpu(), case.train.cond.cpu()), most, case.rng("labels rows"))
@@ -179,6 +183,8 @@ def _answers(case: Case, true: Sequence[Item], told: Sequence[Item], known: Sequ
 
     def said(place: tuple[int, int] | None, item: Item) -> str | None:
         return None if place is None else halves(item)[1][place[0] : place[1]]
+
+    from bottega.judge._plain_labels import answers_by_words
 
     asked = [halves(item) for item in known]
     plain = answers_by_words(

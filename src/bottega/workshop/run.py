@@ -47,7 +47,7 @@ from bottega.core import (
     names,
     nearest,
 )
-from bottega.judge.codes import frozen
+from bottega.judge._features import frozen
 from bottega.nets.inception import load_inception
 from bottega.samplers.texts import Stops, cut, stop_strings
 from bottega.shrink.quantise import lighten
