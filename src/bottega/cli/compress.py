@@ -20,8 +20,8 @@ EXAMPLES = """\
   bottega compress photo.png photo.btg --with runs/photos-compressor   a picture of any size, at a loss
   bottega compress photo.btg back.png --with runs/photos-compressor    and back
   bottega compress scan.png scan.btg --with runs/levels --json         a run on exact levels loses no pixel
-  bottega compress song.wav song.bts --with runs/sounds-codec --books 4   a recording, shorter and worse by fewer codebooks
-  bottega compress song.bts back.wav --with runs/sounds-codec             and back
+  bottega compress song.wav song.bts --with runs/codec --books 4   a recording, shorter and worse by fewer codebooks
+  bottega compress song.bts back.wav --with runs/codec             and back
 """
 
 

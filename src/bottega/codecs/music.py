@@ -366,7 +366,7 @@ class MusicCodec:
         return out
 
     def lines(self, score: Score, name: str = "the piece") -> list[list[Note]]:
-        """The single lines of a score, as many as there are voices; a part of chords is taken apart from the top down.
+        """The single lines of a score, as many as there are voices; parts of chords are taken apart from the top down.
 
         Raises:
             DataError: there are more or fewer, or two notes at once in one.
@@ -374,7 +374,7 @@ class MusicCodec:
         found = score.voices()
         if found is not None and len(found) == self.voices:
             return found
-        if len([line for line in score.lines() if line]) == 1 and (split := _split(score, self.voices)) is not None:
+        if found is None and (split := _split(score)) is not None and len(split) == self.voices:
             return split
         how = "with two notes at once" if found is None else f"{len(found)}"
         raise DataError(
@@ -832,25 +832,30 @@ def _thinned(score: Score) -> Score:
     return score.with_notes(out)
 
 
-def _split(score: Score, voices: int) -> list[list[Note]] | None:
-    """One part of chords as single lines from the top down; None where chords have more or fewer notes."""
-    edges = sorted({t for n in score.notes for t in (n.onset, n.onset + n.duration)})
-    lines: list[list[Note]] = [[] for _ in range(voices)]
-    for a, b in zip(edges, edges[1:], strict=False):
-        now = sorted((n for n in score.notes if n.onset <= a < n.onset + n.duration), key=lambda n: -n.pitch)
-        if now and len(now) != voices:
+def _split(score: Score) -> list[list[Note]] | None:
+    """The parts of a score as single lines, those of chords from the top down; None where a part's chords differ in size."""
+    out: list[list[Note]] = []
+    for notes in score.lines():
+        if not notes:
+            continue
+        edges = sorted({t for n in notes for t in (n.onset, n.onset + n.duration)})
+        sounding = [
+            (a, b, sorted((n for n in notes if n.onset <= a < n.onset + n.duration), key=lambda n: -n.pitch))
+            for a, b in zip(edges, edges[1:], strict=False)
+        ]
+        sizes = {len(now) for _, _, now in sounding if now}
+        if len(sizes) != 1:
             return None
-        for v, n in enumerate(now):
-            if (
-                lines[v]
-                and lines[v][-1].pitch == n.pitch
-                and n.onset < a
-                and lines[v][-1].onset + lines[v][-1].duration == a
-            ):
-                lines[v][-1] = lines[v][-1]._replace(duration=b - lines[v][-1].onset)
-            else:
-                lines[v].append(n._replace(onset=a, duration=b - a, part=v))
-    return lines
+        lines: list[list[Note]] = [[] for _ in range(sizes.pop())]
+        for a, b, now in sounding:
+            for line, n in zip(lines, now, strict=False):
+                last = line[-1] if line else None
+                if last and last.pitch == n.pitch and n.onset < a and last.onset + last.duration == a:
+                    line[-1] = last._replace(duration=b - last.onset)
+                else:
+                    line.append(n._replace(onset=a, duration=b - a))
+        out += lines
+    return [[n._replace(part=v) for n in line] for v, line in enumerate(out)]
 
 
 def _cuts(sizes: Sequence[int], room: int) -> list[tuple[int, int]]:

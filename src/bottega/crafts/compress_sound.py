@@ -179,7 +179,7 @@ def _model(run: Run) -> tuple[Any, int]:
     model: Any = run.model
     if run.codec.medium != "audio" or not run.spec.is_wave or not hasattr(model, "squeeze"):
         raise BottegaError(
-            f"a {run.recipe.family['name']} of {run.codec.medium} cannot compress a recording; train sounds-codec, or family "
+            f"a {run.recipe.family['name']} of {run.codec.medium} cannot compress a recording; train a run of family "
             "rvqvae on recordings of your own"
         )
     return model, run.codec.used_rate
