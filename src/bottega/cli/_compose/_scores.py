@@ -22,6 +22,7 @@ __all__ = [
     "Particles",
     "Piece",
     "RunOf",
+    "RunWithCodes",
     "Temperature",
     "deliver",
     "piece_of",
@@ -29,6 +30,7 @@ __all__ = [
 ]
 
 RunOf = Annotated[Path, typer.Argument(metavar="RUN", help="The folder of a run of four voices (bottega train chorales), or its model.safetensors.")]  # fmt: skip
+RunWithCodes = Annotated[Path, typer.Argument(metavar="RUN", help="The folder of a run of music with codes, or its model.safetensors.")]  # fmt: skip
 Piece = Annotated[Path, typer.Argument(metavar="FILE", help="A score: MIDI, MusicXML or ABC.")]
 Folder = Annotated[Path, typer.Option("--out", metavar="DIR", help="Where the pieces go.")]
 Formats = Annotated[str, typer.Option("--formats", metavar="LIST", help="Of mid, musicxml, wav and png, with commas between.")]  # fmt: skip
