@@ -6,6 +6,8 @@
 - ``accompany``: melodies of the built-in chorales replayed; milliseconds of each answer, faults of voice leading.
 - ``playlist``: made listeners; NDCG of the first 10 by taste and by fame.
 - ``chorales``: needs ``--run``, a run of the recipe: held-out chorales gone on with and their melodies set.
+- ``moods``: trains recipe ``moods``; whether mode, tempo and density that were asked for are heard.
+- ``codes``: trains recipe ``tunes-vae``; how much of held-out pieces comes back, and whether attributes grow as asked.
 """
 
 from __future__ import annotations
@@ -20,18 +22,21 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+from scipy.stats import spearmanr
 
 import bottega
-from benchmarks._common import held_rows, keep, options, scored, shared
+from benchmarks._common import held_rows, keep, options, scored, shared, told
 from bottega.codecs.music import MusicCodec
 from bottega.core import Item
 from bottega.core.measure import wilson
 from bottega.core.score import Score
 from bottega.core.voicing import faults
-from bottega.crafts import compose, compose_accompany, compose_cues, compose_playlist
+from bottega.crafts import compose, compose_accompany, compose_blend, compose_cues, compose_playlist
+from bottega.crafts._rows import codes_of, decoded
 from bottega.crafts.compose_check import Library, tune
 from bottega.crafts.compose_demo import corpus
 from bottega.data import worlds
+from bottega.data._tunes import MOODS, mood
 from bottega.data.builtin import load
 from bottega.workshop.build import find_data
 from bottega.workshop.training import divide
@@ -168,14 +173,75 @@ def chorales(args: argparse.Namespace) -> dict[str, Any]:
     }  # fmt: skip
 
 
+def moods(args: argparse.Namespace) -> dict[str, Any]:
+    """Tunes asked for by mode, tempo and density: which of the three are heard in what comes, read from the notes and the tempo."""
+    run = bottega.train("moods", None, args.runs / "moods", judge=False)
+    right: dict[str, list[bool]] = {"mode": [], "tempo": [], "density": [], "all": []}
+    for mode, (slow, fast), density in MOODS.values():
+        pace = "slow" if slow < 93 else "fast"
+        wishes = {"mode": mode, "tempo": str((slow + fast) // 2), "density": density}
+        for made in compose.new(run, n=args.n // 3, seed=0, wishes=wishes):
+            heard = mood(made.score)
+            hits = {
+                "mode": heard["mode"] == mode,
+                "tempo": heard["tempo"] == pace,
+                "density": heard["density"] == density,
+            }
+            for name, hit in (hits | {"all": all(hits.values())}).items():
+                right[name].append(hit)
+    real = find_data(run.recipe, None, run.codec)
+    known = [tuple(mood(i.value).values()) == _wanted(i.value.genre) for i in real.items[:400]]
+    return {**told(run), **{name: share(hits) for name, hits in right.items()}, "real": share(known), "wanted": 0.8}
+
+
+def _wanted(genre: str) -> tuple[str, str, str]:
+    mode, (slow, _), density = MOODS[genre]
+    return mode, "slow" if slow < 93 else "fast", density
+
+
+def codes(args: argparse.Namespace) -> dict[str, Any]:
+    """Pieces as codes: how much of held-out ones comes back, and whether an attribute grows along its direction."""
+    run = bottega.train("tunes-vae", None, args.runs / "tunes-vae", judge=False)
+    codec: Any = run.codec
+    items = list(divide(run.recipe, find_data(run.recipe, None, codec)).held)[: args.n]
+    batch = codec.encode(items)
+    back = codec.decode(decoded(run, codes_of(run, batch)))
+    kept = [notes_kept(a.value, b.value) for a, b in zip(codec.decode(batch.x), back, strict=True)]
+    found: dict[str, Any] = {"notes_back": {"share": float(np.mean(kept)), "n": len(kept), "wanted": 0.9}}
+    for name in compose_blend.ATTRIBUTES:
+        ways = [compose_blend.move(run, item.value, name).attribute[name] for item in items[: args.pieces * 3]]
+        found[name] = {
+            "monotone": share([list(v) == sorted(v) and v[-1] > v[0] for v in ways]),
+            "correlation": float(
+                np.mean([spearmanr(range(len(v)), v).statistic if len(set(v)) > 1 else 0.0 for v in ways])
+            ),
+        }
+    return {**told(run), **found}
+
+
+def notes_kept(a: Score, b: Score) -> float:
+    """The share of the notes of ``a`` (onset in quarters, pitch) that ``b`` has."""
+    one, two = ({(n.onset / s.ticks, n.pitch) for n in s.notes} for s in (a, b))
+    return len(one & two) / max(1, len(one))
+
+
+MEASURES = (copies, cues, accompany, playlist, chorales, moods, codes)
+
+
 def main(argv: Sequence[str] = ()) -> None:
     """Measure and keep."""
     parser = options("compose", __doc__, "", "--only copies", "--only chorales --run runs/chorales")
-    parser.add_argument("--only", choices=("copies", "cues", "accompany", "playlist", "chorales"))
+    parser.add_argument("--only", choices=[measure.__name__ for measure in MEASURES])
     parser.add_argument("--n", type=int, default=150, help="pieces of each kind")
     parser.add_argument("--pieces", type=int, default=10, help="held-out chorales")
     parser.add_argument("--run", type=Path, help="of recipe chorales")
+    parser.add_argument(
+        "--runs",
+        type=Path,
+        default=Path("runs"),
+        help="where runs of recipes moods and tunes-vae are kept; a stopped one goes on",
+    )
     args = parser.parse_args(argv)
-    for measure in (copies, cues, accompany, playlist, chorales):
+    for measure in MEASURES:
         if args.only in {None, measure.__name__} and (measure is not chorales or args.run is not None):
             keep("compose", {measure.__name__: measure(args)}, args, beside=True)

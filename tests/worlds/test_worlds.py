@@ -261,3 +261,14 @@ def test_stripes_are_on_half_of_the_pictures_and_nothing_else_tells_the_halves_a
     blob = rows.unflatten(1, (4, 4)).mean(2)  # over four rows, two bright and two dark, the stripes cancel
     apart = blob[label].mean(0) - blob[~label].mean(0)
     assert apart.abs().max() < 5 * blob.std() / 12
+
+
+def test_the_moods_of_tunes_are_read_from_their_notes():
+    """Mode as heard, tempo and density: what a piece that was asked for is held against."""
+    data = worlds.load("tunes", n=200, bars=4, moods=True)
+    wanted = {"calm": ("major", "slow", "sparse"), "sad": ("minor", "slow", "sparse"),
+              "happy": ("major", "fast", "dense"), "tense": ("minor", "fast", "dense")}  # fmt: skip
+    read = [tuple(data.truth["read"](item.value).values()) for item in data.items]
+    right = sum(r == wanted[m] for r, m in zip(read, data.truth["moods"], strict=True))
+    assert right >= 194
+    assert set(data.truth["moods"]) == set(wanted)

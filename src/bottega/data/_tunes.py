@@ -6,6 +6,7 @@ import bisect
 import itertools
 import math
 from collections.abc import Iterator
+from dataclasses import replace
 
 import numpy as np
 
@@ -14,7 +15,9 @@ from bottega.core.score import DEGREES, Key, Note, Part, Score, key_name
 from bottega.data._draw import LICENCE, SOURCE, uniforms
 from bottega.data.dataset import Dataset
 
-__all__ = ["tunes"]
+__all__ = ["mood", "tunes"]
+
+Rhythms = tuple[tuple[tuple[float, ...], float], ...]
 
 TICKS = 4  # of a quarter
 TUNE, CHORDS = Part("Tune", 73), Part("Chords", 0)
@@ -27,6 +30,14 @@ NEXT = np.array([
     [0.05, 0.00, 0.80, 0.05, 0.10],
 ])  # fmt: skip  # of a chord the next, row by row
 RHYTHMS = (((1, 1, 1, 1), 0.4), ((2, 1, 1), 0.25), ((1, 1, 2), 0.25), ((2, 2), 0.1))  # quarters of a bar
+MOODS = {
+    "calm": ("major", (54, 72), "sparse"), "sad": ("minor", (54, 72), "sparse"), "happy": ("major", (120, 160), "dense"),
+    "tense": ("minor", (120, 160), "dense"),
+}  # fmt: skip  # mode, quarters a minute and rhythm (valence and arousal: Russell 1980, doi:10.1037/h0077714)
+PACES = {
+    "sparse": (((2, 2), 0.5), ((4,), 0.25), ((3, 1), 0.25)),
+    "dense": (((0.5,) * 8, 0.3), ((1, 0.5, 0.5, 1, 0.5, 0.5), 0.4), ((0.5, 0.5, 1, 0.5, 0.5, 1), 0.3)),
+}  # quarters of a bar
 PLACES = 15  # of the tune, in steps of the scale from the tonic: two octaves
 REACH = {0: 1.0, 1: 3.0, 2: 1.5, 3: 0.5, 4: 0.5}  # weight of a leap of so many steps
 FIRST = range(4, 10)
@@ -100,7 +111,9 @@ def _end(place: int) -> int:
     return min((0, 7, 14), key=lambda t: (abs(t - place), t))
 
 
-def _make(key: Key, bars: int, draw: Iterator[float]) -> Score:
+def _make(
+    key: Key, bars: int, draw: Iterator[float], rhythms: Rhythms = RHYTHMS, tempo: float = 0.0, genre: str = "tune"
+) -> Score:
     notes: list[Note] = []
     chord, place = 0, -1
     for bar in range(bars):
@@ -110,13 +123,16 @@ def _make(key: Key, bars: int, draw: Iterator[float]) -> Score:
             notes.append(Note(at, 4 * TICKS, _pitch(key, _end(place))))
         else:
             chord = _pick(NEXT[chord], next(draw)) if bar else 0
-            pattern = RHYTHMS[_pick(np.array([p for _, p in RHYTHMS]), next(draw))][0]
-            for long in pattern:
+            pattern = rhythms[_pick(np.array([p for _, p in rhythms]), next(draw))][0]
+            for long in (int(quarters * TICKS) for quarters in pattern):
                 place = _pick(_START if place < 0 else _LEAPS[chord][place], next(draw))
-                notes.append(Note(at, long * TICKS, _pitch(key, place)))
-                at += long * TICKS
+                notes.append(Note(at, long, _pitch(key, place)))
+                at += long
         notes += [Note(4 * TICKS * bar, 4 * TICKS, p, 64, 1) for p in _triad(key, chord)]
-    return Score.of(notes, ticks=TICKS, parts=(TUNE, CHORDS), keys=((0, key),), length=4 * TICKS * bars, genre="tune")
+    tempos = {"tempos": ((0, round(60e6 / tempo)),)} if tempo else {}
+    return Score.of(
+        notes, ticks=TICKS, parts=(TUNE, CHORDS), keys=((0, key),), length=4 * TICKS * bars, genre=genre, **tempos
+    )
 
 
 def _log_prob(bars: int, score: Score) -> float:
@@ -170,14 +186,16 @@ def _log_prob_in(key: Key, bars: int, tune: list[tuple[float, float, int]], chor
     return total
 
 
-def tunes(*, n: int = 1000, bars: int = 8, seed: int = 0) -> Dataset:
+def tunes(*, n: int = 1000, bars: int = 8, moods: bool = False, seed: int = 0) -> Dataset:
     """Tunes over a chord in each bar, in all 24 keys: chords and notes are Markov chains that end on the tonic.
 
-    ``truth`` has ``entropy_nats`` of a piece, ``log_prob(score)`` in nats, and ``keys``, the key of each piece.
+    ``truth`` has ``entropy_nats`` of a piece, ``log_prob(score)`` in nats, and ``keys``, the key of each piece; with
+    ``moods`` in place of the first two ``moods`` (of each piece) and ``read(score)``, the mood of its mode, tempo and rhythm.
 
     Args:
         n: pieces.
         bars: of each, at least 2.
+        moods: each piece is calm, sad, happy or tense (its genre): major or minor, slow and sparse or fast and dense.
         seed: of the draws.
     """
     if n < 1 or bars < 2:
@@ -185,6 +203,8 @@ def tunes(*, n: int = 1000, bars: int = 8, seed: int = 0) -> Dataset:
     draw = uniforms(Rng(seed))
     every = [Key(t, m) for t in range(12) for m in ("major", "minor")]  # type: ignore[arg-type]
     keys = [every[min(int(next(draw) * 24), 23)] for _ in range(n)]
+    if moods:
+        return _moody(keys, bars, draw)
     items = [Item(_make(key, bars, draw), name=f"tune {i}") for i, key in enumerate(keys)]
     truth = {
         "entropy_nats": _entropy_nats(bars), "log_prob": lambda score: _log_prob(bars, score),
@@ -192,3 +212,36 @@ def tunes(*, n: int = 1000, bars: int = 8, seed: int = 0) -> Dataset:
     }  # fmt: skip
     about = f"tunes of {bars} bars over chords, in all keys, of known entropy"
     return Dataset("tunes", "music", items, LICENCE, SOURCE, about, truth)
+
+
+def _moody(keys: list[Key], bars: int, draw: Iterator[float]) -> Dataset:
+    """Pieces of the four moods by turns, each in its mode on the tonic of ``keys``."""
+    items, said = [], []
+    for i, key in enumerate(keys):
+        name = list(MOODS)[i % len(MOODS)]
+        mode, (slow, fast), pace = MOODS[name]
+        tempo = round(slow + (fast - slow) * next(draw))
+        made = Key(key.tonic, mode)  # type: ignore[arg-type]
+        items.append(Item(_make(made, bars, draw, PACES[pace], tempo, name), name=f"tune {i}"))
+        said.append(key_name(made))
+    moods = [item.value.genre for item in items]
+    about = f"tunes of {bars} bars over chords, calm, sad, happy or tense"
+    truth = {"keys": said, "moods": moods, "read": mood}
+    return Dataset("tunes", "music", items, LICENCE, SOURCE, about, truth)
+
+
+def mood(score: Score) -> dict[str, str]:
+    """Mode (as heard, not as written), tempo (slow or fast) and density (sparse or dense) of a piece, as ``MOODS`` has them.
+
+    Fast is above 93 quarters a minute, dense above 1.1 notes of the highest part a quarter: the middles (geometric) of what
+    the moods have.
+    """
+    heard = replace(score, keys=()).key()
+    beat = score.tempos[0][1] if score.tempos else 500_000
+    lines = [line for line in score.lines() if line]
+    high = max(lines, key=lambda line: sum(n.pitch for n in line) / len(line), default=[])
+    quarters = max(1e-9, score.length / score.ticks)
+    return {
+        "mode": heard.mode, "tempo": "fast" if 60e6 / beat > 93 else "slow",
+        "density": "dense" if len(high) / quarters > 1.1 else "sparse",
+    }  # fmt: skip
