@@ -15,15 +15,16 @@ ALGORITHMIC = "http://cv.iptc.org/newscodes/digitalsourcetype/algorithmicMedia"
 """IPTC's Digital Source Type of media made by an algorithm that learned from no media."""
 
 
-def desk_mark(task: str, sources: Sequence[Path] = (), seed: int = 0) -> dict[str, str]:
-    """The mark of what a task of the desk made; no weights, as no model had a part in it.
+def desk_mark(task: str, sources: Sequence[Path] = (), seed: int = 0, weights: str = "") -> dict[str, str]:
+    """The mark of what a task of the desk made.
 
     Args:
         task: its name, ``master`` say.
         sources: what it was made of. Where one carries a mark of a model, its weights and its source type go on.
         seed: of a synthesis.
+        weights: the hash of a model that had a part in it; the weights of a source come first.
     """
-    said = mark("", seed, recipe=f"mix {task}") | {"digital_source_type": TREATED if sources else ALGORITHMIC}
+    said = mark(weights, seed, recipe=f"mix {task}") | {"digital_source_type": TREATED if sources else ALGORITHMIC}
     for before in (read(path) for path in sources if path.is_file()):
         if before.get("weights"):
             return said | {key: before[key] for key in ("weights", "seed", "digital_source_type") if key in before}

@@ -17,7 +17,7 @@ SoundOut = Annotated[Path | None, typer.Option("--out", metavar="FILE", help="Wh
 Bits = Annotated[int, typer.Option("--bits", metavar="16|24|32", help="Of what is written; 32 are floats, WAV only.")]
 
 
-def deliver(sound: Sound, task: str, out: Path | None, beside: Path, bits: int, sources: Sequence[Path] = (), seed: int = 0) -> Path:  # fmt: skip
+def deliver(sound: Sound, task: str, out: Path | None, beside: Path, bits: int, sources: Sequence[Path] = (), seed: int = 0, weights: str = "") -> Path:  # fmt: skip
     """Write a sound that a task made, marked; returns its path."""
     from bottega.codecs._sound_files import write_sound
     from bottega.core import OutputError
@@ -28,7 +28,7 @@ def deliver(sound: Sound, task: str, out: Path | None, beside: Path, bits: int, 
         raise OutputError(f"{path} is what was given; choose another place with --out")
     if bits not in (16, 24, 32):
         raise typer.BadParameter(f"{bits} is no depth of samples; 16, 24 or 32", param_hint="--bits")
-    return write_sound(sound, path, bits=bits, mark=desk_mark(task, sources, seed=seed))
+    return write_sound(sound, path, bits=bits, mark=desk_mark(task, sources, seed=seed, weights=weights))
 
 
 def sounds_of(path: Path) -> list[tuple[str, Sound]]:
