@@ -330,3 +330,18 @@ def test_the_world_of_tunes_knows_its_entropy_and_keys():
     assert found.truth["keys"][0] == key_name(first.key())
     guessed = [key_name(estimate_key(i.value)) for i in found.items]
     assert np.mean([a == b for a, b in zip(guessed, found.truth["keys"], strict=True)]) > 0.8
+
+
+def test_parts_of_chords_are_taken_apart_into_voices():
+    """A tune above chords of three notes is four voices; chords of unequal size are none."""
+    data = worlds.load("tunes", n=6, bars=3)
+    codec = MusicCodec(tokens="voices", steps=1, length=64).fit(data.items)
+    for item, back in zip(data.items, codec.decode(codec.encode(data.items).x), strict=True):
+        one, two = (
+            {(n.onset / s.ticks, n.duration / s.ticks, n.pitch) for n in s.notes} for s in (item.value, back.value)
+        )
+        assert one == two
+    notes = [Note(0, 4, 72), Note(0, 4, 60, 64, 1), Note(0, 4, 64, 64, 1), Note(4, 4, 71), Note(4, 4, 62, 64, 1)]
+    uneven = Score.of(notes, ticks=4, parts=(Part("Tune", 73), Part("Chords", 0)))
+    with pytest.raises(DataError, match="two notes at once"):
+        MusicCodec(tokens="voices", voices=3, length=64).fit([Item(uneven)]).encode([Item(uneven)])
