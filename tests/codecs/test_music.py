@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+import io
 import json
+import shutil
 import struct
+import zipfile
 from dataclasses import replace
 from pathlib import Path
 
@@ -17,7 +20,7 @@ from bottega.codecs import _music_files as files
 from bottega.codecs import _synth as synth
 from bottega.codecs._music_pages import staves
 from bottega.codecs.music import MusicCodec
-from bottega.core import Batch, DataError, Item, RecipeError, Rng
+from bottega.core import Batch, BottegaError, DataError, Item, RecipeError, Rng
 from bottega.core.score import Key, Note, Part, Score, estimate_key, key_name, parse_key
 from bottega.data import builtin, worlds
 from bottega.families.gpt import GPT
@@ -189,7 +192,7 @@ def test_wrong_settings_are_named():
 
 
 def test_steps_of_json_are_voices_or_chords(tmp_path: Path):
-    path = tmp_path / "xSeparated.json"
+    path = tmp_path / "x.json"
     path.write_text(json.dumps({"train": [[[72, 67, 64, 48], [72, 69, 64, -1]]]}))
     (item,) = MusicCodec(step=1.0).read(path)
     assert [(n.onset, n.duration, n.pitch, n.part) for n in item.value.notes] == [
@@ -294,19 +297,78 @@ def test_nothing_folds_back_from_beyond_half_the_rate():
     assert power[~near].sum() < 1e-4 * power.sum()
 
 
-def test_fluidsynth_is_used_where_it_and_a_soundfont_are(tmp_path: Path, monkeypatch):
-    midi = files.to_midi(Score.of([Note(0, 4, 60)], ticks=4))
+def test_fluidsynth_is_used_where_a_soundfont_is_named(tmp_path: Path, monkeypatch):
+    score = Score.of([Note(0, 4, 60)], ticks=4)
+    midi = lambda: files.to_midi(score)  # noqa: E731
     monkeypatch.setenv("PATH", str(tmp_path))
-    assert synth.fluidsynth(midi) is None
+    np.testing.assert_array_equal(synth.played(score, midi), synth.render(score))
+    monkeypatch.setenv("SOUNDFONT", str(tmp_path / "a.sf2"))
+    with pytest.raises(BottegaError, match="fluidsynth is not installed"):
+        synth.played(score, midi)
     (tmp_path / "plain.wav").write_bytes(synth.wav_bytes(np.full((100, 2), 0.25, np.float32)))
     program = tmp_path / "fluidsynth"
     program.write_text(f'#!/bin/sh\n/bin/cp {tmp_path}/plain.wav "$4"\n')
     program.chmod(0o755)
+    with pytest.raises(BottegaError, match="no such file"):
+        synth.played(score, midi)
     (tmp_path / "a.sf2").write_bytes(b"font")
-    monkeypatch.setenv("SOUNDFONT", str(tmp_path / "a.sf2"))
-    sound = synth.fluidsynth(midi)
-    assert sound is not None
-    np.testing.assert_allclose(sound, synth.PEAK, atol=1e-4)
+    np.testing.assert_allclose(synth.played(score, midi), synth.PEAK, atol=1e-4)
+
+
+@pytest.mark.system
+def test_fluidsynth_itself_plays_the_note(monkeypatch):
+    fonts = sorted(Path("/usr/share/sounds/sf2").glob("*.sf2"))
+    if shutil.which("fluidsynth") is None or not fonts:
+        pytest.skip("fluidsynth or a soundfont is not installed")
+    monkeypatch.setenv("SOUNDFONT", str(fonts[0]))
+    score = Score.of([Note(0, 8, 69)], ticks=4)  # an A of 440 Hz
+    sound = synth.played(score, lambda: files.to_midi(score))[:44_100, 0]
+    power = np.abs(np.fft.rfft(sound * np.hanning(len(sound)))) ** 2
+    assert power[435:446].sum() > 0.2 * power.sum()
+
+
+def test_what_a_midi_file_has_no_room_for_is_brought_to_the_nearest():
+    score = Score.of(
+        [Note(0, 70_000, 60), Note(70_000, 70_000, 62)], ticks=70_000, parts=(Part("B\u266d Clarinet in \u4e2d"),),
+        tempos=((0, 30_000_000),), metres=((0, 3, 4), (140_000, 3, 6)), length=280_000,
+    )  # fmt: skip
+    back = files.read_midi(files.to_midi(score), "it")
+    assert [(n.onset / back.ticks, n.duration / back.ticks, n.pitch) for n in back.notes] == [(0, 1, 60), (1, 1, 62)]
+    assert back.parts[0].name == "Bb Clarinet in ?"
+    assert back.metres == ((0, 3, 4),)
+
+
+def test_damage_that_makes_endless_bars_or_tempi_is_one_line():
+    with pytest.raises(DataError, match="bars; the most is 100,000"):
+        files.checked(Score.of([Note(0, 1 << 28, 60)], ticks=1, metres=((0, 1, 64),)), "it")
+    xml = files.to_musicxml(Score.of([Note(0, 4, 60)], ticks=4), "").decode()
+    slow = xml.replace('<measure number="1">', '<measure number="1"><sound tempo="inf"/>', 1)
+    assert files.read_musicxml(slow.encode(), "it").tempos[0][1] >= 60_000
+    with pytest.raises(DataError, match="cannot be read"):
+        files.read_musicxml(xml.replace("<octave>4</octave>", "<alter>inf</alter><octave>4</octave>", 1).encode(), "it")
+    archive = io.BytesIO()
+    with zipfile.ZipFile(archive, "w", zipfile.ZIP_DEFLATED) as file:
+        file.writestr("readme.txt", "nothing here")
+    with pytest.raises(DataError, match="damaged MusicXML"):
+        files.read_musicxml(archive.getvalue(), "it")
+
+
+def test_a_row_that_begins_in_the_middle_says_what_bars_before_it_left_behind():
+    """Metre, tempo and player hold on from bar to bar; a row of its own says them anew."""
+    parts = (Part("Piano", 0), Part("Flute", 73))
+    notes = [Note(4 * k, 4, 60 + k % 12, 80, int(k >= 20)) for k in range(120)]
+    score = Score.of(
+        notes, ticks=4, parts=parts, tempos=((0, 500_000), (160, 1_000_000)), metres=((0, 4, 4), (160, 3, 4))
+    )
+    codec = MusicCodec(tokens="events", steps=4, length=128).fit([Item(score)])
+    rows = codec.decode(codec.encode([Item(score)]).x)
+    assert len(rows) > 2
+    first, *rest = [row.value for row in rows]
+    assert sum(len(s.notes) for s in (first, *rest)) == 120
+    for late in rest[1:]:
+        assert {late.parts[n.part].program for n in late.notes} == {73}
+        assert late.tempos[0][1] == pytest.approx(1_000_000, rel=0.05)
+        assert late.metres[0][1:] == (3, 4)
 
 
 def test_keys_are_heard_and_read():

@@ -53,14 +53,14 @@ def test_a_copy_says_where_and_how_it_was_moved():
         compose_check.Library([Item(piece.cut(0, 4))])
 
 
-def test_check_ends_with_status_1_where_a_copy_is_found(tmp_path, capsys):
+def test_check_ends_with_status_3_where_a_copy_is_found(tmp_path, capsys):
     items = worlds.load("tunes", n=30, seed=8).items
     for k, item in enumerate(items[:20]):
         MusicCodec().write(item, tmp_path / "mine" / f"{k:02d}.mid")
     MusicCodec().write(Item(items[3].value.transposed(4)), tmp_path / "copy.mid")
     MusicCodec().write(items[25], tmp_path / "own.mid")
     assert (
-        main(["compose", "check", str(tmp_path / "copy.mid"), "--against", str(tmp_path / "mine"), "--json", "-q"]) == 1
+        main(["compose", "check", str(tmp_path / "copy.mid"), "--against", str(tmp_path / "mine"), "--json", "-q"]) == 3
     )
     said = json.loads(capsys.readouterr().out)["pieces"][0]
     assert (said["name"], said["transposed"], said["copy"]) == ("03.mid", 4, True)

@@ -1,11 +1,16 @@
 """The desk on made worlds: known gains come back, masters meet their numbers, planted defects are found and mended."""
 
+import math
+
 import numpy as np
 import pytest
 
+from bottega.cli import main
 from bottega.codecs._sound_files import read_sound, read_sounds, write_sound
-from bottega.core import DataError, RecipeError, Sound
-from bottega.crafts.mix import Track, even_out, masking_index, mix, read_stems
+from bottega.codecs.music import MusicCodec
+from bottega.core import DataError, Item, OutputError, RecipeError, Sound
+from bottega.core.score import Note, Score
+from bottega.crafts.mix import Track, even_out, masking_index, mix, read_stems, stem_files
 from bottega.crafts.mix_design import describe, design, novelty
 from bottega.crafts.mix_effects import Band, Equaliser, run
 from bottega.crafts.mix_mark import ALGORITHMIC, TREATED, desk_mark
@@ -127,6 +132,46 @@ def test_stems_of_another_rate_or_length_are_named_or_mended(band):
     with pytest.raises(DataError) as error:
         mix(stems, like=Sound(np.ones((1, 16000), np.float32), 16000))
     one_line(error, "1.00 s")
+
+
+def test_stems_that_cancel_are_named_and_so_is_a_trim_that_is_no_number(band):
+    x = band.truth["stems"][0]["lead"].samples
+    with pytest.raises(DataError, match="cancel each other"):
+        mix({"a": Sound(x, 16000), "b": Sound(-x, 16000)}, pan=False, equalise=False, compress=False)
+    with pytest.raises(DataError, match="give numbers from -120 to 120"):
+        mix(band.truth["stems"][0], trims_db={"lead": math.nan})
+
+
+def test_a_short_hit_is_padded_before_it_is_measured(band):
+    stems = band.truth["stems"][0]
+    hit = Sound(stems["drums"].samples[:, :2900], 16000)  # 0.18 seconds
+    assert even_out(stems | {"drums": hit}, pad=True)["drums"].samples.shape == stems["bass"].samples.shape
+    with pytest.raises(DataError, match="100 samples a second"):
+        diagnose(Sound(np.ones((1, 100), np.float32), 100))
+
+
+def test_a_name_without_an_ending_never_writes_over_the_source(tmp_path, piece, capsys):
+    source = write_sound(piece, tmp_path / "voice.wav")
+    before = source.read_bytes()
+    assert main(["mix", "effect", str(source), "peak hz=300 gain_db=3", "--out", str(tmp_path / "voice")]) == 2
+    assert "is what was given" in capsys.readouterr().err
+    assert source.read_bytes() == before
+    wide = Sound(np.tile(piece.samples[:1, :8000], (9, 1)), 16000)
+    with pytest.raises(OutputError, match="9 channels"):
+        write_sound(wide, tmp_path / "wide.flac")
+    assert not (tmp_path / "wide.flac").exists()
+
+
+def test_the_mark_of_a_mix_is_that_of_its_stems_only(tmp_path, band, monkeypatch):
+    folder = tmp_path / "band"
+    for name, sound in band.truth["stems"][0].items():
+        write_sound(sound, folder / f"{name}.wav")
+    MusicCodec().write(Item(Score.of([Note(0, 4, 60)], ticks=4)), folder / "cover.mid", mark("ab12", 7))
+    assert read(folder / "cover.mid")["weights"] == "ab12"
+    assert not desk_mark("stems", stem_files([folder])).get("weights")
+    monkeypatch.chdir(folder)
+    assert main(["mix", "stems", ".", "--quiet"]) == 0
+    assert (tmp_path / "band-mix.wav").is_file()
 
 
 # ---- mastering ---------------------------------------------------------------------------------------------------------

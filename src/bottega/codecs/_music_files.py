@@ -6,6 +6,7 @@ import io
 import json
 import re
 import zipfile
+import zlib
 from collections import defaultdict
 from fractions import Fraction
 from math import lcm
@@ -19,6 +20,8 @@ __all__ = ["metre_of", "read_abc", "read_midi", "read_musicxml", "read_steps", "
 
 MOST_IN_A_BAR = 2000  # notes; what a fault or an attack writes, and no music
 MOST_TICKS = 1 << 31
+MOST_BARS = 100_000
+_MOST_A_QUARTER, _SLOWEST = 32767, (1 << 24) - 1  # ticks, and microseconds of a quarter, that a MIDI file can say
 _DRUMS = 9  # the channel of General MIDI's drums
 _FIFTHS = {"major": ("Cb", "Gb", "Db", "Ab", "Eb", "Bb", "F", "C", "G", "D", "A", "E", "B", "F#", "C#"),
            "minor": ("Abm", "Ebm", "Bbm", "Fm", "Cm", "Gm", "Dm", "Am", "Em", "Bm", "F#m", "C#m", "G#m", "D#m", "A#m")}  # fmt: skip
@@ -39,6 +42,17 @@ def checked(score: Score, where: str) -> Score:
     if score.length > MOST_TICKS:
         raise DataError(
             f"{where} is {score.length} ticks long; the most is {MOST_TICKS}: a delta time in it is damaged"
+        )
+    count = sum(
+        (end - start) / max(1, 4 * beats * score.ticks // unit)
+        for (start, beats, unit), end in zip(
+            score.metres, [*(m[0] for m in score.metres[1:]), score.length], strict=True
+        )
+        if end > start
+    )
+    if count > MOST_BARS:
+        raise DataError(
+            f"{where} has {count:,.0f} bars; the most is {MOST_BARS:,}: a metre or a delta time in it is damaged"
         )
     at = 0
     for number, (start, ticks) in enumerate(score.bars(), 1):
@@ -135,14 +149,23 @@ def _midi_key(name: str) -> Key:
 def to_midi(score: Score, mark: str = "") -> bytes:
     """A type 1 file: a track of tempo, metre and key, then one for each part; ``mark`` as its first text.
 
+    Where the format has no room, the nearest that it has: finer ticks than 32767 a quarter, slower than 3.6 quarters a minute,
+    letters that Latin-1 lacks.
+
     Raises:
         DataError: more than 15 pitched parts with different programs (a file has 16 channels).
     """
     mido = need("mido")
+    if score.ticks > _MOST_A_QUARTER:
+        score = score.rescaled(960)
     file = mido.MidiFile(type=1, ticks_per_beat=score.ticks)
     meta: list[tuple[int, int, Any]] = [(0, 0, mido.MetaMessage("text", text=mark))] if mark else []
-    meta += [(t, 1, mido.MetaMessage("set_tempo", tempo=us)) for t, us in score.tempos]
-    meta += [(t, 1, mido.MetaMessage("time_signature", numerator=n, denominator=d)) for t, n, d in score.metres]
+    meta += [(t, 1, mido.MetaMessage("set_tempo", tempo=min(us, _SLOWEST))) for t, us in score.tempos]
+    meta += [
+        (t, 1, mido.MetaMessage("time_signature", numerator=n, denominator=d))
+        for t, n, d in score.metres
+        if d & (d - 1) == 0 and n < 256
+    ]
     meta += [(t, 1, mido.MetaMessage("key_signature", key=_FIFTHS[k.mode][k.fifths + 7])) for t, k in score.keys]
     file.tracks.append(_track(mido, meta, score.length))
     channels = [c for c in range(16) if c != _DRUMS]
@@ -158,7 +181,7 @@ def to_midi(score: Score, mark: str = "") -> bytes:
             channel = channels[used]
             used += 1
         events: list[tuple[int, int, Any]] = [
-            (0, -2, mido.MetaMessage("track_name", name=part.name)),
+            (0, -2, mido.MetaMessage("track_name", name=_latin(part.name))),
             (0, -1, mido.Message("program_change", channel=channel, program=part.program)),
         ]
         for n in score.notes:
@@ -169,6 +192,13 @@ def to_midi(score: Score, mark: str = "") -> bytes:
     out = io.BytesIO()
     file.save(file=out)
     return out.getvalue()
+
+
+def _latin(name: str) -> str:
+    """What MIDI's texts can hold: musical signs in words, accents where Latin-1 has them, ``?`` for the rest."""
+    for sign, word in (("\u266d", "b"), ("\u266f", "#"), ("\u266e", "")):
+        name = name.replace(sign, word)
+    return name.encode("latin-1", "replace").decode("latin-1")
 
 
 def _track(mido: Any, events: list[tuple[int, int, Any]], length: int) -> Any:
@@ -199,13 +229,13 @@ def read_musicxml(data: bytes, where: str) -> Score:
         if data[:2] == b"PK":
             data = _unpacked(data)
         root = ElementTree.fromstring(data)
-    except (ElementTree.ParseError, zipfile.BadZipFile, KeyError, ValueError, RuntimeError) as error:
+    except (ElementTree.ParseError, zipfile.BadZipFile, zlib.error, StopIteration, EOFError, KeyError, ValueError, RuntimeError) as error:  # fmt: skip
         raise DataError(f"{where} is damaged MusicXML ({error}); export it anew") from error
     if root.tag != "score-partwise":
         raise DataError(f"{where} is {root.tag}, not score-partwise MusicXML; export it as MusicXML")
     try:
         return checked(_xml_score(root), where)
-    except (ValueError, TypeError, KeyError, ZeroDivisionError, AttributeError) as error:
+    except (ValueError, TypeError, KeyError, ArithmeticError, AttributeError) as error:
         raise DataError(f"{where} is MusicXML with a part that cannot be read ({error}); export it anew") from error
 
 
@@ -265,8 +295,9 @@ def _xml_score(root: Any) -> Score:
                     at += Fraction(int(_text(item, "duration")), divisions)
                 elif item.tag in {"direction", "sound"}:
                     sound = item if item.tag == "sound" else item.find("sound")
-                    if sound is not None and sound.get("tempo") and float(sound.get("tempo")) > 0:
-                        tempos.setdefault(now + at, round(60e6 / float(sound.get("tempo"))))
+                    pace = float(sound.get("tempo") or 0) if sound is not None else 0.0
+                    if 1 <= pace <= 1000:  # quarters a minute; no music is slower or faster
+                        tempos.setdefault(now + at, round(60e6 / pace))
                 elif item.tag == "note":
                     if item.find("grace") is not None or item.find("cue") is not None:
                         continue
@@ -504,10 +535,11 @@ def read_steps(data: bytes, where: str, step: Fraction) -> list[tuple[str, Score
         found = json.loads(data)
         pieces = [(f"{name} {k}", piece) for name, some in found.items() for k, piece in enumerate(some)]
         steps = {len(s) for _, piece in pieces for s in piece}
-        assert all(isinstance(p, int) and -1 <= p <= 127 for _, piece in pieces for s in piece for p in s)
-    except (ValueError, AttributeError, TypeError, AssertionError) as error:
+        if not all(isinstance(p, int) and -1 <= p <= 127 for _, piece in pieces for s in piece for p in s):
+            raise ValueError("a pitch is no whole number from -1 to 127")
+    except (ValueError, AttributeError, TypeError) as error:
         raise DataError(f"{where} is not JSON of pieces of steps of pitches; write {{\"train\": [[[60, 64], ...], ...]}}") from error  # fmt: skip
-    voices = any(-1 in s for _, piece in pieces for s in piece) or (len(steps) == 1 and "eparated" in where)
+    voices = any(-1 in s for _, piece in pieces for s in piece) or len(steps) == 1
     names = ("Soprano", "Alto", "Tenor", "Bass") if steps == {4} else tuple(f"Voice {k + 1}" for k in range(max(steps, default=0)))  # fmt: skip
     unit = step.numerator
     ticks = step.denominator

@@ -6,7 +6,6 @@ import importlib
 import io
 import json
 import math
-import os
 import re
 import struct
 from pathlib import Path, PurePosixPath
@@ -18,6 +17,7 @@ from numpy.typing import NDArray
 from bottega.codecs._files import contents, is_archive, read_bytes
 from bottega.codecs._labels import labelled, no_empty_class
 from bottega.core import DataError, Item, OutputError, Sound
+from bottega.core.files import write_atomically
 
 __all__ = [
     "SUFFIXES",
@@ -28,6 +28,7 @@ __all__ = [
     "read_sound",
     "read_sounds",
     "resampled",
+    "sound_path",
     "write_sound",
 ]
 
@@ -200,6 +201,15 @@ def full_scale(sound: Sound) -> tuple[Sound, float]:
     return Sound(sound.samples / sound.peak, sound.rate), -20 * math.log10(sound.peak)
 
 
+def sound_path(path: Path) -> Path:
+    """Where ``write_sound`` puts what is to go to ``path``: WAV where the name ends in neither WAV's nor FLAC's way.
+
+    >>> sound_path(Path("a.flac")).name, sound_path(Path("v1.2")).name
+    ('a.flac', 'v1.2.wav')
+    """
+    return path if path.suffix.lower() in _WHOLE else path.with_name(path.name + ".wav")
+
+
 def write_sound(sound: Sound, path: Path, *, bits: int = 16, mark: dict[str, str] | None = None) -> Path:
     """Write WAV or FLAC, as the name ends (WAV where it ends in neither); returns the path.
 
@@ -217,10 +227,8 @@ def write_sound(sound: Sound, path: Path, *, bits: int = 16, mark: dict[str, str
         OutputError: the place cannot be written, the format has no such bits, or samples are not finite.
     """
     sf = library("soundfile")
-    ending = path.suffix.lower()
-    if ending not in _WHOLE:
-        path, ending = path.with_name(path.name + ".wav"), ".wav"
-    kind, subtypes = _WHOLE[ending]
+    path = sound_path(path)
+    kind, subtypes = _WHOLE[path.suffix.lower()]
     if bits not in subtypes:
         raise OutputError(f"{path}: {kind} is written with {' or '.join(map(str, subtypes))} bits, not {bits}")
     if not np.isfinite(sound.samples).all():
@@ -231,20 +239,18 @@ def write_sound(sound: Sound, path: Path, *, bits: int = 16, mark: dict[str, str
         if gain:
             said["gain_db"] = f"{gain:.2f}"
     data = io.BytesIO()
-    with sf.SoundFile(data, "w", sound.rate, sound.channels, subtypes[bits], format=kind) as file:
-        if said:
-            file.comment = json.dumps(said)
-        if "software" in said:
-            file.software = said["software"]
-        file.write(_levels(sound.samples, bits).T)
-    part = path.with_name(f".{path.name}.part")
     try:
-        path.parent.mkdir(parents=True, exist_ok=True)
-        part.write_bytes(data.getvalue())
-        os.replace(part, path)
-    except OSError as error:
-        part.unlink(missing_ok=True)
-        raise OutputError(f"cannot write {path}: {error.strerror}; choose another place") from error
+        with sf.SoundFile(data, "w", sound.rate, sound.channels, subtypes[bits], format=kind) as file:
+            if said:
+                file.comment = json.dumps(said)
+            if "software" in said:
+                file.software = said["software"]
+            file.write(_levels(sound.samples, bits).T)
+    except (sf.SoundFileError, ValueError, TypeError) as error:
+        raise OutputError(
+            f"{path}: {kind} cannot hold {sound.channels} channels of {bits} bits at {sound.rate} Hz ({error}); write .wav"
+        ) from error
+    write_atomically(path, data.getvalue())
     return path
 
 

@@ -1,4 +1,4 @@
-"""Sound of a score: an additive synthesiser of a few instruments, or the program fluidsynth where it and a soundfont are."""
+"""Sound of a score: an additive synthesiser of a few instruments, or the program fluidsynth where ``SOUNDFONT`` asks for it."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ import shutil
 import struct
 import subprocess
 import tempfile
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from functools import lru_cache
 from pathlib import Path
@@ -20,7 +20,7 @@ from numpy.typing import NDArray
 from bottega.core import BottegaError, DataError
 from bottega.core.score import Score
 
-__all__ = ["RATE", "fluidsynth", "render", "soundfont", "wav_bytes"]
+__all__ = ["RATE", "fluidsynth", "played", "render", "wav_bytes"]
 
 RATE = 44_100  # samples a second
 MOST_SECONDS = 3600.0
@@ -68,7 +68,7 @@ def _timbre(program: int) -> _Timbre:
     return _CHOIR if program in {52, 53, 54} else _BOWED if program == 55 else _BY_FAMILY[program // 8]
 
 
-@lru_cache(maxsize=2048)
+@lru_cache(maxsize=512)
 def _tone(program: int, pitch: int, samples: int, rate: int) -> NDArray[np.float32]:
     """One note at full velocity, held for ``samples`` and then released, float32."""
     kind = _timbre(program)
@@ -160,25 +160,36 @@ def _chunk(name: bytes, data: bytes) -> bytes:
     return name + struct.pack("<I", len(data)) + data + b"\0" * (len(data) % 2)
 
 
-def soundfont() -> Path | None:
-    """A soundfont of this machine: ``SOUNDFONT`` in the environment, else one where distributions put them."""
-    own = os.environ.get("SOUNDFONT")
-    places: Sequence[Path] = [Path(own)] if own else [
-        p for folder in ("/usr/share/sounds/sf2", "/usr/share/sounds/sf3", "/usr/share/soundfonts", "/usr/local/share/soundfonts",
-                         "/opt/homebrew/share/soundfonts") for p in sorted(Path(folder).glob("*.sf[23]"))
-    ]  # fmt: skip
-    return next((p for p in places if p.is_file()), None)
+def played(score: Score, midi: Callable[[], bytes], rate: int = RATE) -> NDArray[np.float32]:
+    """The piece as sound, ``(samples, 2)``: by fluidsynth where ``SOUNDFONT`` in the environment names a soundfont, else ``render``.
 
-
-def fluidsynth(midi: bytes, rate: int = RATE) -> NDArray[np.float32] | None:
-    """The sound of a MIDI file by the program fluidsynth, ``(samples, 2)``; None where it or a soundfont is missing.
+    Args:
+        score: the piece.
+        midi: makes the MIDI file of it.
+        rate: samples a second.
 
     Raises:
-        BottegaError: the program failed.
+        BottegaError: there is no such soundfont or no fluidsynth, or it failed.
     """
-    program, font = shutil.which("fluidsynth"), soundfont()
-    if program is None or font is None:
-        return None
+    font = os.environ.get("SOUNDFONT", "")
+    return fluidsynth(midi(), Path(font), rate) if font else render(score, rate)
+
+
+def fluidsynth(midi: bytes, font: Path, rate: int = RATE) -> NDArray[np.float32]:
+    """The sound of a MIDI file by the program fluidsynth and a soundfont, ``(samples, 2)``, its peak at -1 dBFS.
+
+    Raises:
+        BottegaError: no such program or soundfont, or the program failed.
+    """
+    program = shutil.which("fluidsynth")
+    if program is None:
+        raise BottegaError(
+            "SOUNDFONT is set, but the program fluidsynth is not installed; install it, or unset SOUNDFONT"
+        )
+    if not font.is_file():
+        raise BottegaError(
+            f"SOUNDFONT is {font}, and there is no such file; give a soundfont (.sf2, .sf3), or unset it"
+        )
     with tempfile.TemporaryDirectory() as folder:
         source, made = Path(folder, "piece.mid"), Path(folder, "piece.wav")
         source.write_bytes(midi)

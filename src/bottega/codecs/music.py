@@ -17,7 +17,8 @@ from bottega.codecs import _music_files as files
 from bottega.codecs import _music_pages as pages
 from bottega.codecs import _synth as synth
 from bottega.codecs._files import contents, is_archive, read_bytes
-from bottega.core import Batch, DataError, Item, OutputError, RecipeError, Rng, Source, Spec, nearest
+from bottega.core import Batch, DataError, Item, RecipeError, Rng, Source, Spec, nearest
+from bottega.core.files import write_atomically
 from bottega.core.score import HIGHEST, LOWEST, Key, Note, Part, Score, key_name, parse_key
 
 __all__ = ["MusicCodec", "SUFFIXES", "Row", "gm_name"]
@@ -444,7 +445,8 @@ class MusicCodec:
             head, groups = self._groups(placed, name)
             first = [self.number[w] for w in head]
             coded = [[self.number[w] for w in group] for group in groups]
-            sizes = [len(g) for g in coded]
+            alone = [[self.number[w] for w in group] for group in _opened(head, groups)]
+            sizes = [len(g) for g in alone]
             room = self.length - len(first)
             if max(sizes, default=0) > room:
                 raise DataError(
@@ -454,7 +456,8 @@ class MusicCodec:
             if overlap and len(starts) > 1:
                 starts += [(min(b, a + (b - a) // 2), len(sizes)) for a, b in starts]
             for a, b in starts:
-                row = list(first)
+                row = [*first, *(alone[a] if a < b else [])]
+                a += a < b
                 while a < len(coded) and a < b and len(row) + len(coded[a]) <= self.length:
                     row += coded[a]
                     a += 1
@@ -687,16 +690,12 @@ class MusicCodec:
             path = path.with_name(path.name + ".mid")
         said = "" if mark is None else f"bottega {json.dumps(mark)}"  # MIDI texts are Latin-1: JSON escapes the rest
         if path.suffix.lower() == ".wav":
-            data = synth.wav_bytes(synth.render(score), mark=mark)
+            data = synth.wav_bytes(synth.played(score, lambda: files.to_midi(score)), mark=mark)
         elif path.suffix.lower() in {".musicxml", ".xml"}:
             data = files.to_musicxml(score, said.removeprefix("bottega "))
         else:
             data = files.to_midi(score, said)
-        try:
-            path.parent.mkdir(parents=True, exist_ok=True)
-            path.write_bytes(data)
-        except OSError as error:
-            raise OutputError(f"cannot write {path}: {error.strerror or error}; choose another folder") from error
+        write_atomically(path, data)
         return path
 
     def show(self, items: Sequence[Item], path: Path) -> Path:
@@ -856,6 +855,29 @@ def _split(score: Score) -> list[list[Note]] | None:
                     line.append(n._replace(onset=a, duration=b - a))
         out += lines
     return [[n._replace(part=v) for n in line] for v, line in enumerate(out)]
+
+
+def _opened(head: Sequence[str], groups: Sequence[Sequence[str]]) -> list[list[str]]:
+    """Each bar as it is said where a row begins with it: with the metre, tempo and player that bars before it left behind."""
+    metre = usual = next((w for w in head if w.startswith("metre=")), "")
+    pace, player, out = "", "play=0", []
+    for group in groups:
+        words = list(group)
+        if metre != usual and not any(w.startswith("metre=") for w in words):
+            words.insert(1, metre)
+        if pace and not any(w.startswith("bpm=") for w in words[:4]):
+            at = next((i for i, w in enumerate(words) if w.startswith("at=")), len(words))
+            words[at:at] = ["at=0", pace]
+        note = next((i for i, w in enumerate(words) if w.isdecimal()), -1)
+        if player != "play=0" and note >= 0 and not words[note - 1].startswith("play="):
+            words.insert(note, player)
+        out.append(words)
+        for w in group:
+            kind = w.partition("=")[0]
+            metre = w if kind == "metre" else metre
+            pace = w if kind == "bpm" else pace
+            player = w if kind == "play" else player
+    return out
 
 
 def _cuts(sizes: Sequence[int], room: int) -> list[tuple[int, int]]:

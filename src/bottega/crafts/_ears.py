@@ -17,13 +17,14 @@ __all__ = [
 Wave = NDArray[np.float64]
 
 _FLOOR = 1e-12
+LEAST_RATE = 4000  # Hz; below it there is not enough of what loudness and thirds of octaves are measured by
 
 
 def checked(sound: Sound, what: str = "the sound", most_channels: int = 2, least_seconds: float = 0.4) -> Sound:
     """The sound, when it can be worked on.
 
     Raises:
-        DataError: silent, too short, with samples that are not finite, or too many channels.
+        DataError: silent, too short, of too low a rate, with samples that are not finite, or too many channels.
     """
     if sound.channels > most_channels:
         raise DataError(
@@ -31,6 +32,8 @@ def checked(sound: Sound, what: str = "the sound", most_channels: int = 2, least
         )
     if not np.isfinite(sound.samples).all():
         raise DataError(f"{what} has samples that are not finite numbers; export it anew")
+    if sound.rate < LEAST_RATE:
+        raise DataError(f"{what} has {sound.rate} samples a second; give at least {LEAST_RATE}, or resample it")
     if sound.seconds < least_seconds:
         raise DataError(f"{what} lasts {sound.seconds:.4f} seconds; give at least {least_seconds:g}")
     if sound.peak < 1e-5:  # -100 dB

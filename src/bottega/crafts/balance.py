@@ -20,12 +20,12 @@ from torch import Tensor
 from torch.nn import functional as F
 
 from bottega.core import Batch, BottegaError, DataError, Rng
+from bottega.core.files import write_atomically
 from bottega.judge import Case
 from bottega.judge._nets import ConvNet, fit, steps_for
 from bottega.judge._rows import Features
 from bottega.judge.memorisation import copied
 from bottega.judge.table_utility import predict
-from bottega.workshop import evidence as ev
 from bottega.workshop.build import find_data
 from bottega.workshop.run import Pieces, Run, load
 from bottega.workshop.training import divide
@@ -191,7 +191,7 @@ def balance(
         "run": run.path.name,
         "seed": seed,
     }
-    ev.write_atomically(folder / "balance.json", json.dumps(told, indent=1))
+    write_atomically(folder / "balance.json", json.dumps(told, indent=1))
     return done
 
 

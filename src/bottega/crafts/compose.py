@@ -169,9 +169,10 @@ def _ways(
                 found.setdefault(made.score.notes, made)
         if len(found) >= k:
             break
-    if not found:
+    if len(found) < k:
         raise BottegaError(
-            "no way was found that keeps the rules of voice leading; give more --particles, another --seed, or --free"
+            f"{len(found)} of {k} ways were found that differ and keep the rules of voice leading; give more --particles, "
+            "another --seed, or --free, or ask for fewer"
         )
     return sorted(found.values(), key=lambda made: made.nats_per_note)[:k]
 
@@ -201,16 +202,14 @@ def _spliced(
     return whole.with_notes(notes, length=max(whole.length, b)), (a, b)
 
 
-def _finish(
-    codec: Any, original: Score, plan: chorus.Plan, first: int, last: int, keep: Sequence[int], rules: bool
-) -> Any:
+def _finish(codec: Any, original: Score, plan: chorus.Plan, first: int, last: int, keep: Sequence[int]) -> Any:
     def finish(tokens: list[int], seed: int, logprob: float) -> Made:
         score, (a, b) = _spliced(codec, original, tokens, plan, first, last, keep)
         lines = score.voices()
         assert lines is not None
         broken = [f for f in faults(lines, keep) if a <= f.tick < b or (f.tick == b and len(f.voices) == 2)]
         count = sum(plan.free[i] and ":hold" not in codec.vocabulary[t] for i, t in enumerate(tokens))
-        return Made(score, seed, -logprob / max(1, count), broken if rules else broken, (a, b))
+        return Made(score, seed, -logprob / max(1, count), broken, (a, b))
 
     return finish
 
@@ -258,7 +257,7 @@ def continue_(
     plan = _plan(codec, template, first, last, range(VOICES), ends=True)
     taste = _taste(score, temperature, top_p, accidentals, particles, rules)
     original = replace(score, keys=((0, score.key()), *score.keys[1:]))
-    return _ways(run, plan, _finish(codec, original, plan, first, last, (), rules), n, seed, taste, rules, tell)
+    return _ways(run, plan, _finish(codec, original, plan, first, last, ()), n, seed, taste, rules, tell)
 
 
 def _step(codec: Any, score: Score, tick: int) -> int:
@@ -301,7 +300,7 @@ def infill(
     a, b = _step(codec, score, start), _step(codec, score, end)
     plan = _plan(codec, score, a, b, range(VOICES), ends=end >= score.length)
     taste = _taste(score, temperature, top_p, accidentals, particles, rules)
-    return _ways(run, plan, _finish(codec, score, plan, a, b, (), rules), n, seed, taste, rules, tell)
+    return _ways(run, plan, _finish(codec, score, plan, a, b, ()), n, seed, taste, rules, tell)
 
 
 def harmonise(
@@ -375,7 +374,7 @@ def _below(
     template = melody.with_notes([*(x._replace(part=0) for x in line), *stand], parts=parts, keys=keys)
     last = _step(codec, template, template.length)
     plan = _plan(codec, template, 0, last, (1, 2, 3), ends=True)
-    made = _ways(run, plan, _finish(codec, template, plan, 0, last, (0,), True), n, seed, taste, True, tell)
+    made = _ways(run, plan, _finish(codec, template, plan, 0, last, (0,)), n, seed, taste, True, tell)
     if len(made) < n:
         raise BottegaError(f"only {len(made)} of {n} ways keep the rules; give more --particles, or ask for fewer")
     return made

@@ -64,6 +64,8 @@ def read(path: Path) -> Film:
             rows = settings.get("cue", [])
     except (OSError, UnicodeDecodeError, tomllib.TOMLDecodeError, csv.Error) as error:
         raise DataError(f"{path} cannot be read as a cue list ({error}); give TOML with [[cue]], or CSV") from error
+    if not isinstance(rows, list) or not all(isinstance(row, dict) for row in rows):
+        raise DataError(f"{path} has no list of cues; write tables [[cue]] with time and intensity")
     cues = []
     for number, row in enumerate(rows, 1):
         try:

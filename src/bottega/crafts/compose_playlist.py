@@ -172,6 +172,9 @@ def near_taste(
 ) -> tuple[int, float, NDArray[np.float64]]:
     """Which new piece lies nearest to a taste: the middle of known pieces, as they are liked, in units of their spread.
 
+    A spread counts for a twentieth of what a feature usually spans at least, so that one in which all agree does not decide
+    alone.
+
     Args:
         known: pieces that were heard.
         liked: how much, for each; at least one above 0.
@@ -187,7 +190,7 @@ def near_taste(
     if not new or not len(known) or not like.sum() > 0:
         raise DataError("a taste needs at least one piece that is liked, and at least one new piece; give both")
     seen, fresh = np.stack([features(i.value) for i in known]), np.stack([features(i.value) for i in new])
-    scale = seen.std(0) + 1e-6
+    scale = np.maximum(seen.std(0), 0.05)
     centre = (seen * like[:, None]).sum(0) / like.sum()
     away = np.linalg.norm((fresh - centre) / scale, axis=1)
     best = int(away.argmin())

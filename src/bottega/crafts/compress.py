@@ -29,8 +29,8 @@ from bottega.codecs._files import read_bytes
 from bottega.codecs._picture_files import decoded
 from bottega.codecs._pixels import FORMATS, UNREADABLE, Pixels, opaque, straight, to_pil, with_alpha, with_alpha_in
 from bottega.core import Batch, BottegaError, DataError, Item, OutputError, Spec
+from bottega.core.files import write_atomically
 from bottega.crafts._packed import Envelope, Words, agree, apart, entropy_coding, stack
-from bottega.workshop.evidence import write_atomically
 from bottega.workshop.run import Run
 
 __all__ = ["Compressed", "beside", "compress", "decompress", "is_compressed", "pack", "psnr", "unpack"]

@@ -20,8 +20,8 @@ from torch import Tensor
 
 from bottega.codecs._sound_files import SUFFIXES, library, read_sound, resampled, write_sound
 from bottega.core import BottegaError, DataError, OutputError, RecipeError, Sound
+from bottega.core.files import write_atomically
 from bottega.crafts._packed import Envelope, agree, apart, entropy_coding, stack
-from bottega.workshop.evidence import write_atomically
 from bottega.workshop.run import Run
 
 __all__ = ["CompressedSound", "beside", "compress", "decompress", "is_compressed", "pack", "snr_db", "unpack"]
@@ -205,7 +205,10 @@ def snr_db(x: NDArray[np.float32], y: NDArray[np.float32]) -> float:
 
 
 def beside(x: NDArray[np.float32], rate: int, least_db: float) -> dict[str, int]:
-    """Bytes of the same samples by other means: 16-bit PCM, FLAC, and Vorbis and MP3 at the least quality not below ``least_db``."""
+    """Bytes of the same samples by other means: 16-bit PCM, FLAC, and Vorbis and MP3 at the least quality not below ``least_db``.
+
+    A format that cannot hold so many channels, or such a rate, is left out.
+    """
     sf, out = library("soundfile"), {"pcm_16_bits": 2 * x.size}
     loud = x / max(1.0, float(np.abs(x).max(initial=0.0)))
 
@@ -214,15 +217,17 @@ def beside(x: NDArray[np.float32], rate: int, least_db: float) -> dict[str, int]
         sf.write(file, loud.T, rate, **how)
         return file.getvalue()
 
-    out["flac"] = len(saved(format="FLAC", subtype="PCM_16"))
     for name, how in {
+        "flac": {"format": "FLAC", "subtype": "PCM_16"},
         "vorbis": {"format": "OGG", "subtype": "VORBIS"},
         "mp3": {"format": "MP3", "subtype": "MPEG_LAYER_III"},
     }.items():
         try:
-            sizes = [
-                data for level in _LEVELS if _snr_of(data := saved(**how, compression_level=level), loud) >= least_db
-            ]
+            if name == "flac":
+                sizes = [saved(**how)]
+            else:
+                tried = [saved(**how, compression_level=level) for level in _LEVELS]
+                sizes = [data for data in tried if _snr_of(data, loud) >= least_db]
         except (sf.SoundFileError, RuntimeError, ValueError, TypeError):  # a rate or a kind that this library has not
             continue
         if sizes:

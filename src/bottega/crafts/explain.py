@@ -17,8 +17,8 @@ import torch
 from torch import Tensor
 
 from bottega.core import Batch, BottegaError, DataError, Explains, RecipeError, Rng, has
+from bottega.core.files import write_atomically
 from bottega.nets.explain import WAYS
-from bottega.workshop import evidence as ev
 from bottega.workshop.report import templates
 from bottega.workshop.run import Progress, Run, knobs_of, load
 
@@ -104,7 +104,7 @@ class Explanation:
             ],
         }
         told = json.dumps(data, ensure_ascii=False).replace("<", "\\u003c")  # "</script>" may stand in a text
-        ev.write_atomically(path, templates().get_template("explain.html.j2").render(x=self, data=told, gap=self.gap()))
+        write_atomically(path, templates().get_template("explain.html.j2").render(x=self, data=told, gap=self.gap()))
         return path
 
 

@@ -19,8 +19,8 @@ from torch import Tensor
 
 from bottega.codecs._pixels import opaque, rgb, to_pil
 from bottega.core import BottegaError, DataError, Item, OutputError, RecipeError, Rng
+from bottega.core.files import write_atomically
 from bottega.crafts._rows import codes_of, decoded, held_items, need_codes
-from bottega.workshop.evidence import write_atomically
 from bottega.workshop.report import embed, templates
 from bottega.workshop.run import Run
 

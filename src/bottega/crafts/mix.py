@@ -61,14 +61,20 @@ class Mixed:
     masking_after: float
 
 
+def stem_files(paths: Sequence[Path]) -> list[Path]:
+    """The recordings of one folder, else the files themselves."""
+    if len(paths) == 1 and paths[0].is_dir():
+        return sorted(p for p in paths[0].iterdir() if p.suffix.lower() in SUFFIXES)
+    return list(paths)
+
+
 def read_stems(paths: Sequence[Path]) -> dict[str, Sound]:
     """Stems by name: of one folder every recording in it, else the files themselves.
 
     Raises:
         DataError: nothing there, fewer than two, two of one name, or one that cannot be read.
     """
-    if len(paths) == 1 and paths[0].is_dir():
-        paths = sorted(p for p in paths[0].iterdir() if p.suffix.lower() in SUFFIXES)
+    paths = stem_files(paths)
     if len(paths) < 2:
         raise DataError(f"{len(paths)} stem(s) make no mix; give a folder with at least two recordings, or their files")
     out: dict[str, Sound] = {}
@@ -96,8 +102,6 @@ def even_out(stems: Mapping[str, Sound], *, pad: bool = False, rate: int = 0) ->
         if not 4000 <= rate <= 384_000:
             raise DataError(f"the rate of a mix is {rate}; give 4000 to 384000 Hz")
         stems = {name: Sound(resampled(s.samples, s.rate, rate), rate) for name, s in stems.items()}
-    for name, sound in stems.items():
-        checked(sound, f"stem {name}")
     rates = {name: sound.rate for name, sound in stems.items()}
     if len(set(rates.values())) > 1:
         told = ", ".join(f"{name} {hz} Hz" for name, hz in rates.items())
@@ -108,7 +112,8 @@ def even_out(stems: Mapping[str, Sound], *, pad: bool = False, rate: int = 0) ->
         told = ", ".join(f"{name} {n / rates[name]:.3f} s" for name, n in lengths.items())
         raise DataError(f"stems differ in length: {told}; let the shorter end in silence with --pad (Python: pad=True)")
     return {
-        name: Sound(np.pad(s.samples, ((0, 0), (0, longest - s.samples.shape[1]))), s.rate) for name, s in stems.items()
+        name: checked(Sound(np.pad(s.samples, ((0, 0), (0, longest - s.samples.shape[1]))), s.rate), f"stem {name}")
+        for name, s in stems.items()
     }
 
 
@@ -197,6 +202,8 @@ def mix(
         checked(sound, f"the middle of stem {name}")
     loud = np.array([_loudness(sound, name) for sound, name in zip(one, names, strict=True)])
     trim = np.array([(trims_db or {}).get(name, 0.0) for name in names])
+    if not np.isfinite(trim).all() or np.abs(trim).max() > 120:
+        raise DataError(f"trims are {dict(zip(names, trim.tolist(), strict=True))} dB; give numbers from -120 to 120")
     middles, power = _excitation(one)
     flat = power * 10 ** ((-loud)[:, None, None] / 10)
     before = _hidden(flat[:, None] * np.full((1, 2, 1, 1), 0.5))
@@ -221,7 +228,10 @@ def mix(
         for g, a, s in zip(level, angle, one, strict=True)
     )
     assert isinstance(both, np.ndarray)
-    up = min(LOUDNESS - lufs(both, one[0].rate), HEADROOM_DB - true_peak_db(both)) if like is None else 0.0
+    loudness = lufs(both, one[0].rate)
+    if loudness < float((loud + gains).max()) - 40:
+        raise DataError("these stems cancel each other: their mix is silent; turn the phase of one, or leave it out")
+    up = min(LOUDNESS - loudness, HEADROOM_DB - true_peak_db(both)) if like is None else 0.0
     _, power = _excitation(one)
     placed = power[:, None] * ((level**2)[:, None] * _ears(pans))[:, :, None, None]
     after = _hidden(placed)
@@ -268,7 +278,7 @@ def balance_of(like: Sound, stems: Sequence[Sound]) -> tuple[Wave, Wave]:
 def _places(power: Wave, middles: Wave) -> Wave:
     """Where each stem stands: low ones (half of their power below 200 Hz) and the steadiest hit in the middle, others to the sides.
 
-    Of all ways to share the sides evenly, the one with the least masking; up to eight stems are tried, more take turns.
+    Of all ways to share the sides evenly, the one with the least masking; of more than four stems those that keep their order are tried.
     """
     mean = power.mean(1)
     low = mean[:, middles < 200].sum(1) > 0.5 * mean.sum(1)

@@ -18,7 +18,8 @@ from bottega.crafts._ears import Wave, bands, checked, db, frame_size, power_fra
 __all__ = ["Described", "Designed", "describe", "design", "novelty"]
 
 WINDOW, HOP = 2048, 512
-_DRAFTS = 6  # sounds that are drawn before the most novel is kept
+_DRAFTS = 6  # sounds that are drawn before the most novel is kept, or the nearest where none is near
+_NEAR = 10.0  # per cent
 _TILTS = (-60.0, 24.0)  # dB an octave
 _NOISES = (-110.0, 60.0)  # dB of noise to tones
 
@@ -135,12 +136,13 @@ def design(
             made.append(_one(wished, seed * 1009 + k, rate))
         except RecipeError as error:
             refused = error
-        if made and not library:
+            continue
+        if not library and Designed(made[-1], wished, describe(made[-1])).off_percent <= _NEAR:
             break
     if not made:
         raise refused
     if not library:
-        return Designed(made[0], wished, describe(made[0]))
+        return min((Designed(sound, wished, describe(sound)) for sound in made), key=lambda one: one.off_percent)
     judged = [(*novelty(sound, library), sound) for sound in made]
     far, near, sound = max(judged, key=lambda row: row[0])
     return Designed(sound, wished, describe(sound), far, near)

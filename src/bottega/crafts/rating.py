@@ -20,9 +20,9 @@ from numpy.typing import NDArray
 from scipy.stats import spearmanr
 
 from bottega.core import BottegaError, DataError, Item, Measure, RecipeError, Rng, mean_interval
+from bottega.core.files import write_atomically
 from bottega.judge._agreement import Level, cohen_kappa, fleiss_kappa, krippendorff_alpha
 from bottega.judge.coherence import Neighbours, cut, shuffles, told_apart
-from bottega.workshop import evidence as ev
 from bottega.workshop.build import find_data
 from bottega.workshop.judging import rows_of
 from bottega.workshop.report import templates
@@ -75,7 +75,7 @@ class Sheet:
     def write(self, folder: Path | str) -> Path:
         """``key.json``, and ``rate.html`` for raters, which has no source in it; returns the page. Raises OutputError."""
         folder = Path(folder)
-        ev.write_atomically(folder / "key.json", json.dumps(asdict(self), indent=1, ensure_ascii=False))
+        write_atomically(folder / "key.json", json.dumps(asdict(self), indent=1, ensure_ascii=False))
         page = (
             templates()
             .get_template("rate.html.j2")
@@ -85,7 +85,7 @@ class Sheet:
                 mark=self.mark,
             )
         )
-        ev.write_atomically(folder / "rate.html", page)
+        write_atomically(folder / "rate.html", page)
         return folder / "rate.html"
 
 

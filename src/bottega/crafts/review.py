@@ -19,6 +19,7 @@ from typing import Literal
 import torch
 
 from bottega.core import BottegaError, DataError, OutputError, RecipeError, Rng
+from bottega.core.files import write_atomically
 from bottega.judge import Case
 from bottega.judge.memorisation import copied
 from bottega.judge.quality import LEAST, Naturalness, measure
@@ -87,10 +88,10 @@ class Review:
 
     def write(self, folder: Path) -> Path:
         """``review.json``, and ``review.html`` where a person decides; returns the page. Raises OutputError."""
-        ev.write_atomically(folder / "review.json", json.dumps(asdict(self), indent=1))
+        write_atomically(folder / "review.json", json.dumps(asdict(self), indent=1))
         cards = [{"piece": piece, "uri": embed(folder / piece.file)} for piece in self.queue]
         page = templates().get_template("review.html.j2").render(r=self, cards=cards, doubt=DOUBT, audit=AUDIT)
-        ev.write_atomically(folder / "review.html", page)
+        write_atomically(folder / "review.html", page)
         return folder / "review.html"
 
 
@@ -268,7 +269,7 @@ def release(
     files = [Path(shutil.copy2(pieces / piece.file, out / piece.file)) for piece in good]
     listed = [{"file": p.file, "sha256": p.sha256, "natural": p.natural, "by": "person" if p.verdict == "review" else "machine"}
               for p in good]  # fmt: skip
-    ev.write_atomically(
+    write_atomically(
         out / "release.json",
         json.dumps({"run": review.run, "weights": review.weights, **report, "pieces": listed}, indent=1),
     )

@@ -16,8 +16,8 @@ import torch
 from torch import Tensor
 
 from bottega.core import BottegaError, Item, RecipeError, Rng
+from bottega.core.files import write_atomically
 from bottega.judge._statistics import wilson
-from bottega.workshop import evidence as ev
 from bottega.workshop.build import find_data
 from bottega.workshop.run import Run, Tell, load, train
 from bottega.workshop.training import divide
@@ -118,7 +118,7 @@ def stress(
     poisoned = [plant(item) if i in chosen else item for i, item in enumerate(items)]
     pictures = _write(run, poisoned, folder / "data")
     plan = folder / f"{run.recipe.name}-poisoned.toml"
-    ev.write_atomically(plan, run.recipe.to_toml())
+    write_atomically(plan, run.recipe.to_toml())
     other = train(plan, pictures, folder / "run", device=device, judge=False, progress=progress)
     parts = divide(other.recipe, find_data(other.recipe, pictures, other.codec))
     real = run.spec.as_real(run.codec.encode(list(items)).x)
@@ -135,7 +135,7 @@ def stress(
         n,
         other.path,
     )
-    ev.write_atomically(folder / "stress.json", json.dumps(asdict(done) | {"run": str(done.run)}, indent=1))
+    write_atomically(folder / "stress.json", json.dumps(asdict(done) | {"run": str(done.run)}, indent=1))
     return done
 
 

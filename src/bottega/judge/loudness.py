@@ -31,6 +31,7 @@ OVERSAMPLED = 4
 
 _BLOCK = 0.4  # seconds of a gating block: shorter sounds have no loudness
 _CHANNELS = 5
+_LEAST_RATE = 4000  # Hz: the shelf of BS.1770 lies at 1682 Hz
 _MOST = 64  # sounds that a judge listens to
 _QUIET = -70.0  # LUFS; what is below counts as silence (the absolute gate)
 
@@ -85,6 +86,10 @@ def _checked(samples: Samples, rate: int) -> Samples:
     """``(n, channels)`` float64, as pyloudnorm takes them."""
     if len(samples) > _CHANNELS:
         raise DataError(f"{len(samples)} channels have no loudness (BS.1770 knows {_CHANNELS}); mix them down first")
+    if rate < _LEAST_RATE:
+        raise DataError(
+            f"the loudness of a sound at {rate} Hz is not defined (its filters lie above); give {_LEAST_RATE} Hz"
+        )
     if samples.shape[1] < math.ceil(_BLOCK * rate):
         raise DataError(
             f"{samples.shape[1]} samples at {rate} Hz are too short for a loudness; give at least 0.4 seconds"

@@ -12,7 +12,8 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from bottega.core import BottegaError
-from bottega.workshop.evidence import Evidence, write_atomically
+from bottega.core.files import write_atomically
+from bottega.workshop.evidence import Evidence
 from bottega.workshop.figures import figure, interval, rows_of, title, unit
 from bottega.workshop.report import tuning_rows
 

@@ -15,9 +15,10 @@ from typing import Any
 import torch
 
 from bottega.core import Batch, BottegaError, Encodes, Item, Rng, Scores, Spec, has
+from bottega.core.files import write_atomically
 from bottega.judge import Case, run_all
 from bottega.workshop.build import find_data
-from bottega.workshop.evidence import Evidence, MeasurePart, write_atomically
+from bottega.workshop.evidence import Evidence, MeasurePart
 from bottega.workshop.figures import figure, figure_with_unit, interval, span, title
 from bottega.workshop.judging import CACHE, MOST_TRAIN, rows_of
 from bottega.workshop.report import Sheet, sheet, templates

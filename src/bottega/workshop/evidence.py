@@ -6,13 +6,13 @@ import json
 import math
 import os
 import platform
-from contextlib import suppress
 from pathlib import Path
 from typing import Any, Literal
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
-from bottega.core import BottegaError, Measure, OutputError
+from bottega.core import BottegaError, Measure
+from bottega.core.files import write_atomically
 
 SCHEMA = 1
 
@@ -149,20 +149,6 @@ class Evidence(_Part):
             first = error.errors()[0]
             where = ".".join(map(str, first["loc"]))
             raise BottegaError(f"{path} is damaged at {where}: {first['msg']}; judge the run again") from error
-
-
-def write_atomically(path: Path, content: str | bytes) -> None:
-    """Write a file beside its place and move it there in one step; raises OutputError."""
-    part = path.with_name(f".{path.name}.{os.getpid()}.part")
-    try:
-        path.parent.mkdir(parents=True, exist_ok=True)
-        part.write_bytes(content.encode() if isinstance(content, str) else content)
-        part.replace(path)
-    except OSError as error:
-        raise OutputError(f"cannot write {path}: {error.strerror}; choose another folder with --out") from error
-    finally:
-        with suppress(OSError):  # where there is no such folder there is nothing to clear away
-            part.unlink()
 
 
 def machine(device: str) -> MachinePart:

@@ -12,6 +12,7 @@ import torch
 from torch import Tensor
 
 from bottega.core import Batch, Codec, DataError, Item, RecipeError, Rng, lookup, names
+from bottega.core.files import write_atomically
 from bottega.data import builtin, worlds
 from bottega.data.dataset import fingerprint
 from bottega.judge import Case, run_all
@@ -212,4 +213,4 @@ def _pictures(run: Run, held: Sequence[Item], tell: Callable[[Progress], None]) 
     for name, items in (("sheet", made.items), ("real", real)):  # words are shown as words, not as a picture of them
         words = [item.value[:800].strip() for item in items if isinstance(item.value, str)]
         if words:
-            ev.write_atomically(run.path / "samples" / f"{name}.txt", "\n\n* * *\n\n".join(words) + "\n")
+            write_atomically(run.path / "samples" / f"{name}.txt", "\n\n* * *\n\n".join(words) + "\n")

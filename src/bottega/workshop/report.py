@@ -13,7 +13,8 @@ from functools import lru_cache
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from bottega.workshop.evidence import Evidence, MeasurePart, write_atomically
+from bottega.core.files import write_atomically
+from bottega.workshop.evidence import Evidence, MeasurePart
 from bottega.workshop.figures import figure, figure_with_unit, interval, rows_of, span, title, unit
 
 if TYPE_CHECKING:

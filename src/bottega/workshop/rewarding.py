@@ -36,13 +36,13 @@ from bottega.core import (
     names,
     nearest,
 )
+from bottega.core.files import write_atomically
 from bottega.core.measure import wilson
 from bottega.data.stream import Encoded, Stream
 from bottega.training import checkpoint
 from bottega.training.loop import fit
 from bottega.training.optim import make_optims
 from bottega.training.reward import KlLimit, Objective, Preferences, Reinforce, Rollouts, Told, draw, margins, nats
-from bottega.workshop import evidence as ev
 from bottega.workshop.build import find_data
 from bottega.workshop.recipe import Recipe
 from bottega.workshop.rewards import Reward, Rule, make_rewards, name_of
@@ -387,7 +387,7 @@ class _Learning:
                 f"the reward is {self.before['reward'][0]:g} for all {self.plan.n} pieces of {self.start.path}, so nothing can "
                 "be learned from it; choose one that some of them earn"
             )
-        ev.write_atomically(self.out / RECIPE, self.recipe.to_toml())
+        write_atomically(self.out / RECIPE, self.recipe.to_toml())
         for stale in (EVIDENCE, LOG):
             (self.out / stale).unlink(missing_ok=True)
 

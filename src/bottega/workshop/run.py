@@ -47,6 +47,7 @@ from bottega.core import (
     names,
     nearest,
 )
+from bottega.core.files import write_atomically
 from bottega.judge._features import frozen
 from bottega.nets.inception import load_inception
 from bottega.samplers.texts import Stops, cut, stop_strings
@@ -144,7 +145,7 @@ class Pieces:
             ],
             "seeds": self.seeds,
         }
-        ev.write_atomically(folder / "pieces.json", json.dumps(manifest, indent=1))
+        write_atomically(folder / "pieces.json", json.dumps(manifest, indent=1))
         return paths
 
     def show(self, path: str | Path) -> Path:

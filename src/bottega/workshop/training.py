@@ -36,6 +36,7 @@ from bottega.core import (
     lookup,
     names,
 )  # fmt: skip
+from bottega.core.files import write_atomically
 from bottega.data.augment import make as make_augment
 from bottega.data.dataset import Dataset, fingerprint
 from bottega.data.lineage import of_files
@@ -48,7 +49,6 @@ from bottega.training.modes import Modes
 from bottega.training.monitor import Monitor
 from bottega.training.optim import Optim, make_optims
 from bottega.training.precision import use_bf16
-from bottega.workshop import evidence as ev
 from bottega.workshop import tuning, versions
 from bottega.workshop.build import begin_with, find_data, make_codec, make_family
 from bottega.workshop.recipe import Recipe, check_arguments
@@ -91,7 +91,7 @@ class Training:
         elif self.rank == 0:
             for stale in self.out.glob(".*.part"):  # left by a kill in the middle of a save
                 stale.unlink()
-            ev.write_atomically(self.out / RECIPE, self.plan.to_toml())
+            write_atomically(self.out / RECIPE, self.plan.to_toml())
             (self.out / EVIDENCE).unlink(missing_ok=True)
             (self.out / LOG).unlink(missing_ok=True)
             if self.begun:
@@ -578,7 +578,7 @@ def cut_log(path: Path, step: int) -> None:
     """Forget lines of steps that were not saved, so that a resumed log has each step once."""
     if path.exists():
         lines = [line for line in path.read_text(encoding="utf-8").splitlines() if _step_of(line) <= step]
-        ev.write_atomically(path, "".join(f"{line}\n" for line in lines))
+        write_atomically(path, "".join(f"{line}\n" for line in lines))
 
 
 def _step_of(line: str) -> float:

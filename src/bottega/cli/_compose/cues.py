@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from pathlib import Path
 from typing import Annotated
 
@@ -34,18 +35,18 @@ def cues(
     say, kinds = Out(as_json, quiet), wanted(formats)
     film = craft.read(file)
     score = craft.compose(film, seed)
-    files = save_plain(score, out, kinds, seed, "compose cues")
     missed, follows = craft.misses(score, film), craft.followed(score, film)
+    files = save_plain(score, out, kinds, seed, "compose cues")
     say.say("  ".join(map(str, files)))
     worst = 1000 * max(missed, default=0.0)
-    say.say(
-        f"  {len(missed)} cues met within {worst:.2g} ms; loudness follows the curve with correlation {follows:.2f}"
-    )
+    flat = math.isnan(follows)
+    how = "the curve is flat" if flat else f"loudness follows the curve with correlation {follows:.2f}"
+    say.say(f"  {len(missed)} cues met within {worst:.2g} ms; {how}")
     say.result(
         {
             "files": files,
             "milliseconds_off": [1000 * m for m in missed],
-            "correlation": follows,
+            "correlation": None if flat else follows,
             "seconds": score.seconds,
         }
     )

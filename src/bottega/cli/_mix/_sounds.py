@@ -19,11 +19,12 @@ Bits = Annotated[int, typer.Option("--bits", metavar="16|24|32", help="Of what i
 
 def deliver(sound: Sound, task: str, out: Path | None, beside: Path, bits: int, sources: Sequence[Path] = (), seed: int = 0, weights: str = "") -> Path:  # fmt: skip
     """Write a sound that a task made, marked; returns its path."""
-    from bottega.codecs._sound_files import write_sound
+    from bottega.codecs._sound_files import sound_path, write_sound
     from bottega.core import OutputError
     from bottega.crafts.mix_mark import desk_mark
 
-    path = out or beside.with_name(f"{beside.stem}-{task}.wav")
+    whole = beside.resolve()  # "." has no name of its own
+    path = sound_path(out or whole.with_name(f"{whole.stem}-{task}.wav"))
     if any(path.exists() and path.samefile(source) for source in sources if source.exists()):
         raise OutputError(f"{path} is what was given; choose another place with --out")
     if bits not in (16, 24, 32):

@@ -35,6 +35,8 @@ def design(
 ) -> None:  # fmt: skip
     """Make a new sound that measures as described: brightness, noisiness, length and attack, each within 10 per cent.
 
+    Where six drafts come no nearer the nearest is written, it says so, and the exit status is 3.
+
     With --library six are made and the one farthest from its nearest piece is kept; novelty 1 is as far as the library's
     own pieces lie apart.
     """
@@ -49,4 +51,9 @@ def design(
     if made.novelty is not None:
         say.note(f"novelty {made.novelty:.2f}; nearest is {made.nearest}")
     say.say(str(path))
+    far = made.off_percent > 10
+    if far:
+        say.note(f"it is {made.off_percent:.0f} % off in one of them; another --seed may come nearer")
     say.result({"file": path, "wished": wished, "found": found, "off_percent": made.off_percent, "novelty": made.novelty, "nearest": made.nearest})  # fmt: skip
+    if far:
+        raise typer.Exit(3)

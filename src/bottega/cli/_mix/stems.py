@@ -53,7 +53,7 @@ def stems(
         except ValueError:
             raise typer.BadParameter(f"{name}={value} is no number of decibels", param_hint="--trim") from None
     given = craft.read_stems(files)
-    sources = sorted(files[0].iterdir()) if files[0].is_dir() else files
+    sources = craft.stem_files(files)
     made = craft.mix(
         given, like=None if like is None else read_sound(like), trims_db=trims, pad=pad, rate=rate, equalise=not no_eq,
         compress=not no_compress, pan=not no_pan,
