@@ -1,5 +1,6 @@
 """Sound goes in from any file and comes back; what cannot is named in one line."""
 
+import io
 import os
 import struct
 from pathlib import Path
@@ -8,7 +9,7 @@ import numpy as np
 import pytest
 import torch
 
-from bottega.codecs._sound_files import named, read_sound, resampled, write_sound
+from bottega.codecs._sound_files import decoded, named, read_sound, resampled, write_sound
 from bottega.codecs.audio import AudioCodec, mu_law, mu_law_inverse
 from bottega.core import DataError, Item, OutputError, RecipeError, Sound
 from bottega.data import worlds
@@ -275,3 +276,15 @@ def test_the_page_has_waveforms_and_spectra(tmp_path):
     with Image.open(AudioCodec().show(items, tmp_path / "page")) as page:
         assert page.width > 300
         assert len(page.convert("RGB").getcolors(1 << 20)) > 100
+
+
+@pytest.mark.parametrize("kind", ["AIFF", "AU", "OGG", "W64", "RF64", "CAF", "FLAC", "WAV"])
+def test_a_file_that_is_cut_anywhere_is_named_and_a_whole_one_is_read(kind):
+    sf = pytest.importorskip("soundfile")
+    file, x = io.BytesIO(), 0.1 * np.random.default_rng(0).normal(size=(8000, 2))
+    sf.write(file, x, 8000, format=kind)
+    data = file.getvalue()
+    assert decoded(data, "it").samples.shape == (2, 8000)
+    for part in (0.3, 0.6, 0.9, 0.995):
+        with pytest.raises(DataError, match="it is (cut short|not a readable)"):
+            decoded(data[: int(part * len(data))], "it")

@@ -160,19 +160,47 @@ def decoded(data: bytes, where: str) -> Sound:
 
 
 def _cut_short(data: bytes) -> str:
-    """Why a WAV is not whole, which libsndfile passes over; empty where it is, or says nothing of its length."""
-    if data[:4] != b"RIFF" or data[8:12] != b"WAVE":
+    """Why a file is not whole, which libsndfile passes over; empty where it is, or says nothing of its length."""
+    if data[:4] == b"OggS":
+        return _ogg_cut_short(data)
+    lengths = {
+        b"FORM": (">I", 4, 8),
+        b"riff": ("<Q", 16, 0),
+        b"RF64": ("<Q", 20, 8),
+        b".snd": (">I", 8, 0),
+    }  # how, where, plus
+    if data[:4] in lengths and len(data) >= 28:
+        how, place, more = lengths[data[:4]]
+        said = struct.unpack_from(how, data, place)[0]
+        more = struct.unpack_from(">I", data, 4)[0] if data[:4] == b".snd" else more
+        if said not in _UNSAID and said + more > len(data) + 1:  # an odd one may lack its padding
+            return f"its head announces {said + more} bytes and {len(data)} are there"
+    if data[:4] == b"caff":
+        at, how, head, even = 8, ">q", 12, 1
+    elif data[:4] == b"RIFF" and data[8:12] == b"WAVE":
+        at, how, head, even = 12, "<I", 8, 2
+    else:
         return ""
-    at = 12
-    while at + 8 <= len(data):
-        kind, size = data[at : at + 4], struct.unpack_from("<I", data, at + 4)[0]
+    while at + head <= len(data):
+        kind, size = data[at : at + 4], struct.unpack_from(how, data, at + 4)[0]
         if kind == b"data":
-            there = len(data) - at - 8
+            there = len(data) - at - head
             return (
                 f"its head announces {size} bytes of sound and {there} are there" if there < size not in _UNSAID else ""
             )
-        at += 8 + size + size % 2
+        at += head + max(0, size) + size % even
     return "no sound follows its head"
+
+
+def _ogg_cut_short(data: bytes) -> str:
+    """The last page must be whole and say that it is the last (RFC 3533, section 6)."""
+    at = data.rfind(b"OggS")
+    if at + 27 > len(data):
+        return "its last page breaks off"
+    table = data[at + 27 : at + 27 + data[at + 26]]
+    if len(table) < data[at + 26] or at + 27 + len(table) + sum(table) > len(data):
+        return "its last page breaks off"
+    return "" if data[at + 5] & 4 else "its last page is missing"
 
 
 def resampled(samples: NDArray[np.float32], rate: int, to: int) -> NDArray[np.float32]:
