@@ -102,9 +102,9 @@ def test_a_melody_is_harmonised_without_a_fault_in_several_ways(run):
             (n.onset, n.duration, n.pitch) for n in tune().notes
         ]
         assert all(one.score.lines())
-        assert compose.in_key(one.score, Key(0)) < 1.01
+        assert one.score.in_key(Key(0)) < 1.01
     strict = compose.harmonise(run, tune(), n=1, particles=4, accidentals=0.0)[0]
-    assert compose.in_key(strict.score, Key(0)) == 1.0
+    assert strict.score.in_key(Key(0)) == 1.0
     again = compose.harmonise(run, tune(), n=3, particles=4)
     assert [m.score for m in again] == [m.score for m in made]
 

@@ -204,7 +204,7 @@ class MusicCodec:
             self.players = [Part(name, 52 if self.voices > 1 else 0) for name in named]
         else:
             self.players = [Part(gm_name(*p), *p) for p in sorted(found)] or [Part(gm_name(0), 0)]
-        dense = sorted(_density(s) for s in scores)
+        dense = sorted(s.density for s in scores)
         self.bounds = [dense[len(dense) // 3], dense[2 * len(dense) // 3]] if dense else [2.0, 4.0]
         paces = sorted(s.tempos[0][1] for s in scores)
         self.tempo = paces[len(paces) // 2] if paces else 500_000
@@ -302,14 +302,14 @@ class MusicCodec:
         """What stands before the notes: the metre, then the controls."""
         head = []
         if self.kind in {"events", "voices"}:
-            head.append(f"metre={_usual(score)}")
+            head.append("metre={}/{}".format(*score.usual_metre()))
         if not self.controls:
             return head
         key = score.key()
         bpm = min(BPM, key=lambda b: abs(b - 60e6 / score.tempos[0][1]))
         said = {
             "key": key_name(key), "mode": key.mode, "tempo": str(bpm), "genre": score.genre or _UNKNOWN,
-            "density": DENSITIES[int(np.searchsorted(self.bounds, _density(score), side="right"))],
+            "density": DENSITIES[int(np.searchsorted(self.bounds, score.density, side="right"))],
         } | (controls or {})  # fmt: skip
         for control in self.controls:
             word = f"{control}={said[control]}"
@@ -334,7 +334,7 @@ class MusicCodec:
     def _bars(self, score: Score, name: str) -> list[tuple[int, int, list[str]]]:
         """Start, steps and opening words of each bar; a metre is said where it is not that of the bar before."""
         out = []
-        said = _usual(score)
+        said = "{}/{}".format(*score.usual_metre())
         metres = {t: f"{n}/{d}" for t, n, d in score.metres}
         now = said
         for start, ticks in score.bars():
@@ -784,11 +784,6 @@ def _suffix(name: str) -> str:
     return PurePosixPath(name.lower().removesuffix(".gz")).suffix
 
 
-def _density(score: Score) -> float:
-    """Notes in a quarter."""
-    return len(score.notes) * score.ticks / max(1, score.length)
-
-
 def _bin(us: int) -> int:
     return min(BPM, key=lambda b: abs(b - 60e6 / us))
 
@@ -805,15 +800,6 @@ def _metres(found: dict[int, tuple[int, int]]) -> tuple[tuple[int, int, int], ..
         if not out or out[-1][1:] != m:
             out.append((t, *m))
     return tuple(out) if out and out[0][0] == 0 else ((0, 4, 4), *out)
-
-
-def _usual(score: Score) -> str:
-    """The metre that holds longest; of several the first."""
-    ends = [*(m[0] for m in score.metres[1:]), max(score.length, score.metres[-1][0] + 1)]
-    held: dict[str, int] = {}
-    for (start, n, d), end in zip(score.metres, ends, strict=True):
-        held[f"{n}/{d}"] = held.get(f"{n}/{d}", 0) + end - start
-    return max(held, key=lambda m: held[m])
 
 
 def _thinned(score: Score) -> Score:

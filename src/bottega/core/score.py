@@ -6,6 +6,7 @@ Here because codecs, data, judges and crafts all speak of scores, and none of th
 from __future__ import annotations
 
 import math
+from collections import Counter
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, replace
 from functools import cached_property
@@ -202,6 +203,26 @@ class Score:
                 out.append((at, bar if last else min(bar, end - at)))
                 at += bar
         return out
+
+    @property
+    def density(self) -> float:
+        """Notes a quarter."""
+        return len(self.notes) * self.ticks / max(1, self.length)
+
+    def usual_metre(self) -> tuple[int, int]:
+        """Beats and unit of the metre that holds longest."""
+        held: Counter[tuple[int, int]] = Counter()
+        ends = [*(m[0] for m in self.metres[1:]), max(self.length, self.metres[-1][0] + 1)]
+        for (start, n, d), end in zip(self.metres, ends, strict=True):
+            held[n, d] += end - start
+        return held.most_common(1)[0][0]
+
+    def in_key(self, key: Key | None = None) -> float:
+        """The share of sounding time whose pitch is usual in the key (as said, else as heard), drums left out; 1 of silence."""
+        usual = (key or self.key()).usual
+        drums = {i for i, p in enumerate(self.parts) if p.drums}
+        held = [(n.pitch % 12 in usual, n.duration) for n in self.notes if n.part not in drums]
+        return sum(d for good, d in held if good) / max(1, sum(d for _, d in held)) if held else 1.0
 
     def key(self) -> Key:
         """The key as written at the beginning, else as its notes tell."""

@@ -17,7 +17,7 @@ import torch
 from bottega.codecs import _music_pages as pages
 from bottega.codecs.music import CONTROLS
 from bottega.core import Batch, BottegaError, DataError, Item, RecipeError, Rng
-from bottega.core.score import Key, Note, Part, Score, key_name
+from bottega.core.score import Note, Part, Score, key_name
 from bottega.core.voicing import RANGES, Fault, faults, moments, parallels
 from bottega.crafts import _chorus as chorus
 from bottega.trust.mark import mark as mark_of
@@ -28,7 +28,6 @@ __all__ = [
     "continue_",
     "differ",
     "harmonise",
-    "in_key",
     "infill",
     "new",
     "one_piece",
@@ -71,17 +70,9 @@ class Made:
         found, moves = parallels(moments(lines))
         return {
             "seed": self.seed, "key": key_name(self.score.key()), "seconds": round(self.score.seconds, 2), "notes": len(new.notes),
-            "nats_per_note": self.nats_per_note, "in_key": in_key(new, self.score.key()), "faults": len(self.faults),
+            "nats_per_note": self.nats_per_note, "in_key": new.in_key(self.score.key()), "faults": len(self.faults),
             "parallels": len(found), "parallels_per_100_moves": 100 * len(found) / max(1, moves),
         }  # fmt: skip
-
-
-def in_key(score: Score, key: Key | None = None) -> float:
-    """The share of sounding time whose pitch is usual in the key (minor: also raised sixth and seventh); 1 of silence."""
-    usual = (key or score.key()).usual
-    drums = {i for i, p in enumerate(score.parts) if p.drums}
-    held = [(n.pitch % 12 in usual, n.duration) for n in score.notes if n.part not in drums]
-    return sum(d for good, d in held if good) / max(1, sum(d for _, d in held)) if held else 1.0
 
 
 def one_piece(path: str | Path) -> Score:

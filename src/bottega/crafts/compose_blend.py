@@ -30,7 +30,7 @@ def _steps(score: Score) -> list[int]:
 
 
 ATTRIBUTES: dict[str, Callable[[Score], float]] = {
-    "density": lambda s: len(s.notes) * s.ticks / max(1, s.length),
+    "density": lambda s: s.density,
     "height": lambda s: sum(n.pitch * n.duration for n in s.notes) / max(1, sum(n.duration for n in s.notes)),
     "leaps": lambda s: sum(_steps(s)) / max(1, len(_steps(s))),
 }

@@ -52,15 +52,11 @@ def _values(item: Item) -> dict[str, str]:
     score: Score = item.value
     key = score.key()
     bpm = 60e6 / score.tempos[0][1]
-    dense = len(score.notes) * score.ticks / max(1, score.length)
-    held: Counter[str] = Counter()
-    ends = [*(m[0] for m in score.metres[1:]), max(score.length, score.metres[-1][0] + 1)]
-    for (start, n, d), end in zip(score.metres, ends, strict=True):
-        held[f"{n}/{d}"] += end - start
+    dense, (beats, unit) = score.density, score.usual_metre()
     return {
         "style": style_of(item),
         "mode": key.mode,
-        "metre": held.most_common(1)[0][0],
+        "metre": f"{beats}/{unit}",
         "tempo": "slow, below 80" if bpm < 80 else "moderate, 80 to 120" if bpm <= 120 else "fast, above 120",
         "density": "sparse, below 2" if dense < 2 else "medium, 2 to 6" if dense <= 6 else "dense, above 6",
         "key": key_name(key),

@@ -9,7 +9,7 @@ from pathlib import Path
 from bottega.core import Item
 from bottega.core.score import Score
 from bottega.core.voicing import moments, parallels
-from bottega.crafts.compose import Made, continue_, harmonise, in_key, save, save_given
+from bottega.crafts.compose import Made, continue_, harmonise, save, save_given
 from bottega.workshop.build import find_data
 from bottega.workshop.run import Run, Tell, train
 from bottega.workshop.training import divide
@@ -47,7 +47,7 @@ def corpus(items: list[Item]) -> dict[str, float]:
     found, moves, shares = 0, 0, []
     for item in items:
         score: Score = item.value
-        shares.append(in_key(score))
+        shares.append(score.in_key())
         faults, moved = parallels(moments(score.voices() or []))
         found, moves = found + len(faults), moves + moved
     return {"in_key": sum(shares) / max(1, len(shares)), "parallels_per_100_moves": 100 * found / max(1, moves)}

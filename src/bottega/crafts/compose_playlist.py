@@ -161,7 +161,7 @@ def features(score: Score) -> NDArray[np.float64]:
     return np.array([
         1.0 if estimate_key(score).mode == "major" else 0.0,
         np.log2(60e6 / score.tempos[0][1] / 100),
-        np.log2(1e-3 + len(notes) * score.ticks / max(1, score.length)),
+        np.log2(1e-3 + score.density),
         pitches.mean() / 12, pitches.std() / 12, np.mean([n.velocity for n in notes]) / 32,
         (steps > 2).mean(), longs.sum() * score.ticks / max(1, score.length) / 2, np.log2(longs.mean()),
     ])  # fmt: skip

@@ -8,11 +8,11 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from bottega.core.score import HIGHEST, LOWEST, Key, Note, Score, estimate_key
+from bottega.core.score import HIGHEST, LOWEST, Note, Score, estimate_key
 from bottega.judge._case import Case
 from bottega.judge._features import Which
 
-__all__ = ["MOST", "pieces", "random_walk", "share_in_key", "variation"]
+__all__ = ["MOST", "pieces", "random_walk", "variation"]
 
 MOST = 300  # pieces that are looked at
 
@@ -32,13 +32,6 @@ def pitched(score: Score) -> list[Note]:
     """Its notes without drums."""
     drums = {i for i, p in enumerate(score.parts) if p.drums}
     return [n for n in score.notes if n.part not in drums]
-
-
-def share_in_key(score: Score, key: Key | None = None) -> float:
-    """The share of sounding time whose pitch class is usual in the key (as said, else as heard)."""
-    usual = (key or score.key()).usual
-    held = [(n.pitch % 12 in usual, n.duration) for n in pitched(score)]
-    return sum(d for good, d in held if good) / max(1, sum(d for _, d in held))
 
 
 def degrees(score: Score) -> NDArray[np.float64]:

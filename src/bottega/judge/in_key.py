@@ -7,7 +7,7 @@ import torch
 from bottega.core import Measure
 from bottega.core.score import estimate_key
 from bottega.judge._case import Case
-from bottega.judge._music import pieces, share_in_key, walks
+from bottega.judge._music import pieces, walks
 from bottega.judge._statistics import bootstrap
 
 __all__ = ["measure"]
@@ -27,10 +27,10 @@ def measure(case: Case) -> list[Measure]:
     made, held = pieces(case, "samples"), pieces(case, "held")
     if not made or not held:
         return []
-    rates = torch.tensor([share_in_key(s) for s in made])
-    best = sum(share_in_key(s) for s in held) / len(held)
+    rates = torch.tensor([s.in_key() for s in made])
+    best = sum(s.in_key() for s in held) / len(held)
     chance = walks(case, held)
-    walk = sum(share_in_key(s) for s in chance) / len(chance)
+    walk = sum(s.in_key() for s in chance) / len(chance)
     rng = case.rng("in key")
     note = (
         f"share of sounding time on pitches of the key; a random walk in the rhythm of held-out pieces has {walk:.3f}"
