@@ -172,6 +172,26 @@ def test_live_messages_are_answered_and_all_notes_end():
     on = [m.note for m in sent if m.type == "note_on"]
     assert sorted(on) == sorted(m.note for m in sent if m.type == "note_off")
     assert len(on) == 9
+    assert sorted(n.pitch for n in played.score.notes if n.part == 0) == [72, 74, 76]
+
+
+def test_ctrl_c_ends_a_live_session_and_what_was_played_is_there():
+    mido = pytest.importorskip("mido")
+    sent: list = []
+
+    def player():
+        yield mido.Message("note_on", note=72, velocity=90)
+        yield mido.Message("note_on", note=74, velocity=90)
+        raise KeyboardInterrupt
+
+    times = iter([0.0, 0.01, 0.5, 0.51, 1.0])  # of two notes, each begun and answered, and of the end
+    played = compose_accompany.live(player(), sent.append, Key(0), lambda: next(times))
+    melody = [(n.onset / 480, n.duration / 480, n.pitch) for n in played.score.notes if n.part == 0]
+    assert melody == [(0, 1, 72), (1, 1, 74)]
+    assert {n.part for n in played.score.notes} == {0, 1, 2, 3}
+    assert played.milliseconds == pytest.approx([10, 10])
+    on = [m.note for m in sent if m.type == "note_on"]
+    assert sorted(on) == sorted(m.note for m in sent if m.type == "note_off")
 
 
 def test_no_port_is_one_line(monkeypatch):

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -156,31 +156,56 @@ def port(name: str | None = None) -> tuple[Any, Any]:
     return mido.open_input(name or ins[0]), mido.open_output(name if name in outs else outs[0])
 
 
-def live(incoming: Iterable[Any], send: Callable[[Any], None], key: Key | None = None) -> Played:
-    """Answer messages of mido as they come, until they end: a note goes on until the next is answered.
+def live(
+    incoming: Iterable[Any], send: Callable[[Any], None], key: Key | None = None,
+    clock: Callable[[], float] = time.perf_counter,
+) -> Played:  # fmt: skip
+    """Answer messages of mido as they come, until they end or Ctrl-C: a note goes on until the next is answered.
 
     Args:
         incoming: messages; only notes count.
         send: takes messages.
         key: None hears it.
+        clock: seconds.
+
+    Returns:
+        What was played, in the time in which it was (two quarters a second).
     """
     import mido
 
     player, sounding, spent, rests = Accompanist(key), [], [], 0  # type: ignore[var-annotated]
+    heard: list[tuple[float, int, int, tuple[int, ...]]] = []
     try:
         for message in incoming:
             if message.type != "note_on" or not message.velocity:
                 continue
-            began = time.perf_counter()
+            began = clock()
             answer = player.hear(message.note)
             for pitch in sounding:
                 send(mido.Message("note_off", note=pitch))
             sounding = list(answer or ())
             for pitch in sounding:
                 send(mido.Message("note_on", note=pitch, velocity=max(1, message.velocity - 16)))
-            spent.append(1e3 * (time.perf_counter() - began))
+            spent.append(1e3 * (clock() - began))
             rests += answer is None
+            heard.append((began, message.note, message.velocity, tuple(sounding)))
+    except KeyboardInterrupt:  # how a player ends
+        pass
     finally:
         for pitch in sounding:
             send(mido.Message("note_off", note=pitch))
-    return Played(Score.of([]), spent, rests)
+    return Played(_written(heard, clock()), spent, rests)
+
+
+def _written(heard: Sequence[tuple[float, int, int, tuple[int, ...]]], end: float) -> Score:
+    """Seconds, notes, velocities and answers as a score of 480 ticks a quarter, two quarters a second."""
+    if not heard:
+        return Score.of([])
+    at = [round(960 * (row[0] - heard[0][0])) for row in heard]
+    ends = [*at[1:], max(at[-1] + 1, round(960 * min(end - heard[0][0], heard[-1][0] - heard[0][0] + 2)))]
+    notes = [
+        Note(a, max(1, b - a), pitch, max(1, velocity - 16 * (v > 0)), v)
+        for a, b, (_, note, velocity, answer) in zip(at, ends, heard, strict=True)
+        for v, pitch in enumerate((note, *answer))
+    ]
+    return Score.of(notes, ticks=480, parts=PARTS)

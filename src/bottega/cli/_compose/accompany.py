@@ -15,7 +15,7 @@ __all__ = ["accompany"]
 PANEL, PLACE = "Without a run", 33
 EXAMPLES = """\
   bottega compose accompany melody.mid                 the file is played note by note, as if live
-  bottega compose accompany --port "My keyboard"       until Ctrl-C
+  bottega compose accompany --port "My keyboard"       until Ctrl-C; what was played is written then
 """
 
 
@@ -23,7 +23,7 @@ def accompany(
     file: Annotated[Path | None, typer.Argument(metavar="[FILE]", help="A melody to replay; without one a live port is heard.")] = None,
     port: Annotated[str | None, typer.Option("--port", metavar="NAME", help="The MIDI port to hear; the first by default.")] = None,
     key: Key = None,
-    out: Annotated[Path | None, typer.Option("--out", metavar="STEM", help="Where the music goes, without the ending; beside FILE by default.")] = None,
+    out: Annotated[Path | None, typer.Option("--out", metavar="STEM", help="Where the music goes, without the ending; beside FILE, or accompanied, by default.")] = None,
     formats: Formats = "mid,musicxml,wav,png",
     as_json: Json = False,
     quiet: Quiet = False,
@@ -44,10 +44,13 @@ def accompany(
         heard, sounds = craft.port(port)
         say.note("listening; Ctrl-C ends")
         with heard, sounds:
-            played, files, broken = craft.live(heard, sounds.send, home), [], []
+            played = craft.live(heard, sounds.send, home)
+        place = out or Path("accompanied")
     else:
         played = craft.replay(one_piece(file), home)
         place = out or file.with_name(f"{file.stem}-accompanied")
+    files, broken = [], []
+    if played.score.notes:
         files, broken = save_plain(played.score, place, kinds, 0, "compose accompany"), faults(played.score, (0,))
         say.say("  ".join(map(str, files)))
     slow = sorted(played.milliseconds)
