@@ -407,3 +407,14 @@ def test_parts_of_chords_are_taken_apart_into_voices():
     uneven = Score.of(notes, ticks=4, parts=(Part("Tune", 73), Part("Chords", 0)))
     with pytest.raises(DataError, match="two notes at once"):
         MusicCodec(tokens="voices", voices=3, length=64).fit([Item(uneven)]).encode([Item(uneven)])
+
+
+def test_notes_far_from_their_staff_are_on_the_page(tmp_path: Path):
+    """A high note makes room for itself: the page grows, and there is ink above where it ended before."""
+    from PIL import Image
+
+    usual, high = (staves(Score.of([Note(0, 8, p)], ticks=4), tmp_path / f"{p}.png") for p in (67, 108))
+    with Image.open(usual) as a, Image.open(high) as b:
+        assert b.height > a.height + 50
+        top = np.asarray(b.convert("L"))[: b.height // 3]
+    assert (top < 100).sum() > 50

@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Any
 
 from bottega.core import DataError, Item, OutputError
-from bottega.core.score import Score, key_name
+from bottega.core.score import Note, Score, key_name
 
 __all__ = ["rolls", "staves"]
 
@@ -131,17 +131,26 @@ def staves(score: Score, path: Path, title: str = "", mark: Mapping[str, str] | 
         raise DataError("there is no piece to show; give at least one")
     quarters = score.length / score.ticks
     systems = min(12, max(1, -(-int(quarters * 1000) // int(_PER_LINE * 1000))))
-    figure = _figure(11, 0.7 + 2.5 * systems)
-    axes = figure.subplots(systems, 1, squeeze=False)[:, 0]
     names = _FLAT if score.key().fifths < 0 else _SHARP
     lines = [[n.pitch for n in line] for line in score.lines()]
     middle = [sum(line) / len(line) if line else 60.0 for line in lines]
     staff_of = ["G" if m >= 60 - 0.5 * (len(lines) == 1) else "F" for m in middle]
     both = len(score.parts) == 1
+
+    def seat(n: Note) -> tuple[str, int]:
+        """Staff and diatonic place."""
+        return ("G" if n.pitch >= 60 else "F") if both else staff_of[n.part], (n.pitch // 12 - 1) * 7 + names[
+            n.pitch % 12
+        ][0]
+
+    heights = [_y(*seat(n)) for n in score.notes]
+    low, high = min(8.0, min(heights) - 3), max(48.0, max(heights) + 3)  # notes far from their staff need room
+    figure = _figure(11, 0.7 + 2.5 * systems * (high - low) / 40)
+    axes = figure.subplots(systems, 1, squeeze=False)[:, 0]
     for k, ax in enumerate(axes):
         begin = k * _PER_LINE
         ax.set_xlim(begin - 1.6, begin + _PER_LINE + 0.3)
-        ax.set_ylim(8, 48)
+        ax.set_ylim(low, high)
         ax.axis("off")
         for clef, bottom in _BOTTOM.items():
             for line in range(5):
@@ -158,9 +167,8 @@ def staves(score: Score, path: Path, title: str = "", mark: Mapping[str, str] | 
             x = n.onset / score.ticks
             if not begin <= x < begin + _PER_LINE:
                 continue
-            step, sign = names[n.pitch % 12]
-            place = (n.pitch // 12 - 1) * 7 + step
-            clef = ("G" if n.pitch >= 60 else "F") if both else staff_of[n.part]
+            sign = names[n.pitch % 12][1]
+            clef, place = seat(n)
             y, long = _y(clef, place), n.duration / score.ticks
             bottom = _BOTTOM[clef]
             for ledger in [*range(bottom - 2, place - 1, -2), *range(bottom + 10, place + 1, 2)]:
