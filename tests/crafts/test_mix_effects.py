@@ -230,3 +230,13 @@ def test_what_cannot_be_treated_is_named():
     with pytest.raises(DataError) as error:
         run(Gate(), Sound(np.zeros((1, 0), np.float32), RATE))
     one_line(error, "no samples")
+
+
+def test_the_rise_of_the_log_spectral_gain_is_that_of_its_integral():
+    from scipy.special import exp1
+
+    from bottega.crafts.mix_effects import _rise
+
+    v = np.geomspace(1e-6, 999, 5001)
+    np.testing.assert_allclose(_rise(v), np.exp(0.5 * exp1(v)), rtol=2e-6)
+    assert _rise(np.array([0.0, 1e9])) == pytest.approx([np.exp(0.5 * exp1(1e-6)), 1.0], rel=1e-5)
