@@ -21,17 +21,15 @@ from bottega.codecs._sound_files import resampled, write_sound
 from bottega.codecs._sound_page import draw_sounds
 from bottega.codecs._spoken_files import read_spoken
 from bottega.core import Batch, DataError, Item, RecipeError, Sound, Source, Spec, nearest
-from bottega.nets.pitch import yin
+from bottega.nets.pitch import HIGH_HZ, LOW_HZ, pitch_scaled, yin
 from bottega.nets.spectrogram import LogMel, fitted, griffin_lim, mel_filters, unmel
 
-__all__ = ["EXTRA", "SpeechCodec"]
+__all__ = ["SpeechCodec"]
 
 EXTRA = 3
 """Rows of an example below its mel bands: F0, energy, and the place in the given text that is said."""
 START, GAP, END = "^", " ", "$"
 MARKS = (",", ".", "?", "!")
-LOW_HZ, HIGH_HZ = 55.0, 500.0
-_UNVOICED, _VOICED = -1.0, -0.8
 _MOST_ALIGNED = 300  # recordings that the aligner learns from
 _COMMON = 2  # times that a word of the language reference must stand there
 
@@ -328,7 +326,7 @@ class SpeechCodec:
         for k, frames in cuts.items():
             made, t = torch.full(self.spec.shape, -1.0), db[k].shape[1]
             places = torch.arange(1, len(frames) + 1).repeat_interleave(frames)
-            self.put(made, db[k], yin(waves[k], self.rate, self.hop, LOW_HZ, HIGH_HZ)[:t])
+            self.put(made, db[k], yin(waves[k], self.rate, self.hop)[:t])
             made[0, self.mels + 2, :t] = 2 * places / self.used_length - 1
             out[k] = made
         return out
@@ -337,8 +335,7 @@ class SpeechCodec:
         """Write decibels ``(mels, t)``, F0 in Hz ``(t,)`` and the level into an example ``(1, mels + 3, frames)``."""
         t = min(db.shape[1], out.shape[2])
         out[0, : self.mels, :t] = self.scaled(db[:, :t])
-        voiced = _VOICED + (1 - _VOICED) * (f0.clamp_min(1) / LOW_HZ).log() / math.log(HIGH_HZ / LOW_HZ)
-        out[0, self.mels, : len(f0[:t])] = torch.where(f0 > 0, voiced.clamp(_VOICED, 1), _UNVOICED)[:t]
+        out[0, self.mels, :t] = pitch_scaled(f0[:t])
         out[0, self.mels + 1, :t] = (2 * (_level(db[:, :t]) - self.top_level) / self.range_db + 1).clamp(-1, 1)
 
     def scaled(self, db: Tensor) -> Tensor:

@@ -2,15 +2,22 @@
 
 from __future__ import annotations
 
+import math
+
 import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-__all__ = ["yin"]
+__all__ = ["HIGH_HZ", "LEAST", "LOW_HZ", "SEMITONE", "UNVOICED", "pitch_hz", "pitch_scaled", "yin"]
+
+LOW_HZ, HIGH_HZ = 55.0, 500.0
+LEAST, UNVOICED = -0.8, -1.0
+SEMITONE = (1 - LEAST) * math.log(2) / 12 / math.log(HIGH_HZ / LOW_HZ)
+"""How far a semitone lies in ``pitch_scaled``."""
 
 
 def yin(
-    x: Tensor, rate: int, hop: int, low_hz: float = 55.0, high_hz: float = 500.0, threshold: float = 0.2
+    x: Tensor, rate: int, hop: int, low_hz: float = LOW_HZ, high_hz: float = HIGH_HZ, threshold: float = 0.2
 ) -> Tensor:
     """F0 in Hz at each frame, 0 where nothing is voiced: ``(n,) -> (1 + n // hop,)``.
 
@@ -54,3 +61,19 @@ def yin(
     voiced = any_good & (level > 1e-4 * level.max().clamp_min(1e-9))
     beside = F.pad(voiced.float(), (1, 1)).unfold(0, 3, 1).sum(1) > 1
     return torch.where(voiced & beside, rate / lag, 0.0)
+
+
+def pitch_scaled(f0: Tensor) -> Tensor:
+    """F0 in Hz as a number: log from ``LOW_HZ`` (-0.8) to ``HIGH_HZ`` (1); -1 where it is 0.
+
+    >>> pitch_scaled(torch.tensor([0.0, 55.0, 500.0])).tolist()
+    [-1.0, -0.800000011920929, 1.0]
+    """
+    v = LEAST + (1 - LEAST) * (f0.clamp_min(1) / LOW_HZ).log() / math.log(HIGH_HZ / LOW_HZ)
+    return torch.where(f0 > 0, v.clamp(LEAST, 1), UNVOICED)
+
+
+def pitch_hz(value: Tensor) -> Tensor:
+    """The inverse of ``pitch_scaled``; 0 where the number is nearer to -1 than to -0.8."""
+    hz = LOW_HZ * ((value - LEAST) / (1 - LEAST) * math.log(HIGH_HZ / LOW_HZ)).exp()
+    return torch.where(value > (UNVOICED + LEAST) / 2, hz, 0.0)
