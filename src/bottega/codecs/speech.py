@@ -385,7 +385,7 @@ class SpeechCodec:
             "mels": self.mels, "range_db": self.range_db, "top_db": self.top_db, "rate": self.rate, "hop": self.hop,
             "voices": len(self.voices), "gap": self._numbers[GAP], "start": self._numbers[START],
             "marks": [self._numbers[m] for m in MARKS], "first": self._numbers["!"] + 1, "low_hz": LOW_HZ, "high_hz": HIGH_HZ,
-            "length": self.used_length,
+            "length": self.used_length, "end": self.spec.cond.vocab - 1,  # type: ignore[union-attr]
         }  # fmt: skip
 
     # ---- pieces -> files -------------------------------------------------------------------------------------------
