@@ -81,7 +81,9 @@ class Aligner:
         out: list[Tensor] = []
         for first in range(0, len(rows), 128):
             some = rows[first : first + 128]
-            out += monotonic_many([self.scores(x, tokens) for x, tokens, _ in some], [optional for *_, optional in some])
+            out += monotonic_many(
+                [self.scores(x, tokens) for x, tokens, _ in some], [optional for *_, optional in some]
+            )
         return out
 
     def learn(self, rows: Sequence[tuple[Tensor, Tensor, Tensor]], rounds: int = 8) -> None:

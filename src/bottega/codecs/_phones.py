@@ -160,6 +160,7 @@ class Letters:
     @classmethod
     def of_state(cls, state: Mapping[str, str]) -> Letters:
         """The inverse of ``state``."""
+
         def pair(text: str) -> tuple[str, Word]:
             letters, _, sounds = text.partition("=")
             return letters, tuple(sounds.split("_")) if sounds else ()

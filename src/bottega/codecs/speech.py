@@ -165,7 +165,9 @@ class SpeechCodec:
         for other in (bare, f"'{bare}", f",{bare}", bare.rstrip("2#-:"), bare.rstrip("2#-:") + ":"):
             if other in self._numbers:
                 return self._numbers[other]
-        raise RecipeError(f"the sound {name!r} was never heard in training; give a text of the language {self.language}")
+        raise RecipeError(
+            f"the sound {name!r} was never heard in training; give a text of the language {self.language}"
+        )
 
     def encode_cond(self, values: Sequence[Any]) -> Tensor:
         """``voice|text`` (or pieces that know it) as tokens, int64 ``(B, length)``.
@@ -234,7 +236,9 @@ class SpeechCodec:
             raise DataError("there are no recordings to learn from; give at least one")
         for item in items:
             if not self._split(item)[1].strip():
-                raise DataError(f"{item.name or 'a recording'} has no transcript; write what is said in it, as voice|text")
+                raise DataError(
+                    f"{item.name or 'a recording'} has no transcript; write what is said in it, as voice|text"
+                )
         self.voices = sorted({self._split(item)[0] or "voice" for item in items})
         try:
             named = self._texts([self._split(item)[1] for item in items])

@@ -102,9 +102,8 @@ class Speaker:
         if not hasattr(self.codec, "layout") or not hasattr(self._model, "speak"):
             raise RecipeError(f"{self.run.path} is no run of speech; train one: bottega train speech")
         if self.vocoder is not None:
-            head: Any = self.vocoder.codec
             same = ("rate", "window", "hop", "mels")
-            ours, theirs = ([getattr(c, name, None) for name in same] for c in (self.codec, head))
+            ours, theirs = ([getattr(c, name, None) for name in same] for c in (self.codec, self.vocoder.model))
             if not hasattr(self.vocoder.model, "waves") or ours != theirs:
                 raise RecipeError(f"{self.vocoder.path} is no vocoder for {self.run.path}: {', '.join(same)} are {theirs} there and {ours} here; bottega train vocoder")  # fmt: skip
 
@@ -122,7 +121,9 @@ class Speaker:
         """A unit vector ``(1, D)``; raises RecipeError for a voice that is not there."""
         if isinstance(who, Profile):
             if who.weights != self.run.weights_hash:
-                raise RecipeError(f"the profile {who.name!r} was heard by another run; make it anew with bottega speak profile")
+                raise RecipeError(
+                    f"the profile {who.name!r} was heard by another run; make it anew with bottega speak profile"
+                )
             return torch.tensor([who.vector], device=self.run.device)
         name = who or self.voices[0]
         if name not in self.voices:
@@ -138,7 +139,9 @@ class Speaker:
             before = len(out)
             for sentence in re.findall(r"[^.!?…]+(?:[.!?…]+[\"')\]]*(?=\s|$)|[.!?…]+|$)", flat):
                 if any(c.isalnum() for c in sentence):
-                    out += self._short(sentence.strip(), _PAUSES.get(sentence.strip().rstrip("\"')]")[-1:], _PAUSES["."]))
+                    out += self._short(
+                        sentence.strip(), _PAUSES.get(sentence.strip().rstrip("\"')]")[-1:], _PAUSES["."])
+                    )
             if len(out) > before:
                 out[-1] = Piece(out[-1].text, _PAUSES["¶"])
         if not out:
@@ -187,10 +190,12 @@ class Speaker:
         if self.vocoder is None:
             return np.asarray(self.codec.wave(db).numpy(), np.float32)
         model: Any = self.vocoder.model.eval()
-        made = model.waves(self.vocoder.codec.scaled(db)[None].to(self.vocoder.device))  # type: ignore[attr-defined]
+        made = model.waves(db[None].to(self.vocoder.device))
         return np.asarray(made[0].cpu().numpy(), np.float32)
 
-    def say(self, text: str, who: str | Profile | None = None, how: Manner = EMOTIONS["neutral"], seed: int = 0) -> Sound:
+    def say(
+        self, text: str, who: str | Profile | None = None, how: Manner = EMOTIONS["neutral"], seed: int = 0
+    ) -> Sound:
         """A text of any length as sound.
 
         Raises:
@@ -212,7 +217,9 @@ class Speaker:
         x = np.concatenate([np.zeros(0, np.float32), *parts])
         return Sound((x / max(1.0, float(np.abs(x).max(initial=0.0)) / 0.98))[None].astype(np.float32), self.codec.rate)
 
-    def save(self, sound: Sound, path: Path, *, seed: int = 0, task: str = "say", said: dict[str, str] | None = None) -> Path:
+    def save(
+        self, sound: Sound, path: Path, *, seed: int = 0, task: str = "say", said: dict[str, str] | None = None
+    ) -> Path:
         """Write WAV or FLAC, marked as made by this run; ``said`` goes into the mark."""
         about = mark(self.run.weights_hash, seed, recipe=f"{self.run.recipe.name}; speak {task}")
         return write_sound(sound, path, mark=about | (said or {}))

@@ -53,7 +53,7 @@ class Read:
 
 
 def chapters(text: str) -> list[Chapter]:
-    """The chapters of plain text or Markdown: a line ``# Title``, or ``Chapter 4`` (in digits, Roman or words), begins one.
+    r"""The chapters of plain text or Markdown: a line ``# Title``, or ``Chapter 4`` (in digits, Roman or words), begins one.
 
     What stands before the first heading is a chapter without a title. Marks of Markdown (emphasis, links, code, rules,
     comments) are not read; a row of a table is.
@@ -61,7 +61,7 @@ def chapters(text: str) -> list[Chapter]:
     Raises:
         DataError: no word in it.
 
-    >>> [(c.title, len(c.paragraphs)) for c in chapters("# One\\n\\nA *small* b.\\n\\nC.\\n\\n# Two\\n\\nD.")]
+    >>> [(c.title, len(c.paragraphs)) for c in chapters("# One\n\nA *small* b.\n\nC.\n\n# Two\n\nD.")]
     [('One', 2), ('Two', 1)]
     """
     text = text.replace("\r\n", "\n").replace("\r", "\n").lstrip("\ufeff")
@@ -72,7 +72,7 @@ def chapters(text: str) -> list[Chapter]:
 
     def close() -> None:
         found = [" ".join(p.split()) for p in re.split(r"\n\s*\n", "\n".join(lines))]
-        kept = tuple(plain for p in found if any(c.isalnum() for c in (plain := _plain(p))))
+        kept = tuple(plain for plain in map(_plain, found) if any(c.isalnum() for c in plain))
         if kept or title:
             out.append(Chapter(title, kept))
 
@@ -175,7 +175,9 @@ def read_book(
             if samples is None:
                 samples = np.concatenate(list(speaker.parts(speaker.pieces(paragraph), who, how, seed)))
                 if not i:  # after a heading, a breath
-                    samples = np.concatenate([samples, np.zeros(round(0.6 * how.pause * speaker.codec.rate), np.float32)])
+                    samples = np.concatenate(
+                        [samples, np.zeros(round(0.6 * how.pause * speaker.codec.rate), np.float32)]
+                    )
                 _store(place, samples)
                 made += 1
             else:

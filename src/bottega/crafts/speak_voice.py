@@ -63,7 +63,9 @@ def usable(sound: Sound, what: str, least: float = LEAST_SECONDS) -> Sound:
     some = x[: len(x) // frame * frame].reshape(-1, frame).max(1) if len(x) >= frame else x[None].max(1)
     heard = float((some > 0.02 * x.max()).sum() * frame / sound.rate)
     if heard < least:
-        raise DataError(f"{what} holds {heard:.2f} seconds of speech; give at least {least:g}, better {ADVISED_SECONDS:g}")
+        raise DataError(
+            f"{what} holds {heard:.2f} seconds of speech; give at least {least:g}, better {ADVISED_SECONDS:g}"
+        )
     return sound
 
 
@@ -125,7 +127,9 @@ def read_profile(path: Path) -> Profile:
     try:
         found = json.loads(path.read_text(encoding="utf-8"))
         vector = tuple(float(v) for v in found["vector"])
-        return Profile(str(found["name"]), vector, tuple(found["recordings"]), float(found["seconds"]), str(found["weights"]))
+        return Profile(
+            str(found["name"]), vector, tuple(found["recordings"]), float(found["seconds"]), str(found["weights"])
+        )
     except (OSError, ValueError, KeyError, TypeError) as error:
         raise DataError(f"{path} is no profile of a voice ({error}); make one with bottega speak profile") from error
 
@@ -174,7 +178,9 @@ def convert(speaker: Speaker, sound: Sound, who: str | Profile, *, pitch: float 
     return speaker.joined(parts)
 
 
-def segments(log_probs: Tensor, first: int, most: int, least: int = 2, stay: float = 2.0) -> tuple[list[int], list[int]]:
+def segments(
+    log_probs: Tensor, first: int, most: int, least: int = 2, stay: float = 2.0
+) -> tuple[list[int], list[int]]:
     """The likeliest row of sounds of frames ``(T, vocab)`` and how many frames each takes; none shorter than ``least``.
 
     A hidden Markov model with a state for each of the first ``least`` frames of a sound; going to another sound costs ``stay`` nats.

@@ -82,7 +82,12 @@ class FastSpeech(Family):
         if decoder not in {"plain", "diffusion", "autoregressive"}:
             raise RecipeError(f"decoder is {decoder!r}; use 'plain', 'diffusion' or 'autoregressive'")
         assert spec.cond is not None
-        self.mels, self.frames, self.length, vocab = spec.shape[1] - _EXTRA, spec.shape[2], spec.cond.dims, spec.cond.vocab
+        self.mels, self.frames, self.length, vocab = (
+            spec.shape[1] - _EXTRA,
+            spec.shape[2],
+            spec.cond.dims,
+            spec.cond.vocab,
+        )
         self.decoder, self.range_db, self.end = decoder, range_db, vocab - 1
         self.certain = decoder != "diffusion"
         fewer = max(1, 3 * depth // 5)
@@ -96,8 +101,16 @@ class FastSpeech(Family):
         self.body = Stack(size, depth, kernel, voice)
         self.out = nn.Linear(size, self.mels)
         self.out.readout = self.say.readout = True  # type: ignore[assignment]
-        self.hear_in, self.ear, self.hear_out = nn.Linear(self.mels, size), Stack(size, fewer, 5), nn.Linear(size, vocab)
-        self.voice_in, self.listen, self.voice_out = nn.Linear(self.mels, size), Stack(size, 2, 5), nn.Linear(2 * size, voice)
+        self.hear_in, self.ear, self.hear_out = (
+            nn.Linear(self.mels, size),
+            Stack(size, fewer, 5),
+            nn.Linear(size, vocab),
+        )
+        self.voice_in, self.listen, self.voice_out = (
+            nn.Linear(self.mels, size),
+            Stack(size, 2, 5),
+            nn.Linear(2 * size, voice),
+        )
         if decoder == "diffusion":
             self.mix = nn.Linear(2 * self.mels + size, size)
             self.noise = Stack(size, depth, kernel, 33)
@@ -245,7 +258,9 @@ class FastSpeech(Family):
 
     def _flow_loss(self, made: Tensor, mel: Tensor, h: Tensor, mask: Tensor, rng: Rng) -> Tensor:
         t = rng.uniform(len(mel))
-        noise = rng.normal(len(mel), self.frames, self.mels)[:, : mel.shape[1]]  # what is drawn knows nothing of other rows
+        noise = rng.normal(len(mel), self.frames, self.mels)[
+            :, : mel.shape[1]
+        ]  # what is drawn knows nothing of other rows
         left = (mel - made) / self.spread
         z = (t[:, None, None] * left + (1 - t[:, None, None]) * noise) * mask
         found = self._cleaned(z, t, made, h, mask)
@@ -287,7 +302,14 @@ class FastSpeech(Family):
 
     @torch.no_grad()
     def speak(
-        self, cond: Tensor, plan: Plan, rng: Rng, voice: Tensor | None = None, *, steps: int = 8, temperature: float = 0.5
+        self,
+        cond: Tensor,
+        plan: Plan,
+        rng: Rng,
+        voice: Tensor | None = None,
+        *,
+        steps: int = 8,
+        temperature: float = 0.5,
     ) -> Tensor:
         """Tokens ``(B, length)`` said as planned, ``(B, *spec.shape)``; what would last too long is said faster."""
         voice = F.normalize(self.voices(cond[:, 0]), dim=1) if voice is None else voice
@@ -343,7 +365,9 @@ class FastSpeech(Family):
             raise RecipeError(f"speed={speed}, steps={steps}: give a speed above 0, and at least one step")
         if cond is None:
             cond = torch.full((n, self.length), self.end, device=self.out.weight.device)
-        plan = self.moved(self.plan(cond, voice), cond, speed=speed, pitch=pitch, pitch_range=pitch_range, energy=energy)
+        plan = self.moved(
+            self.plan(cond, voice), cond, speed=speed, pitch=pitch, pitch_range=pitch_range, energy=energy
+        )
         return self.speak(cond, plan, rng, voice, steps=steps, temperature=temperature)
 
     @torch.no_grad()
@@ -354,7 +378,6 @@ class FastSpeech(Family):
 
     @torch.no_grad()
     def hear(self, x: Tensor) -> Tensor:
-        """Which token each frame is, log probabilities ``(B, T, vocab)``; F0, energy and places of ``x`` are not looked at
-        but for where the recording ends."""
+        """Which token each frame is, log probabilities ``(B, T, vocab)``; of ``x`` only its mel bands and its end are looked at."""
         mask = (self._places(x) > 0)[:, :, None].to(self.out.weight.dtype)
         return self._hear(x[:, 0, : self.mels].mT, mask)

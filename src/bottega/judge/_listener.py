@@ -15,7 +15,17 @@ from bottega.core import Rng
 from bottega.judge._nets import fit
 from bottega.nets.convnext import Stack
 
-__all__ = ["Ear", "VoiceNet", "Word", "WordLoop", "bootstrap", "equal_error", "train_ear", "train_voices", "word_errors"]
+__all__ = [
+    "Ear",
+    "VoiceNet",
+    "Word",
+    "WordLoop",
+    "bootstrap",
+    "equal_error",
+    "train_ear",
+    "train_voices",
+    "word_errors",
+]
 
 Word = tuple[int, ...]
 _SHARP = 15.0
@@ -95,7 +105,9 @@ def _padded(rows: Sequence[Tensor]) -> tuple[Tensor, Tensor]:
     return nn.utils.rnn.pad_sequence(list(rows), batch_first=True), lengths
 
 
-def train_ear(net: Ear, mels: Sequence[Tensor], words: Sequence[Sequence[int]], rng: Rng, steps: int, batch: int = 12) -> None:
+def train_ear(
+    net: Ear, mels: Sequence[Tensor], words: Sequence[Sequence[int]], rng: Rng, steps: int, batch: int = 12
+) -> None:
     """Teach an ``Ear``: decibels ``(T, mels)`` of each recording and the sounds that are said in it."""
     blank = net.say.out_features - 1
 
@@ -110,7 +122,9 @@ def train_ear(net: Ear, mels: Sequence[Tensor], words: Sequence[Sequence[int]], 
     fit(net, loss, rng, steps, lr=3e-3)
 
 
-def train_voices(net: VoiceNet, mels: Sequence[Tensor], voices: Sequence[int], rng: Rng, steps: int, batch: int = 24) -> None:
+def train_voices(
+    net: VoiceNet, mels: Sequence[Tensor], voices: Sequence[int], rng: Rng, steps: int, batch: int = 24
+) -> None:
     """Teach a ``VoiceNet`` on pieces of 1 to 2 seconds (60 to 120 frames) of recordings ``(T, mels)`` of known voices."""
     known = torch.tensor(list(voices))
 
@@ -199,7 +213,9 @@ def word_errors(said: Sequence[Word], heard: Sequence[Word]) -> int:
     return row[-1]
 
 
-def bootstrap(errors: Sequence[float], counts: Sequence[float], seed: int = 0, times: int = 2000) -> tuple[float, float, float]:
+def bootstrap(
+    errors: Sequence[float], counts: Sequence[float], seed: int = 0, times: int = 2000
+) -> tuple[float, float, float]:
     """1 less the summed errors over the summed counts, and its 95 % interval over sentences (Efron 1979)."""
     e, c = np.asarray(errors, float), np.asarray(counts, float)
     rows = np.random.default_rng(seed).integers(0, len(e), (times, len(e)))

@@ -107,7 +107,9 @@ def remade(case: Case, most: int = 48) -> tuple[Tensor, Tensor, Tensor]:
         assert held.cond is not None
         was = case.model.training
         case.model.eval()
-        made = torch.cat([case.model.sample(len(b), case.rng("remade"), b.cond) for b in held.split(-(-len(held) // 16))])
+        made = torch.cat(
+            [case.model.sample(len(b), case.rng("remade"), b.cond) for b in held.split(-(-len(held) // 16))]
+        )
         case.model.train(was)
         case.cache["remade"] = (held.x, made, held.cond)
     return case.cache["remade"]

@@ -35,4 +35,6 @@ def measure(case: Case) -> list[Measure]:
         values.append(log_spectral_distance(a.cpu().clamp_min(floor)[one], b.cpu().clamp_min(floor)[two]))
     value, low, high = mean_interval(torch.tensor(values))
     note = f"{len(values)} held-out sentences said again; frames paired by dynamic time warping of cepstra"
-    return [Measure("log_spectral_distance_db", value, low, high, n=len(values), seed=case.seed, better="lower", note=note)]
+    return [
+        Measure("log_spectral_distance_db", value, low, high, n=len(values), seed=case.seed, better="lower", note=note)
+    ]

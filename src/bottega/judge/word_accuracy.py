@@ -44,6 +44,8 @@ def measure(case: Case) -> list[Measure]:
         return []
     assert case.held.cond is not None
     real = accuracy(case.held.x, case.held.cond)
-    note = f"{words} words of {n} sentences, in voices that the recogniser was not trained on; a vocabulary of {loop.real}"
+    note = (
+        f"{words} words of {n} sentences, in voices that the recogniser was not trained on; a vocabulary of {loop.real}"
+    )
     return [Measure("word_accuracy", value, low, high, n=n, seed=case.seed, better="higher",
                     ceiling=real[0] if real[3] else None, note=note)]  # fmt: skip

@@ -29,7 +29,8 @@ def yin(
         x: samples; frames are of two and a half periods of ``low_hz``.
         rate: samples a second.
         hop: samples from frame to frame.
-        low_hz, high_hz: where F0 is looked for.
+        low_hz: the lowest F0 that is looked for.
+        high_hz: the highest.
         threshold: of the difference; higher calls more voiced.
 
     >>> at = torch.arange(16000) / 16000

@@ -80,4 +80,6 @@ def read(
     rows = [(str(f), t, duration(s)) for f, t, s in zip(made.files, made.titles, made.seconds, strict=True)]
     say.table(("file", "chapter", "length"), rows, numeric=(2,))
     say.note(f"{made.made} paragraphs made, {made.kept} there already")
-    say.result({"files": made.files, "titles": made.titles, "seconds": made.seconds, "made": made.made, "kept": made.kept})
+    say.result(
+        {"files": made.files, "titles": made.titles, "seconds": made.seconds, "made": made.made, "kept": made.kept}
+    )

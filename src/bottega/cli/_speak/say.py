@@ -73,10 +73,17 @@ def say(
             raise typer.BadParameter("give --voice or --profile, not both", param_hint="--profile")
         who, said = cloned(speaker, [], profile, consent, "clone")  # type: ignore[assignment]
     sound = speaker.say(text, who, how, seed)
-    path = speaker.save(sound, out, seed=seed, said={"voice": voice or speaker.voices[0], **said} if not said else said)
+    path = speaker.save(sound, out, seed=seed, said=said or {"voice": voice or speaker.voices[0]})
     say_.say(f"{path}  {sound.seconds:.1f} seconds")
     if picture is not None:
         from bottega.crafts.speak_page import draw_said
 
         say_.say(str(draw_said(speaker, text, picture, who, how, seed)))
-    say_.result({"file": path, "seconds": sound.seconds, "rate": sound.rate, "voice": voice or said.get("voice_of", speaker.voices[0])})
+    say_.result(
+        {
+            "file": path,
+            "seconds": sound.seconds,
+            "rate": sound.rate,
+            "voice": voice or said.get("voice_of", speaker.voices[0]),
+        }
+    )
