@@ -251,7 +251,7 @@ def decoders(speaker: Speaker, n: int, steps: int) -> dict[str, Any]:
         out, l1 = [], []
         for k in range(0, len(test), 16):
             part = test.take(slice(k, k + 16))
-            plan = model._means(part.x, model._places(part.x))
+            plan = model.said(part.x)
             made = model.speak(part.cond, plan, Rng(0), **knobs)
             for a, b in zip(codec.decibels(made), codec.decibels(part.x), strict=True):
                 t = int((b > floor).any(0).nonzero().max()) + 1

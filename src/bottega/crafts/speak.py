@@ -17,6 +17,7 @@ from bottega.codecs._sound_files import write_sound
 from bottega.core import RecipeError, Rng, Sound, nearest
 from bottega.crafts.speak_voice import Profile
 from bottega.trust.mark import mark
+from bottega.trust.watermark import watermarked
 from bottega.workshop.run import Run, load
 
 __all__ = ["EMOTIONS", "Manner", "Speaker", "manner"]
@@ -220,6 +221,6 @@ class Speaker:
     def save(
         self, sound: Sound, path: Path, *, seed: int = 0, task: str = "say", said: dict[str, str] | None = None
     ) -> Path:
-        """Write WAV or FLAC, marked as made by this run; ``said`` goes into the mark."""
+        """Write WAV or FLAC, marked as made by this run in its comment and in the sound; ``said`` goes into the comment."""
         about = mark(self.run.weights_hash, seed, recipe=f"{self.run.recipe.name}; speak {task}")
-        return write_sound(sound, path, mark=about | (said or {}))
+        return write_sound(watermarked(sound), path, mark=about | (said or {}))

@@ -164,7 +164,7 @@ def convert(speaker: Speaker, sound: Sound, who: str | Profile, *, pitch: float 
         guess = family.plan(cond, vector)
         places = torch.repeat_interleave(torch.arange(1, len(tokens) + 1), torch.tensor(frames))
         example[0, codec.mels + 2, :t] = 2 * places / codec.used_length - 1
-        real = family._means(example[None].to(device), family._places(example[None].to(device)))
+        real = family.said(example[None].to(device))
         sure = (real.voiced * (real.frames > 0)).bool()
         shift = torch.zeros((), device=device)
         if sure.any():
@@ -221,7 +221,7 @@ def segments(
         labels[k] = at
         if k == 0:
             break
-        if state == least - 1 and held[k] and (least > 1 or held[k]):
+        if state == least - 1 and held[k, at]:
             continue
         if state > 0:
             state -= 1

@@ -292,6 +292,11 @@ class FastSpeech(Family):
     # ---- use -------------------------------------------------------------------------------------------------------
 
     @torch.no_grad()
+    def said(self, x: Tensor) -> Plan:
+        """How the sounds of examples ``(B, *spec.shape)`` were said: the plan that ``speak`` says them again by."""
+        return self._means(x, self._places(x))
+
+    @torch.no_grad()
     def plan(self, cond: Tensor, voice: Tensor | None = None) -> Plan:
         """How the tokens ``(B, length)`` would be said; ``voice`` ``(B, voice)`` stands for that of the first token."""
         code, real = self._code(cond)
