@@ -23,7 +23,7 @@ WITHOUT = pytest.mark.skipif(not _phones.has_espeak(), reason="the program espea
 
 @pytest.fixture(scope="module")
 def world():
-    return worlds.load("speech", n=80, words=2, label="transcript")
+    return worlds.load("speech", n=48, words=2, label="transcript")
 
 
 @pytest.fixture(scope="module")
@@ -238,6 +238,7 @@ def test_what_cannot_be_heard_is_refused(codec):
     one_line(error, "a.wav has no transcript")
 
 
+@pytest.mark.slow
 @pytest.mark.system
 @WITHOUT
 def test_without_the_program_known_words_sound_the_same():

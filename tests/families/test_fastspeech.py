@@ -34,7 +34,7 @@ def made(n, seed=0):
 @pytest.fixture(scope="module")
 def model():
     torch.manual_seed(0)
-    return trained(FastSpeech(SPEC, size=32, depth=2, kernel=3, voice=8), made(256), 250, lr=5e-3, rows=32)
+    return trained(FastSpeech(SPEC, size=24, depth=1, kernel=3, voice=8), made(192), 150, lr=1e-2, rows=16, ema=0.95)
 
 
 def test_it_says_new_rows_as_they_are(model):
@@ -89,6 +89,7 @@ def test_sounds_are_heard_frame_by_frame(model):
     assert right[places > 0].float().mean() > 0.95
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("decoder", ["diffusion", "autoregressive"])
 def test_other_decoders_learn_it_too(decoder):
     torch.manual_seed(0)
@@ -99,6 +100,7 @@ def test_other_decoders_learn_it_too(decoder):
     assert model.certain == (decoder != "diffusion")
 
 
+@pytest.mark.slow
 def test_a_vocoder_comes_near_to_what_it_was_taught():
     """Tones of eight pitches: the copy's spectrum is nearer than that of a model that learned nothing."""
     from bottega.data._sounds import tones

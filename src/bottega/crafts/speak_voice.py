@@ -61,7 +61,7 @@ def usable(sound: Sound, what: str, least: float = LEAST_SECONDS) -> Sound:
     x = np.abs(sound.mono())
     frame = max(1, sound.rate // 50)
     some = x[: len(x) // frame * frame].reshape(-1, frame).max(1) if len(x) >= frame else x[None].max(1)
-    heard = float((some > 0.02 * x.max()).sum() * frame / sound.rate)
+    heard = min(sound.seconds, float((some > 0.02 * x.max()).sum() * frame / sound.rate))
     if heard < least:
         raise DataError(
             f"{what} holds {heard:.2f} seconds of speech; give at least {least:g}, better {ADVISED_SECONDS:g}"
