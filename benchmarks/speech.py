@@ -381,7 +381,7 @@ def main(argv: Sequence[str] = ()) -> None:
         "decoders": lambda ears: decoders(speaker, min(args.n, 64), args.decoder_steps),
     }
     wanted = [p for p in args.only.split(",") if p] or list(parts)
-    ears = Ears(speaker, 800, args.ear_steps) if {"spoken", "cloned", "converted"} & set(wanted) else None
+    ears = Ears(speaker, 600, args.ear_steps) if {"spoken", "cloned", "converted"} & set(wanted) else None
     for name in wanted:
         print("==", name, flush=True)
         keep("speech", {name: parts[name](ears) | {"run": told(speaker.run)}}, args, beside=True)  # type: ignore[arg-type]

@@ -96,7 +96,9 @@ def test_no_voice_of_a_person_without_their_consent(call, studio, tmp_path):
         assert why in told.err
     told = call("speak", "clone", "one", "--reference", studio / "bob.wav", "--consent", good, *run, "--out", out)
     assert (told.status, "another voice" in told.err) == (2, True)
-    told = call("speak", "convert", studio / "bob.wav", "--reference", studio / "ann.wav", "--consent", only, *run, "--out", out)
+    told = call(
+        "speak", "convert", studio / "bob.wav", "--reference", studio / "ann.wav", "--consent", only, *run, "--out", out
+    )
     assert (told.status, "not to convert" in told.err) == (2, True)
     told = call("speak", "convert", studio / "bob.wav", "--voice", "alto", *run, "--out", out)
     assert (told.status, "needs the consent" in told.err) == (2, True)
@@ -112,11 +114,25 @@ def test_no_voice_of_a_person_without_their_consent(call, studio, tmp_path):
 
 def test_a_profile_needs_its_consent_each_time(call, studio, tmp_path):
     good, run = _consent(call, studio, "good.toml"), ["--run", studio / "run"]
-    told = call("speak", "profile", "--reference", studio / "ann.wav", "--consent", good, *run, "--out", tmp_path / "ann.json")
+    told = call(
+        "speak", "profile", "--reference", studio / "ann.wav", "--consent", good, *run, "--out", tmp_path / "ann.json"
+    )
     assert told.status == 0, told.err
     told = call("speak", "say", "one", "--profile", tmp_path / "ann.json", *run, "--out", tmp_path / "a.wav")
     assert (told.status, "needs the consent" in told.err) == (2, True)
-    told = call("speak", "say", "one", "--profile", tmp_path / "ann.json", "--consent", good, *run, "--out", tmp_path / "a.wav", "--json")
+    told = call(
+        "speak",
+        "say",
+        "one",
+        "--profile",
+        tmp_path / "ann.json",
+        "--consent",
+        good,
+        *run,
+        "--out",
+        tmp_path / "a.wav",
+        "--json",
+    )
     assert told.status == 0, told.err
     assert told.json["voice"] == "Ann Lee"
     assert json.loads((tmp_path / "ann.json").read_text())["name"] == "Ann Lee"

@@ -66,6 +66,7 @@ def test_numbers_count_up():
 
 def test_letters_learn_a_made_orthography_and_say_new_words():
     """``ph`` is F, a final ``e`` is silent, ``x`` is two sounds: words that were not seen come out right."""
+
     def said(word):
         out, i = [], 0
         while i < len(word):

@@ -10,7 +10,7 @@ pytest.importorskip("soundfile", reason="sound files need soundfile, extra audio
 pytest.importorskip("soxr", reason="resampling needs soxr, extra audio, which is not installed")
 
 import bottega
-from bottega.codecs._sound_files import read_sound, write_sound
+from bottega.codecs._sound_files import read_sound
 from bottega.core import DataError, RecipeError, Rng, Sound
 from bottega.crafts import speak_book
 from bottega.crafts.speak import EMOTIONS, Manner, Speaker, manner
@@ -57,7 +57,10 @@ def reference():
 
 
 def test_a_text_of_any_length_is_said_and_marked(speaker, tmp_path):
-    short, long = speaker.say("one two", "alto"), speaker.say("one two, four six. five one two four six nine! one", "alto")
+    short, long = (
+        speaker.say("one two", "alto"),
+        speaker.say("one two, four six. five one two four six nine! one", "alto"),
+    )
     assert short.rate == 16000
     assert np.isfinite(long.samples).all()
     assert long.peak <= 1

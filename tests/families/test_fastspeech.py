@@ -5,7 +5,6 @@ import torch
 
 from bottega.core import Batch, RecipeError, Rng, Spec
 from bottega.families.fastspeech import FastSpeech
-from bottega.families.vocoder import Vocoder
 from bottega.nets.pitch import SEMITONE
 from helpers import trained
 
@@ -93,28 +92,10 @@ def test_sounds_are_heard_frame_by_frame(model):
 @pytest.mark.parametrize("decoder", ["diffusion", "autoregressive"])
 def test_other_decoders_learn_it_too(decoder):
     torch.manual_seed(0)
-    model = trained(FastSpeech(SPEC, size=32, depth=2, kernel=3, voice=8, decoder=decoder), made(256), 200, lr=5e-3, rows=32)
+    model = trained(
+        FastSpeech(SPEC, size=32, depth=2, kernel=3, voice=8, decoder=decoder), made(256), 200, lr=5e-3, rows=32
+    )
     held = made(24, seed=5)
     said = model.speak(held.cond, model.said(held.x), Rng(0))
     assert (said - held.x)[:, 0, :MELS].abs().mean() < 0.15
     assert model.certain == (decoder != "diffusion")
-
-
-@pytest.mark.slow
-def test_a_vocoder_comes_near_to_what_it_was_taught():
-    """Tones of eight pitches: the copy's spectrum is nearer than that of a model that learned nothing."""
-    from bottega.data._sounds import tones
-
-    data = tones(n=64, seconds=0.256, rate=8000)
-    x = torch.stack([torch.from_numpy(i.value.samples) for i in data.items])
-    torch.manual_seed(0)
-    args = {"size": 48, "depth": 2, "rate": 8000, "window": 256, "hop": 64, "mels": 24}
-    raw = Vocoder(Spec((1, x.shape[2])), **args)
-    before = raw.loss(Batch(x[:16]), Rng(0)).means()["mel"]
-    model = trained(raw, Batch(x), 120, lr=5e-3, rows=16)
-    after = model.loss(Batch(x[:16]), Rng(0)).means()["mel"]
-    assert after < 0.5 * before
-    z = model.encode(Batch(x[:2]))
-    assert model.decode(z).shape == x[:2].shape
-    waves = model.waves(z[:, :, :-1] * 25 - 25)
-    assert waves.shape == (2, 64 * (z.shape[2] - 1))

@@ -10,7 +10,9 @@ from bottega.nets.pitch import SEMITONE, pitch_hz, pitch_scaled, yin
 def test_a_glide_is_followed_within_a_third_of_a_semitone():
     rate, at = 16000, torch.arange(32000, dtype=torch.float64) / 16000
     hz = 100 * 2**at  # an octave a second
-    x = torch.sin(2 * torch.pi * torch.cumsum(hz / rate, 0)) + 0.4 * torch.sin(4 * torch.pi * torch.cumsum(hz / rate, 0))
+    x = torch.sin(2 * torch.pi * torch.cumsum(hz / rate, 0)) + 0.4 * torch.sin(
+        4 * torch.pi * torch.cumsum(hz / rate, 0)
+    )
     found = yin(x, rate, 256)
     want = hz[::256][: len(found)]
     inside = slice(6, len(want) - 6)

@@ -60,7 +60,9 @@ def draw_speech(
             continue
         bands.axvline(end, color="white", linewidth=0.4, alpha=0.6)
         if name.strip():
-            bands.text((begin + end) / 2, mels * 1.01, name, fontsize=6, ha="center", va="bottom", color=_INK, rotation=0)
+            bands.text(
+                (begin + end) / 2, mels * 1.01, name, fontsize=6, ha="center", va="bottom", color=_INK, rotation=0
+            )
     ticks = [hz for hz in (200, 500, 1000, 2000, 4000) if hz < sound.rate / 2]
     bands.set_yticks([float((places < hz).sum()) for hz in ticks], [f"{hz / 1000:g}k" for hz in ticks])
     bands.tick_params(labelsize=6, length=2, colors=_INK, pad=1)

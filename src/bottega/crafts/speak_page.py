@@ -31,4 +31,6 @@ def draw_said(
     shown = [(name.replace("^", "").replace(".", ""), n) for name, n in zip(names, frames, strict=False)]
     f0 = yin(torch.from_numpy(np.ascontiguousarray(wave)), codec.rate, codec.hop)[:t]
     sound = Sound(wave[None] / max(1.0, float(np.abs(wave).max(initial=0.0))), codec.rate)
-    return draw_speech(sound, codec.decibels(x)[0, :, :t], f0, shown, path, hop=codec.hop, window=codec.window, title=piece.text)
+    return draw_speech(
+        sound, codec.decibels(x)[0, :, :t], f0, shown, path, hop=codec.hop, window=codec.window, title=piece.text
+    )
