@@ -55,12 +55,16 @@ def data(
 
 
 def _all() -> Iterator[dict[str, Any]]:
+    """Every data set; one whose library or program is not installed says so in the place of what it is about."""
+    from bottega.core.errors import DataError
     from bottega.data import builtin, worlds
 
-    for name in builtin.names():
-        yield _told(builtin.load(name)) | {"kind": "real"}
-    for name in worlds.names():
-        yield _told(worlds.load(name)) | {"kind": "made"}
+    for kind, room in (("real", builtin), ("made", worlds)):
+        for name in room.names():
+            try:
+                yield _told(room.load(name)) | {"kind": kind}
+            except DataError as error:
+                yield {"name": name, "medium": "", "pieces": 0, "licence": "", "about": str(error), "kind": kind}
 
 
 def _load(name: str) -> Dataset:

@@ -552,7 +552,7 @@ def _all(lines: Sequence[Line], language: str, rate: int) -> list[NDArray[np.flo
 
 
 def espeak(
-    *, n: int = 1440, voices: str = "known", language: str = "en-us", rate: int = 16000, seed: int = 0
+    *, n: int = 120, voices: str = "known", language: str = "en-us", rate: int = 16000, seed: int = 0
 ) -> Dataset:
     """Sentences in voices of the program espeak-ng; of each piece ``voice|text`` is known.
 
