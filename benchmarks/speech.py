@@ -38,7 +38,7 @@ from bottega.judge._listener import (
     train_voices,
     word_errors,
 )
-from bottega.judge._spoken import heard_by, words_of
+from bottega.judge._spoken import heard_by, sounds_of, words_of
 from bottega.judge.spectral_distance import log_spectral_distance
 from bottega.judge.voice_match import embedded
 from bottega.nets.pitch import yin
@@ -55,12 +55,17 @@ class Ears:
         self.layout = self.codec.layout()
         data = worlds.load("espeak", n=n, voices="others", seed=ASKED - 4000)
         known = [i.cond.partition("|")[2] for i in data.items]
-        self.loop, rows = self._words(known)
+        self.loop = self._words(known)
         self.mels = [self.mel(i.value) for i in data.items]
         self.ear = Ear(self.layout["mels"], self.layout["end"] - self.layout["voices"])
+        cond = self.codec.encode_cond([f"|{t}" for t in known])
+        rows = self.codec.encode_waves([torch.from_numpy(i.value.samples[0]) for i in data.items], cond)
+        fits = [k for k, row in enumerate(rows) if row is not None]
+        sounds = sounds_of(self.layout, torch.stack([rows[k] for k in fits]), cond[fits])
+        mels = [self.mels[k][: len(s)] for k, s in zip(fits, sounds, strict=True)]
+        sounds = [s[: len(m)] for m, s in zip(mels, sounds, strict=True)]
         torch.manual_seed(0)
-        fits = [k for k, row in enumerate(rows) if len(row) <= len(self.mels[k])]
-        train_ear(self.ear, [self.mels[k] for k in fits], [rows[k] for k in fits], Rng(0), steps)
+        train_ear(self.ear, mels, sounds, Rng(0), steps)
         names = sorted(CASTS["others"])
         self.net = VoiceNet(self.layout["mels"], len(names))
         train_voices(
@@ -72,13 +77,11 @@ class Ears:
         )
         self.ear.eval(), self.net.eval()
 
-    def _words(self, texts: Sequence[str]) -> tuple[WordLoop, list[list[int]]]:
-        asked = sentences(200, ASKED)
-        cond = self.codec.encode_cond([f"|{t}" for t in [*texts, *asked]])
-        found = [words_of(self.layout, c) for c in cond]
-        known = sorted({w for words, _ in found for w in words})
+    def _words(self, texts: Sequence[str]) -> WordLoop:
+        cond = self.codec.encode_cond([f"|{t}" for t in [*texts, *sentences(200, ASKED)]])
+        known = sorted({w for c in cond for w in words_of(self.layout, c)[0]})
         parts = [t - self.layout["voices"] for t in (self.layout["gap"], self.layout["start"], *self.layout["marks"])]
-        return WordLoop(known, parts), [row for _, row in found[: len(texts)]]
+        return WordLoop(known, parts)
 
     def mel(self, sound: Sound) -> Tensor:
         """Decibels ``(T, mels)``."""

@@ -31,33 +31,39 @@ Word = tuple[int, ...]
 _SHARP = 15.0
 
 
+_FLOOR_DB = 55.0  # below the loudest; what is softer is the floor of a file, not of a voice
+
+
 def _looked(mel: Tensor, mask: Tensor, level: bool = False) -> Tensor:
     """Decibels ``(B, T, mels)`` with the utterance's own level (and, unless ``level``, its colour) taken off."""
-    count = mask.sum(1, keepdim=True).clamp_min(1)
-    mean = (mel * mask).sum(1, keepdim=True) / count
+    top = torch.where(mask > 0, mel, -200.0).amax((1, 2), keepdim=True)
+    mel = torch.maximum(mel, top - _FLOOR_DB)
+    loud = mask * (mel.amax(2, keepdim=True) > top - 40)
+    mean = (mel * loud).sum(1, keepdim=True) / loud.sum(1, keepdim=True).clamp_min(1)
     if level:
         mean = mean.mean(2, keepdim=True)
     return (mel - mean) / 20
 
 
 class Ear(nn.Module):
-    """Mel decibels to log probabilities of sounds and blank in each frame, for connectionist temporal classification.
+    """Mel decibels to log probabilities of the sound that is said in each frame; pauses are sounds of their own.
 
-    Graves et al. 2006; blank is the last.
+    The acoustic model of a hybrid recogniser (Bourlard and Morgan 1994): frames are named, a search finds the words.
 
     Args:
         mels: bands.
         labels: sounds.
-        size, depth: of its ConvNeXt blocks.
+        size: channels of its ConvNeXt blocks.
+        depth: how many.
     """
 
     def __init__(self, mels: int, labels: int, size: int = 112, depth: int = 4) -> None:
         super().__init__()
         self.read, self.body = nn.Linear(mels, size), Stack(size, depth, 9)
-        self.say = nn.Linear(size, labels + 1)
+        self.say = nn.Linear(size, labels)
 
     def forward(self, mel: Tensor, lengths: Tensor) -> Tensor:
-        """``(B, T, mels)`` in dB and how many frames are real -> ``(B, T, labels + 1)``."""
+        """``(B, T, mels)`` in dB and how many frames are real -> ``(B, T, labels)``."""
         mask = (torch.arange(mel.shape[1], device=mel.device) < lengths[:, None])[:, :, None].float()
         return self.say(self.body(self.read(_looked(mel, mask)), mask)).log_softmax(-1)
 
@@ -81,19 +87,21 @@ class VoiceNet(nn.Module):
 
 
 def _changed(mel: Tensor, rng: Rng, *, voice: bool) -> Tensor:
-    """Other rates, throats and rooms: time and bands stretched, bands tilted, hidden, hissed over; of ``voice``, not the throat."""
+    """Other throats and rooms: bands stretched, tilted, blurred, hidden, hissed over; of ``voice``, the throat stays."""
     t, f = mel.shape
-    u = rng.uniform(8)
+    u = rng.uniform(9)
     if not voice:
-        wider, longer = 1 + 0.24 * (u[0] - 0.5), 1 + 0.3 * (u[1] - 0.5)
+        wider = 1 + 0.24 * (u[0] - 0.5)
         at = (torch.arange(f, device=mel.device) * wider).clamp(max=f - 1)
         low = at.floor().long()
         mel = mel[:, low] + (at - low) * (mel[:, (low + 1).clamp(max=f - 1)] - mel[:, low])
-        mel = F.interpolate(mel.T[None], size=max(8, round(t * float(longer))), mode="linear")[0].T
+    if u[1] < 0.5:  # as what a mean of many says, and phases that do not fit, blur
+        mel = F.avg_pool2d(
+            mel[None, None], (3, 3 if u[1] < 0.25 else 1), 1, (1, 1 if u[1] < 0.25 else 0), count_include_pad=False
+        )[0, 0]
     mel = mel + 6 * (u[2] - 0.5) * torch.linspace(-1, 1, f, device=mel.device)
     mel = mel + rng.normal(*mel.shape) * (4 * u[3])
-    top = mel.max()
-    mel = torch.maximum(mel, top - 40 - 40 * u[4])  # a floor of noise
+    mel = torch.maximum(mel, mel.max() - 35 - 25 * u[4])  # a floor of noise
     mel = mel.clone()
     band = int(u[5] * (f - 8))
     mel[:, band : band + int(u[6] * 8)] = mel.mean()
@@ -106,18 +114,22 @@ def _padded(rows: Sequence[Tensor]) -> tuple[Tensor, Tensor]:
 
 
 def train_ear(
-    net: Ear, mels: Sequence[Tensor], words: Sequence[Sequence[int]], rng: Rng, steps: int, batch: int = 12
+    net: Ear, mels: Sequence[Tensor], sounds: Sequence[Tensor], rng: Rng, steps: int, batch: int = 12
 ) -> None:
-    """Teach an ``Ear``: decibels ``(T, mels)`` of each recording and the sounds that are said in it."""
-    blank = net.say.out_features - 1
+    """Teach an ``Ear``: decibels ``(T, mels)`` of each recording and the sound that each frame is of, ``(T,)``; -1 is unknown."""
 
     def loss(rng: Rng) -> Tensor:
         rows = rng.integers(len(mels), min(batch, len(mels))).tolist()
-        x, lengths = _padded([_changed(mels[i], rng, voice=False) for i in rows])
-        said = [torch.tensor(words[i], device=x.device) for i in rows]
-        many = torch.tensor([len(s) for s in said], device=x.device)
-        nats = F.ctc_loss(net(x, lengths).transpose(0, 1), torch.cat(said), lengths, many, blank, "none", zero_infinity=True)  # fmt: skip
-        return (nats / many.clamp_min(1)).mean()
+        some, said = [], []
+        for i in rows:
+            t = len(mels[i])
+            long = max(8, round(t * (0.85 + 0.3 * float(rng.uniform(1)))))  # another tempo
+            at = (torch.arange(long, device=mels[i].device) * (t / long)).long().clamp(max=t - 1)
+            some.append(_changed(mels[i][at], rng, voice=False))
+            said.append(sounds[i].to(at.device)[at])
+        x, lengths = _padded(some)
+        target = nn.utils.rnn.pad_sequence(said, batch_first=True, padding_value=-1)
+        return F.nll_loss(net(x, lengths).flatten(0, 1), target.flatten(), ignore_index=-1)
 
     fit(net, loss, rng, steps, lr=3e-3)
 
@@ -144,52 +156,39 @@ def train_voices(
 class WordLoop:
     """The words of a closed vocabulary, any behind any, that a recording most likely holds: Viterbi over an ``Ear``'s frames.
 
+    A word is the row of its sounds, each of which lasts at least one frame; behind a word another may begin, or a pause.
+
     Args:
         words: each as its sounds.
         fillers: single sounds that are no words: pauses, marks.
         penalty: nats that a new word costs.
     """
 
-    def __init__(self, words: Sequence[Word], fillers: Sequence[int], penalty: float = 1.0) -> None:
-        self.words = [*words, *((f,) for f in fillers)]
-        self.real, self.penalty = len(words), penalty
-        label, first, skip, ends, word = [], [], [], [], []
-        for k, sounds in enumerate(self.words):
-            begin = len(label)
-            for i, sound in enumerate(sounds):
-                label += [-1, sound]
-                first += [i == 0, False]
-                skip += [False, i > 0 and sounds[i - 1] != sound]
-            label.append(-1)
-            first.append(False)
-            skip.append(False)
-            ends += [len(label) - 2, len(label) - 1]
-            word += [k] * (len(label) - begin)
-        self.label, self.first, self.skip = np.array(label), np.array(first), np.array(skip)
-        self.ends, self.word = np.array(ends), np.array(word)
-        self.second = np.append(False, self.first[:-1])
+    def __init__(self, words: Sequence[Word], fillers: Sequence[int], penalty: float = 2.0) -> None:
+        self.words, self.real, self.penalty = [*words, *((f,) for f in fillers)], len(words), penalty
+        self.label = np.array([sound for sounds in self.words for sound in sounds])
+        lengths = np.array([len(sounds) for sounds in self.words])
+        self.ends = np.cumsum(lengths) - 1
+        self.begins = self.ends - lengths + 1
+        self.first = np.zeros(len(self.label), bool)
+        self.first[self.begins] = True
+        self.cost = np.where(np.arange(len(self.words)) < len(words), penalty, 0.0)
 
     def hear(self, log_probs: NDArray[np.float32]) -> list[Word]:
-        """``(T, labels + 1)`` of one recording, blank last -> its words."""
-        blank = log_probs.shape[1] - 1
-        label = np.where(self.label < 0, blank, self.label)
-        n = len(label)
-        score, link = np.full(n, -np.inf), np.zeros(n, np.int64)
+        """``(T, labels)`` of one recording -> its words."""
+        score = np.full(len(self.label), -np.inf)
+        link = np.zeros(len(self.label), np.int64)
         links: list[tuple[int, int]] = [(-1, -1)]
         entry, entry_link = 0.0, 0
         for frame in log_probs:
-            options = np.full((4, n), -np.inf)
-            options[0] = score
-            options[1, 1:] = np.where(self.first[1:], -np.inf, score[:-1])
-            options[2, 2:] = np.where(self.skip[2:], score[:-2], -np.inf)
-            options[3] = np.where(self.first | self.second, entry, -np.inf)
-            which = options.argmax(0)
-            came = np.stack([link, np.roll(link, 1), np.roll(link, 2), np.full(n, entry_link)])
-            score = options[which, np.arange(n)] + frame[label]
-            link = came[which, np.arange(n)]
-            best = self.ends[score[self.ends].argmax()]
-            links.append((int(link[best]), int(self.word[best])))
-            entry, entry_link = score[best] - self.penalty, len(links) - 1
+            step, step_link = np.roll(score, 1), np.roll(link, 1)
+            step[self.begins], step_link[self.begins] = entry - self.cost, entry_link
+            moved = step > score
+            score = np.where(moved, step, score) + frame[self.label]
+            link = np.where(moved, step_link, link)
+            best = int(score[self.ends].argmax())
+            links.append((int(link[self.ends[best]]), best))
+            entry, entry_link = score[self.ends[best]], len(links) - 1
         out, at = [], len(links) - 1
         while at > 0:
             before, word = links[at]

@@ -14,9 +14,9 @@ from bottega.judge._case import Case
 from bottega.judge._listener import Ear, VoiceNet, Word, WordLoop, train_ear, train_voices
 from bottega.judge._nets import kept
 
-__all__ = ["ear_of", "mels_of", "paired", "parts_of_voices", "remade", "voice_net_of", "words_of"]
+__all__ = ["ear_of", "mels_of", "paired", "parts_of_voices", "remade", "sounds_of", "voice_net_of", "words_of"]
 
-_EAR_STEPS, _VOICE_STEPS = 500, 300
+_EAR_STEPS, _VOICE_STEPS = 300, 200
 
 
 def mels_of(layout: Mapping[str, Any], x: Tensor) -> list[Tensor]:
@@ -51,6 +51,14 @@ def words_of(layout: Mapping[str, Any], cond: Tensor) -> tuple[list[Word], list[
     return words, row
 
 
+def sounds_of(layout: Mapping[str, Any], x: Tensor, cond: Tensor) -> list[Tensor]:
+    """The sound of each frame ``(T,)`` of examples whose places are known; -1 where there is none."""
+    places = ((x[:, 0, layout["mels"] + 2] + 1) * (layout["length"] / 2)).round().long().clamp(0, layout["length"] - 1)
+    sounds = torch.where(places > 0, cond.gather(1, places) - layout["voices"], -1)
+    there = (places > 0).sum(1).clamp_min(4)
+    return [row[:t] for row, t in zip(sounds, there.tolist(), strict=True)]
+
+
 def parts_of_voices(case: Case) -> tuple[set[int], set[int]]:
     """Voices that ears are trained on, and those that they judge: every other one, as they come in the data."""
     assert case.train.cond is not None
@@ -67,8 +75,9 @@ def ear_of(case: Case) -> tuple[Ear, WordLoop]:
     cond = case.train.cond.cpu()
     found = [words_of(layout, c) for c in cond]
     known = sorted({word for words, _ in found for word in words})
-    mels = mels_of(layout, case.train.x[rows.to(case.device)])
-    said = [row for (_, row), r in zip(found, rows.tolist(), strict=True) if r]
+    x = case.train.x[rows.to(case.device)]
+    mels = mels_of(layout, x)
+    said = sounds_of(layout, x, case.train.cond[rows.to(case.device)])
     labels = layout["end"] - layout["voices"]
     net = kept(case, "ear", lambda: Ear(layout["mels"], labels),
                lambda net, rng: train_ear(net, mels, said, rng, _EAR_STEPS))  # type: ignore[arg-type]  # fmt: skip
