@@ -15,6 +15,7 @@ from typing import Any
 
 import numpy as np
 import torch
+from safetensors.torch import load_file, save_file
 from torch import Tensor
 
 from benchmarks._common import keep, options, told
@@ -50,7 +51,7 @@ ASKED = 9000  # seed of the sentences that are asked for
 class Ears:
     """Words and voices, by networks that heard the cast ``others``."""
 
-    def __init__(self, speaker: Speaker, n: int, steps: int) -> None:
+    def __init__(self, speaker: Speaker, n: int, steps: int, kept: Path | None = None) -> None:
         self.codec = speaker.codec
         self.layout = self.codec.layout()
         data = worlds.load("espeak", n=n, voices="others", seed=ASKED - 4000)
@@ -65,16 +66,26 @@ class Ears:
         mels = [self.mels[k][: len(s)] for k, s in zip(fits, sounds, strict=True)]
         sounds = [s[: len(m)] for m, s in zip(mels, sounds, strict=True)]
         torch.manual_seed(0)
-        train_ear(self.ear, mels, sounds, Rng(0), steps)
+        there = {} if kept is None or not kept.is_file() else load_file(kept)
+        if there:
+            self.ear.load_state_dict({k[4:]: v for k, v in there.items() if k.startswith("ear.")})
+        else:
+            train_ear(self.ear, mels, sounds, Rng(0), steps)
         names = sorted(CASTS["others"])
         self.net = VoiceNet(self.layout["mels"], len(names))
-        train_voices(
-            self.net,
-            self.mels,
-            [names.index(i.cond.partition("|")[0]) for i in data.items],
-            Rng(1),
-            max(1, 2 * steps // 5),
-        )
+        if there:
+            self.net.load_state_dict({k[4:]: v for k, v in there.items() if k.startswith("net.")})
+        else:
+            train_voices(
+                self.net,
+                self.mels,
+                [names.index(i.cond.partition("|")[0]) for i in data.items],
+                Rng(1),
+                max(1, 2 * steps // 5),
+            )
+            if kept is not None:
+                weights = {f"ear.{k}": v for k, v in self.ear.state_dict().items()}
+                save_file(weights | {f"net.{k}": v for k, v in self.net.state_dict().items()}, kept)
         self.ear.eval(), self.net.eval()
 
     def _words(self, texts: Sequence[str]) -> WordLoop:
@@ -369,7 +380,8 @@ def main(argv: Sequence[str] = ()) -> None:
     parser.add_argument("--vocoder", type=Path, help="of bottega train vocoder")
     parser.add_argument("--only", default="", help="parts, with commas between")
     parser.add_argument("--n", type=int, default=96, help="sentences")
-    parser.add_argument("--ear-steps", type=int, default=700)
+    parser.add_argument("--ear-steps", type=int, default=900)
+    parser.add_argument("--ears", type=Path, help="a file that keeps the ears' weights, for another run of this")
     parser.add_argument("--decoder-steps", type=int, default=400)
     args = parser.parse_args(argv)
     speaker = Speaker.of(args.run, args.vocoder, "cpu")
@@ -384,7 +396,7 @@ def main(argv: Sequence[str] = ()) -> None:
         "decoders": lambda ears: decoders(speaker, min(args.n, 64), args.decoder_steps),
     }
     wanted = [p for p in args.only.split(",") if p] or list(parts)
-    ears = Ears(speaker, 600, args.ear_steps) if {"spoken", "cloned", "converted"} & set(wanted) else None
+    ears = Ears(speaker, 600, args.ear_steps, args.ears) if {"spoken", "cloned", "converted"} & set(wanted) else None
     for name in wanted:
         print("==", name, flush=True)
         keep("speech", {name: parts[name](ears) | {"run": told(speaker.run)}}, args, beside=True)  # type: ignore[arg-type]

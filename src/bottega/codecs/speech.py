@@ -389,8 +389,13 @@ class SpeechCodec:
             "mels": self.mels, "range_db": self.range_db, "top_db": self.top_db, "rate": self.rate, "hop": self.hop,
             "voices": len(self.voices), "gap": self._numbers[GAP], "start": self._numbers[START],
             "marks": [self._numbers[m] for m in MARKS], "first": self._numbers["!"] + 1, "low_hz": LOW_HZ, "high_hz": HIGH_HZ,
-            "length": self.used_length, "end": self.spec.cond.vocab - 1,  # type: ignore[union-attr]
+            "length": self.used_length, "end": self.spec.cond.vocab - 1, "alike": self._alike(),  # type: ignore[union-attr]
         }  # fmt: skip
+
+    def _alike(self) -> list[int]:
+        """For each sound the first one that differs from it in stress alone."""
+        bare = [_bare(name) for name in self.tokens]
+        return [bare.index(name) for name in bare]
 
     # ---- pieces -> files -------------------------------------------------------------------------------------------
 
@@ -448,3 +453,9 @@ class _Rows:
 def _level(db: Tensor) -> Tensor:
     """Of a frame in dB, all bands together: ``(mels, t) -> (t,)``."""
     return 10 * (10 ** (db / 10)).sum(0).clamp_min(1e-10).log10()
+
+
+def _bare(name: str) -> str:
+    """A sound without its stress and without espeak-ng's marks of variants that sound the same."""
+    bare = name.lstrip("',") or name
+    return bare if len(bare) == 1 or bare == "a#" else bare.rstrip("2#") or bare

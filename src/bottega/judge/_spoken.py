@@ -30,7 +30,7 @@ def mels_of(layout: Mapping[str, Any], x: Tensor) -> list[Tensor]:
 def words_of(layout: Mapping[str, Any], cond: Tensor) -> tuple[list[Word], list[int]]:
     """The words of tokens ``(length,)``, each as its sounds; and all sounds, pauses and marks in a row.
 
-    Sounds are counted from ``layout["voices"]`` on.
+    Sounds are counted from ``layout["voices"]`` on; in words those that differ in stress alone are one (``alike``).
     """
     parts = {layout["gap"], layout["start"], *layout["marks"]}
     words: list[Word] = []
@@ -45,7 +45,7 @@ def words_of(layout: Mapping[str, Any], cond: Tensor) -> tuple[list[Word], list[
                 words.append(tuple(word))
             word = []
         else:
-            word.append(token - layout["voices"])
+            word.append(layout["alike"][token - layout["voices"]])
     if word:
         words.append(tuple(word))
     return words, row
@@ -54,7 +54,9 @@ def words_of(layout: Mapping[str, Any], cond: Tensor) -> tuple[list[Word], list[
 def sounds_of(layout: Mapping[str, Any], x: Tensor, cond: Tensor) -> list[Tensor]:
     """The sound of each frame ``(T,)`` of examples whose places are known; -1 where there is none."""
     places = ((x[:, 0, layout["mels"] + 2] + 1) * (layout["length"] / 2)).round().long().clamp(0, layout["length"] - 1)
-    sounds = torch.where(places > 0, cond.gather(1, places) - layout["voices"], -1)
+    alike = torch.tensor([*layout["alike"], -1], device=x.device)
+    named = (cond.gather(1, places) - layout["voices"]).clamp(0, len(alike) - 1)
+    sounds = torch.where(places > 0, alike[named], -1)
     there = (places > 0).sum(1).clamp_min(4)
     return [row[:t] for row, t in zip(sounds, there.tolist(), strict=True)]
 
