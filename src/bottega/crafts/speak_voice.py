@@ -91,8 +91,11 @@ def example_of(speaker: Speaker, sound: Sound) -> list[tuple[Tensor, Tensor]]:
 
 
 @torch.no_grad()
-def heard_profile(speaker: Speaker, sounds: Sequence[Sound], name: str) -> Profile:
-    """The voice of recordings, the mean over their parts.
+def heard_profile(speaker: Speaker, sounds: Sequence[Sound], name: str, refine: int = 40) -> Profile:
+    """The voice of recordings: the mean over their parts of what the network hears, then moved towards what was recorded.
+
+    For the second, sounds are heard in the recordings as ``convert`` hears them, and the vector is moved until the decoder
+    says them more nearly as they are (``refine`` steps; 0 leaves the mean).
 
     Raises:
         DataError: a recording that is silent, damaged or too short (all together at least 3 seconds of speech).
@@ -100,16 +103,37 @@ def heard_profile(speaker: Speaker, sounds: Sequence[Sound], name: str) -> Profi
     model: Any = speaker.run.model
     total = sum(s.seconds for s in sounds)
     for i, sound in enumerate(sounds):
-        usable(sound, f"recording {i + 1} of {name}" if len(sounds) > 1 else f"the recording of {name}",
-               LEAST_SECONDS if len(sounds) == 1 else min(LEAST_SECONDS, 0.5))  # fmt: skip
+        what = f"recording {i + 1} of {name}" if len(sounds) > 1 else f"the recording of {name}"
+        usable(sound, what, LEAST_SECONDS if len(sounds) == 1 else min(LEAST_SECONDS, 0.5))
     if not sounds or total < LEAST_SECONDS:
         raise DataError(f"the recordings of {name} last {total:.2f} seconds; give at least {LEAST_SECONDS:g}")
     rows = [made for sound in sounds for made, _ in example_of(speaker, sound)]
     weight = torch.stack([speaker.codec.frames_of(r[None]).float() for r in rows])
-    vectors = model.represent(Batch(torch.stack(rows).to(speaker.run.device))).cpu()
+    x = torch.stack(rows).to(speaker.run.device)
+    vectors = model.represent(Batch(x)).cpu()
     mean = torch.nn.functional.normalize((vectors * weight).sum(0), dim=0)
+    if refine and hasattr(model, "nearer"):
+        given = torch.cat([heard_sounds(speaker, row) for row in rows[:8]])
+        mean = model.nearer(
+            torch.stack(rows[:8]).to(speaker.run.device), given, mean[None].to(speaker.run.device), refine
+        )[0].cpu()
     return Profile(name, tuple(round(v, 6) for v in mean.tolist()), tuple(digest(s) for s in sounds), round(total, 2),
                    speaker.run.weights_hash)  # fmt: skip
+
+
+def heard_sounds(speaker: Speaker, example: Tensor) -> Tensor:
+    """The tokens ``(1, length)`` that are heard in an example, whose places are written into it; its voice is the first."""
+    codec, device = speaker.codec, speaker.run.device
+    family: Any = speaker.run.model
+    t = int(codec.frames_of(example[None])[0])
+    log_probs = family.hear(example[None].to(device))[0, :t].cpu()
+    tokens, frames = segments(log_probs, len(codec.voices), codec.used_length - 2)
+    cond = torch.full((1, codec.used_length), codec.spec.cond.vocab - 1)
+    cond[0, 0] = 0
+    cond[0, 1 : 1 + len(tokens)] = torch.tensor(tokens)
+    places = torch.repeat_interleave(torch.arange(1, len(tokens) + 1), torch.tensor(frames))
+    example[0, codec.mels + 2, :t] = 2 * places / codec.used_length - 1
+    return cond.to(device)
 
 
 def write_profile(profile: Profile, path: Path) -> Path:
@@ -149,21 +173,13 @@ def convert(speaker: Speaker, sound: Sound, who: str | Profile, *, pitch: float 
         seed: of a decoder that draws.
     """
     usable(sound, "the recording", 0.3)
-    model, codec, device = speaker.run.model, speaker.codec, speaker.run.device
-    family: Any = model
+    family: Any = speaker.run.model
+    device = speaker.run.device
     vector = speaker.voice(who)
     parts = []
     for example, _ in example_of(speaker, sound):
-        t = int(codec.frames_of(example[None])[0])
-        log_probs = family.hear(example[None].to(device))[0, :t].cpu()
-        tokens, frames = segments(log_probs, len(codec.voices), codec.used_length - 2)
-        cond = torch.full((1, codec.used_length), codec.spec.cond.vocab - 1)
-        cond[0, 0] = 0
-        cond[0, 1 : 1 + len(tokens)] = torch.tensor(tokens)
-        cond = cond.to(device)
+        cond = heard_sounds(speaker, example)
         guess = family.plan(cond, vector)
-        places = torch.repeat_interleave(torch.arange(1, len(tokens) + 1), torch.tensor(frames))
-        example[0, codec.mels + 2, :t] = 2 * places / codec.used_length - 1
         real = family.said(example[None].to(device))
         sure = (real.voiced * (real.frames > 0)).bool()
         shift = torch.zeros((), device=device)
