@@ -151,6 +151,7 @@ def test_a_registered_file_offers_the_thing_it_is_named_for(room, name):
             "labels",
             "given",
             "given_sound",
+            "spoken",
             "references",
         }
         assert set(module.media) <= {"image", "audio", "text", "labels", "table", "points", "music"}
@@ -209,7 +210,7 @@ def test_a_shipped_recipe_loads_fits_its_constructors_and_says_what_it_takes(nam
     assert Recipe.from_dict(recipe.to_dict()).differs(recipe) == ""
     where = recipe.data.get("name")
     assert where is None or where in {*builtin.names(), *worlds.names()} or str(where).startswith("hub:")
-    medium = shipped()[name].parent.name
+    medium = {"speech": "audio"}.get(shipped()[name].parent.name, shipped()[name].parent.name)
     assert recipe.codec["name"] == "latent" or codec.medium == medium
     if recipe.train.augment:
         source = worlds.load(where, n=50) if where in worlds.names() else builtin.load(where)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from inspect import signature
 from typing import TYPE_CHECKING, Annotated, Any
 
@@ -15,7 +15,7 @@ if TYPE_CHECKING:
 
 __all__ = ["data"]
 
-_FEW = 40  # pieces that show what a world is
+_FEW = 24  # pieces that show what a world is
 PANEL, PLACE = "Begin", 2
 EXAMPLES = """\
   bottega data                          all data sets, with their licences
@@ -57,14 +57,28 @@ def data(
 
 
 def _all() -> Iterator[dict[str, Any]]:
+    """Every data set; one whose library or program is not installed says so in the place of what it is about."""
     from bottega.data import builtin, worlds
 
     for name in builtin.names():
-        yield _told(builtin.load(name)) | {"kind": "real"}
+        yield _or_why(name, "real", lambda name=name: _told(builtin.load(name)))  # type: ignore[misc]
     for name in worlds.names():
-        make = worlds.world(name)
-        few = make(n=min(_FEW, usual := signature(make).parameters["n"].default))  # as a whole it takes seconds to make
-        yield _told(few) | {"pieces": usual, "kind": "made"}
+        yield _or_why(name, "made", lambda name=name: _few(worlds.world(name)))  # type: ignore[misc]
+
+
+def _or_why(name: str, kind: str, tell: Callable[[], dict[str, Any]]) -> dict[str, Any]:
+    from bottega.core.errors import DataError
+
+    try:
+        return tell() | {"kind": kind}
+    except DataError as error:
+        return {"name": name, "medium": "", "pieces": 0, "licence": "", "about": str(error), "kind": kind}
+
+
+def _few(make: Callable[..., Dataset]) -> dict[str, Any]:
+    """Of a made world, from some pieces of it: as a whole it takes seconds to make."""
+    usual: int = signature(make).parameters["n"].default
+    return _told(make(n=min(_FEW, usual))) | {"pieces": usual}
 
 
 def _load(name: str) -> Dataset:

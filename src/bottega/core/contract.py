@@ -40,7 +40,7 @@ class Family(nn.Module):
     labelled_share: ClassVar[float] = 0.0
     aside: ClassVar[frozenset[str]] = frozenset()
     reads_given: ClassVar[bool] = False
-    certain: ClassVar[bool] = False
+    certain: bool = False
     hears: ClassVar[bool] = False
 
     def __init__(self, spec: Spec) -> None:

@@ -236,20 +236,21 @@ def speech(*, n: int = 600, words: int = 1, rate: int = 16000, label: str = "wor
         n: recordings.
         words: in each.
         rate: samples a second.
-        label: ``"word"`` (the words), ``"voice"``, ``"both"`` (``seven alto``) or ``"none"``.
+        label: ``"word"`` (the words), ``"voice"``, ``"both"`` (``seven alto``), ``"transcript"`` (``alto|seven``) or ``"none"``.
         seed: of words, voices and all that varies.
     """
     _check("speech", n, 1.0, rate)
-    if words < 1 or label not in {"word", "voice", "both", "none"}:
+    if words < 1 or label not in {"word", "voice", "both", "transcript", "none"}:
         raise DataError(
-            f"speech with words={words}, label={label!r}: at least 1, and 'word', 'voice', 'both' or 'none'"
+            f"speech with words={words}, label={label!r}: at least 1, and 'word', 'voice', 'both', 'transcript' or 'none'"
         )
     draw, rows, said, voices, f0s = Draw(seed), [], [], [], []
     for i in range(n):
         chosen, voice = [draw.of(list(WORDS)) for _ in range(words)], draw.of(list(VOICES))
         x, f0 = spoken(chosen, voice, Rng(seed * 1_000_003 + i), rate)
         text = " ".join(chosen)
-        rows.append((x, {"word": text, "voice": voice, "both": f"{text} {voice}", "none": None}[label]))
+        known = {"word": text, "voice": voice, "both": f"{text} {voice}", "transcript": f"{voice}|{text}", "none": None}
+        rows.append((x, known[label]))
         said.append(text)
         voices.append(voice)
         f0s.append(f0)

@@ -16,7 +16,7 @@ import torch.nn.functional as F
 from torch import Tensor
 
 from bottega.core import DataError, Item, Rng, nearest
-from bottega.data import _languages, _sounds, _texts, _tunes
+from bottega.data import _languages, _sounds, _texts, _tunes, _voices
 from bottega.data._draw import LICENCE, SOURCE, uniforms
 from bottega.data._faces import Look, Person, draw_face
 from bottega.data.dataset import Dataset
@@ -28,7 +28,7 @@ def names() -> list[str]:
     """The worlds, sorted.
 
     >>> names()
-    ['copying', 'counting', 'dependence', 'dialogues', 'faces', 'grammar', 'grid', 'hidden', 'languages', 'moons',
+    ['copying', 'counting', 'dependence', 'dialogues', 'espeak', 'faces', 'grammar', 'grid', 'hidden', 'languages', 'moons',
      'multitrack', 'names', 'news', 'noises', 'questions', 'reviews', 'ring', 'shapes', 'speech', 'stripes', 'tones',
      'translation', 'tunes']
     """
@@ -695,4 +695,5 @@ _WORLDS: dict[str, Callable[..., Dataset]] = {
     "noises": _sounds.noises,
     "speech": _sounds.speech,
     "multitrack": _sounds.multitrack,
+    "espeak": _voices.espeak,
 }

@@ -36,7 +36,7 @@ class Enhancer(Family):
         taps: frames that a filter sees.
     """
 
-    certain: ClassVar[bool] = True
+    certain: bool = True
     hears: ClassVar[bool] = True
     variants: ClassVar[dict[str, dict[str, Any]]] = {"one tap": {"taps": 1, "depth": 2}}
 

@@ -33,7 +33,8 @@ class Case:
             were asked for), ``iwae`` (importance samples), ``cache_dir`` (where trained feature networks are kept),
             ``features`` (the user's own: a callable, pictures ``(N, C, H, W)`` in [-1, 1] to ``(N, D)``, whose
             attribute ``about`` says which they are; ``nets.inception`` is one), ``heard`` (sounds to decibels of mel
-            bands ``(N, bands, frames)``, what the judges' networks look at).
+            bands ``(N, bands, frames)``, what the judges' networks look at), ``speech`` (of speech: rows, scales and numbers of
+            tokens, as the codec's ``layout`` says).
         cache: shared between the judges of one case; feature networks are trained once and kept here.
         sample_mask: which tokens of the samples it made, where others were given (the questions of its answers); None: all.
     """
@@ -91,6 +92,11 @@ class Case:
     def sounded(self) -> bool:
         """Whether a sound is known of each example, and the held-out ones have theirs."""
         return self.spec.given_sound and self.held.cond is not None
+
+    @property
+    def spoken(self) -> bool:
+        """Whether examples are speech whose sounds and voices are known."""
+        return "speech" in self.facts and self.held.cond is not None and self.train.cond is not None
 
     @property
     def worded(self) -> bool:

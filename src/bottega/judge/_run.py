@@ -31,6 +31,7 @@ def _unmet(need: str, case: Case) -> str:
         "given": (case.pictured, "needs examples of which a picture is known (codec.cond = 'picture', codec.degrade)"),
         "given_sound": (case.sounded, "needs examples of which a sound is known (codec.degrade)"),
         "references": (case.worded, "needs examples of which a text is known (codec.given)"),
+        "spoken": (case.spoken, "needs speech with its sounds (the codec speech)"),
         "labels": (case.labelled, "needs examples with class labels"),
         "features": (
             min(sizes) >= _ENOUGH,

@@ -70,6 +70,7 @@ def specs() -> dict[str, Spec]:
         "colour_picture": Spec((3, 8, 8), cond=Spec((1, 8, 8))),
         "colour_half": Spec((3, 8, 8), cond=Spec((3, 4, 4))),
         "wave_wave": Spec((1, 24), cond=Spec((1, 24))),
+        "sound_text": Spec((1, 8, 6), cond=_READ),
         "text_text": Spec((8,), vocab=11, cond=Spec((6,), vocab=11)),
         "text_other": Spec((8,), vocab=7, cond=Spec((6,), vocab=11)),
         "class_text": Spec((), vocab=3, cond=_READ),

@@ -172,6 +172,8 @@ def _facts(run: Run, truth: dict[str, Any], held: Sequence[Item]) -> dict[str, A
         facts["target"] = target
     if getattr(codec, "classes", None):
         facts["classes"] = list(codec.classes)
+    if hasattr(codec, "layout"):
+        facts["speech"] = codec.layout()
     if codec.medium == "audio" and not facts["coded"] and not run.spec.is_image:
         facts["heard"] = codec.heard
     if hasattr(codec, "bytes_per_token"):
@@ -198,11 +200,11 @@ def _pictures(run: Run, held: Sequence[Item], tell: Callable[[Progress], None]) 
     tell(Progress("judge", note="drawing the sheets"))
     n = 200 if hasattr(run.codec, "write_all") else 36
     real = [held[i] for i in Rng(0).permutation(len(held))[:n].tolist()]
-    given = run.spec.given_picture or run.spec.given_sound
+    given = run.spec.given_picture or run.spec.given_sound or hasattr(run.codec, "layout")
     if getattr(run.codec, "answers_only", False):
         made = run.sample(len(real), cond=real)
     else:
-        made = run.sample(16 if given else n)
+        made = run.sample(16, cond=real[:16]) if hasattr(run.codec, "layout") else run.sample(16 if given else n)
     made.show(run.path / "samples" / "sheet")
     if given:
         real = real[:12]

@@ -1,0 +1,89 @@
+"""``bottega speak say``: a text as sound."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from bottega.cli._shared import Json, Out, Quiet, Seed
+from bottega.cli._speak._voices import (
+    ConsentFile,
+    Emotion,
+    Energy,
+    Pitch,
+    PitchRange,
+    RunOf,
+    Speed,
+    VocoderRun,
+    VoiceName,
+    cloned,
+    how_of,
+    speaker_of,
+)
+
+__all__ = ["say"]
+
+PANEL, PLACE = "Say", 1
+EXAMPLES = """\
+  bottega speak say "Good morning." --run runs/speech
+  bottega speak say "On May 5th it cost $3.50." --run runs/speech --voice linda --speed 0.9 --pitch 2 --out said.wav
+  bottega speak say letter.txt --run runs/speech --emotion calm --vocoder runs/vocoder
+  bottega speak say "It is me." --run runs/speech --profile ann.json --consent ann.toml
+"""
+
+
+def say(
+    text: Annotated[str, typer.Argument(metavar="TEXT|FILE", help="What is to be said, or a file of text.")],
+    run: RunOf,
+    voice: VoiceName = None,
+    profile: Annotated[Path | None, typer.Option("--profile", metavar="FILE", help="A person's voice (bottega speak profile); needs --consent.")] = None,
+    consent: ConsentFile = None,
+    emotion: Emotion = "neutral",
+    speed: Speed = None,
+    pitch: Pitch = None,
+    pitch_range: PitchRange = None,
+    energy: Energy = None,
+    vocoder: VocoderRun = None,
+    picture: Annotated[Path | None, typer.Option("--picture", metavar="FILE", help="Draw waveform, spectrum and sounds, as PNG.")] = None,
+    out: Annotated[Path, typer.Option("--out", metavar="FILE", help="Where the sound goes, .wav or .flac.")] = Path("said.wav"),
+    seed: Seed = 0,
+    as_json: Json = False,
+    quiet: Quiet = False,
+) -> None:  # fmt: skip
+    """Say a text, English numbers, dates, money and abbreviations as they are spoken.
+
+    Options move an emotion's own manner: --emotion sad --pitch 2 is as high as neutral.
+    """
+    from bottega.core import DataError
+
+    say_ = Out(as_json, quiet)
+    how = how_of(emotion, speed, pitch, pitch_range, energy)
+    if len(text) < 240 and Path(text).suffix in {".txt", ".md"}:
+        try:
+            text = Path(text).read_text(encoding="utf-8")
+        except (OSError, UnicodeDecodeError) as error:
+            raise DataError(f"cannot read {text}: {error}; give a text, or a file of UTF-8 text") from error
+    speaker = speaker_of(run, vocoder)
+    said: dict[str, str] = {}
+    who = voice
+    if profile is not None:
+        if voice is not None:
+            raise typer.BadParameter("give --voice or --profile, not both", param_hint="--profile")
+        who, said = cloned(speaker, [], profile, consent, "clone")  # type: ignore[assignment]
+    sound = speaker.say(text, who, how, seed)
+    path = speaker.save(sound, out, seed=seed, said=said or {"voice": voice or speaker.voices[0]})
+    say_.say(f"{path}  {sound.seconds:.1f} seconds")
+    if picture is not None:
+        from bottega.crafts.speak_page import draw_said
+
+        say_.say(str(draw_said(speaker, text, picture, who, how, seed)))
+    say_.result(
+        {
+            "file": path,
+            "seconds": sound.seconds,
+            "rate": sound.rate,
+            "voice": voice or said.get("voice_of", speaker.voices[0]),
+        }
+    )

@@ -1,0 +1,91 @@
+"""A watermark in sound: a pattern of steps of 1.5 dB over its spectrum, which is hardly heard and outlives the file's comment.
+
+The pattern is fixed and public, so this says that a machine made a sound to whoever looks; it does not withstand somebody who
+wants it gone. It outlives copies, levels, cuts, 16 bits, and noise 20 dB down (``tests/trust/test_watermark.py``).
+"""
+
+from __future__ import annotations
+
+from typing import NamedTuple
+
+import numpy as np
+from numpy.typing import NDArray
+from scipy.ndimage import uniform_filter
+from scipy.signal import ShortTimeFFT
+from scipy.signal.windows import hann
+
+from bottega.core.sound import Sound
+
+__all__ = ["Found", "find_watermark", "watermarked"]
+
+_SECONDS = 0.064  # of a frame; so a bin is as many Hz at any rate
+_FRAMES, _BINS, _PERIOD = 4, 6, 48  # of a cell of the pattern: frames (16 ms each), bins; cells until it comes again
+_LOW_HZ, _HIGH_HZ = 250.0, 5500.0
+_STEP_DB = 1.5
+_SURE = 5.0  # deviations of a normal: once in some 20,000 sounds that have none, of the 192 places tried in each
+
+
+class Found(NamedTuple):
+    """Whether there is one, and by how many standard deviations the pattern stands out."""
+
+    there: bool
+    deviations: float
+
+
+def _transform(rate: int) -> tuple[ShortTimeFFT, slice]:
+    window = 2 * round(_SECONDS * rate / 2)
+    hop = window // 4
+    low, high = round(_LOW_HZ * _SECONDS), round(min(_HIGH_HZ, 0.45 * rate) * _SECONDS)
+    high = low + (high - low) // _BINS * _BINS
+    return ShortTimeFFT(hann(window, sym=False), hop, rate), slice(low, high)
+
+
+def _pattern(bins: int) -> NDArray[np.float64]:
+    """Of -1 and 1, ``(bins / 6, 48)``: each row and each column is half of either, nearly; always the same."""
+    whole = np.random.default_rng(20_26).integers(0, 2, (64, _PERIOD)) * 2.0 - 1
+    return np.asarray(whole[: bins // _BINS])
+
+
+def watermarked(sound: Sound) -> Sound:
+    """The same sound with the pattern in it; sounds shorter than a quarter of a second are left as they are."""
+    if sound.seconds < 0.25:
+        return sound
+    transform, band = _transform(sound.rate)
+    rows = []
+    for x in sound.samples.astype(np.float64):
+        s = transform.stft(x)
+        cells = _pattern(band.stop - band.start)
+        times = (np.arange(s.shape[1]) // _FRAMES) % _PERIOD
+        gain = np.repeat(cells[:, times], _BINS, axis=0)
+        s[band] *= 10 ** (_STEP_DB * gain / 20)
+        rows.append(transform.istft(s, k1=len(x)))
+    out = np.stack(rows).astype(np.float32)
+    return Sound(out / max(1.0, float(np.abs(out).max(initial=0.0))), sound.rate)
+
+
+def find_watermark(sound: Sound) -> Found:
+    """Look for the pattern at every place where it may begin; of sounds shorter than a second there is not enough to say.
+
+    The level of each bin less that of its neighbours is compared with the pattern; the best of all beginnings counts, against how
+    the others scatter.
+    """
+    if sound.seconds < 1 or sound.peak < 1e-4 or sound.rate < 4000:
+        return Found(False, 0.0)
+    transform, band = _transform(sound.rate)
+    s = np.abs(transform.stft(sound.mono().astype(np.float64)))[band]
+    level = 20 * np.log10(s + 1e-4 * s.max())
+    off = np.clip(level - uniform_filter(level, (3 * _BINS, 3 * _FRAMES)), -12, 12)
+    loud = level.max(0) > level.max() - 45
+    off = off * loud
+    by_bin = off.reshape(-1, _BINS, off.shape[1]).mean(1)  # (cells, frames)
+    cells = _pattern(band.stop - band.start)
+    period = _PERIOD * _FRAMES
+    folded = np.zeros((len(cells), period))
+    np.add.at(folded.T, np.arange(by_bin.shape[1]) % period, by_bin.T)
+    wide = np.repeat(cells, _FRAMES, axis=1)
+    wide = wide - wide.mean(1, keepdims=True)
+    score = np.fft.irfft((np.fft.rfft(folded) * np.fft.rfft(wide).conj()).sum(0), period)
+    best = int(score.argmax())
+    away = np.abs((np.arange(period) - best + period // 2) % period - period // 2) > 2 * _FRAMES
+    spread = float(score[away].std())
+    return Found(bool(score[best] > _SURE * spread), float(score[best] / spread) if spread else 0.0)
