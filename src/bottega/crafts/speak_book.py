@@ -11,6 +11,8 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 import numpy as np
+from safetensors import SafetensorError
+from safetensors.numpy import load_file, save
 
 from bottega.core import DataError, OutputError, RecipeError, Sound
 from bottega.core.files import write_atomically
@@ -171,7 +173,7 @@ def read_book(
             done += 1
             if not any(c.isalnum() for c in paragraph):
                 continue
-            place = _folder(out) / f"{_digest({**key, 'text': paragraph, 'title': i == 0})}.npy"
+            place = _folder(out) / f"{_digest({**key, 'text': paragraph, 'title': i == 0})}.safetensors"
             samples = _load(place)
             if samples is None:
                 samples = np.concatenate(list(speaker.parts(speaker.pieces(paragraph), who, how, seed)))
@@ -222,20 +224,13 @@ def _folder(out: Path) -> Path:
 
 def _load(place: Path) -> np.ndarray | None:
     try:
-        return np.asarray(np.load(place, allow_pickle=False), np.float32)
-    except (OSError, ValueError, EOFError):
+        return np.asarray(load_file(place)["samples"], np.float32)
+    except (OSError, SafetensorError, KeyError):
         return None
 
 
 def _store(place: Path, samples: np.ndarray) -> None:
-    part = place.with_suffix(".part")
-    try:
-        with part.open("wb") as file:
-            np.save(file, samples.astype(np.float32))
-        part.replace(place)
-    except OSError as error:
-        part.unlink(missing_ok=True)
-        raise OutputError(f"cannot write {place}: {error.strerror}; make room, or choose another place") from error
+    write_atomically(place, save({"samples": np.ascontiguousarray(samples, np.float32)}))
 
 
 def _digest(value: Any) -> str:

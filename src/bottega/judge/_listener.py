@@ -108,9 +108,17 @@ def _changed(mel: Tensor, rng: Rng, *, voice: bool) -> Tensor:
     return mel
 
 
+def _stacked(rows: Sequence[Tensor], fill: int = 0) -> Tensor:
+    """``(T, ...)`` each as ``(B, longest, ...)``."""
+    out = rows[0].new_full((len(rows), max(map(len, rows)), *rows[0].shape[1:]), fill)
+    for i, row in enumerate(rows):
+        out[i, : len(row)] = row
+    return out
+
+
 def _padded(rows: Sequence[Tensor]) -> tuple[Tensor, Tensor]:
     lengths = torch.tensor([len(r) for r in rows], device=rows[0].device)
-    return nn.utils.rnn.pad_sequence(list(rows), batch_first=True), lengths
+    return _stacked(rows), lengths
 
 
 def train_ear(
@@ -128,7 +136,7 @@ def train_ear(
             some.append(_changed(mels[i][at], rng, voice=False))
             said.append(sounds[i].to(at.device)[at])
         x, lengths = _padded(some)
-        target = nn.utils.rnn.pad_sequence(said, batch_first=True, padding_value=-1)
+        target = _stacked(said, -1)
         return F.nll_loss(net(x, lengths).flatten(0, 1), target.flatten(), ignore_index=-1)
 
     fit(net, loss, rng, steps, lr=3e-3)

@@ -14,7 +14,7 @@ __all__ = ["enhance"]
 
 PANEL, PLACE = "Single sounds", 5
 EXAMPLES = """\
-  bottega train clean.toml --data my/clean/recordings    family enhancer, codec.degrade = "noise"
+  bottega train clean.toml --data my/clean/recordings    with codec.degrade = "noise"
   bottega mix enhance noisy.wav --with runs/clean
   bottega mix enhance noisy.wav --with runs/clean --wet 0.8 --out cleared.flac
 """
@@ -22,7 +22,7 @@ EXAMPLES = """\
 
 def enhance(
     file: Annotated[Path, typer.Argument(metavar="FILE", help="A recording, any rate and channels.")],
-    model: Annotated[Path, typer.Option("--with", metavar="RUN", help="A run of family enhancer.")],
+    model: Annotated[Path, typer.Option("--with", metavar="RUN", help="A run that was trained to clear recordings (codec.degrade).")],
     wet: Annotated[float, typer.Option("--wet", metavar="X", help="How much of the cleared sound; the rest is the recording.")] = 1.0,
     block: Annotated[int, typer.Option("--block", metavar="N", min=1, help="Samples at once; the result is the same for any.")] = 1024,
     out: SoundOut = None,

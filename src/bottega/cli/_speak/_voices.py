@@ -28,11 +28,11 @@ References = Annotated[list[Path], typer.Option("--reference", metavar="FILE", h
 ConsentFile = Annotated[Path | None, typer.Option("--consent", metavar="FILE", help="The record that allows it (bottega speak consent).")]  # fmt: skip
 
 
-def speaker_of(run: Path, vocoder: Path | None) -> Speaker:
+def speaker_of(run: Path, waves: Path | None) -> Speaker:
     """The run, ready to speak."""
     from bottega.crafts.speak import Speaker
 
-    return Speaker.of(run, vocoder)
+    return Speaker.of(run, waves)
 
 
 def how_of(emotion: str, speed: float | None, pitch: float | None, pitch_range: float | None, energy: float | None, pause: float | None = None) -> Manner:  # fmt: skip

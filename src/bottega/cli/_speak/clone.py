@@ -41,7 +41,7 @@ def clone(
     pitch: Pitch = None,
     pitch_range: PitchRange = None,
     energy: Energy = None,
-    vocoder: VocoderRun = None,
+    waves: VocoderRun = None,
     out: Annotated[Path, typer.Option("--out", metavar="FILE", help="Where the sound goes, .wav or .flac.")] = Path("cloned.wav"),
     seed: Seed = 0,
     as_json: Json = False,
@@ -53,7 +53,7 @@ def clone(
     """
     say = Out(as_json, quiet)
     how = how_of(emotion, speed, pitch, pitch_range, energy)
-    speaker = speaker_of(run, vocoder)
+    speaker = speaker_of(run, waves)
     who, said = cloned(speaker, list(reference), None, consent, "clone")
     sound = speaker.say(text, who, how, seed)
     path = speaker.save(sound, out, seed=seed, task="clone", said=said)

@@ -36,7 +36,7 @@ def convert(
     profile: Annotated[Path | None, typer.Option("--profile", metavar="FILE", help="A person's voice (bottega speak profile).")] = None,
     consent: ConsentFile = None,
     pitch: Annotated[float, typer.Option("--pitch", metavar="SEMITONES", help="Higher than the voice itself speaks.")] = 0.0,
-    vocoder: VocoderRun = None,
+    waves: VocoderRun = None,
     out: Annotated[Path, typer.Option("--out", metavar="FILE", help="Where the sound goes, .wav or .flac.")] = Path("converted.wav"),
     seed: Seed = 0,
     as_json: Json = False,
@@ -50,7 +50,7 @@ def convert(
     from bottega.crafts.speak_voice import convert as craft
 
     say = Out(as_json, quiet)
-    speaker = speaker_of(run, vocoder)
+    speaker = speaker_of(run, waves)
     if voice is not None:
         if reference or profile is not None:
             raise typer.BadParameter("give --voice, --reference or --profile, one of them", param_hint="--voice")

@@ -46,7 +46,7 @@ def read(
     energy: Energy = None,
     pause: Annotated[float | None, typer.Option("--pause", metavar="X", help="Times as long between sentences and paragraphs.")] = None,
     chapters: Annotated[str, typer.Option("--chapters", metavar="N-M", help="Only these, counted from 1.")] = "",
-    vocoder: VocoderRun = None,
+    waves: VocoderRun = None,
     form: Annotated[str, typer.Option("--format", metavar="flac|wav", help="Of the files.")] = "flac",
     out: Annotated[Path, typer.Option("--out", metavar="DIR", help="Where the chapters go.")] = Path("book"),
     seed: Seed = 0,
@@ -61,7 +61,7 @@ def read(
 
     say = Out(as_json, quiet)
     how = how_of(emotion, speed, pitch, pitch_range, energy, pause)
-    speaker = speaker_of(run, vocoder)
+    speaker = speaker_of(run, waves)
     who, said = voice, {}
     if profile is not None:
         if voice is not None:

@@ -45,7 +45,7 @@ def say(
     pitch: Pitch = None,
     pitch_range: PitchRange = None,
     energy: Energy = None,
-    vocoder: VocoderRun = None,
+    waves: VocoderRun = None,
     picture: Annotated[Path | None, typer.Option("--picture", metavar="FILE", help="Draw waveform, spectrum and sounds, as PNG.")] = None,
     out: Annotated[Path, typer.Option("--out", metavar="FILE", help="Where the sound goes, .wav or .flac.")] = Path("said.wav"),
     seed: Seed = 0,
@@ -65,7 +65,7 @@ def say(
             text = Path(text).read_text(encoding="utf-8")
         except (OSError, UnicodeDecodeError) as error:
             raise DataError(f"cannot read {text}: {error}; give a text, or a file of UTF-8 text") from error
-    speaker = speaker_of(run, vocoder)
+    speaker = speaker_of(run, waves)
     said: dict[str, str] = {}
     who = voice
     if profile is not None:
