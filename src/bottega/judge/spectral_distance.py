@@ -9,7 +9,7 @@ from bottega.core import Measure, mean_interval
 from bottega.judge._case import Case
 from bottega.judge._spoken import mels_of, paired, remade
 
-__all__ = ["log_spectral_distance", "measure"]
+__all__ = ["measure", "log_spectral_distance"]
 
 needs: tuple[str, ...] = ("model", "spoken")
 media: tuple[str, ...] = ("audio",)
