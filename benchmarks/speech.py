@@ -152,7 +152,7 @@ def prosody(speaker: Speaker, n: int) -> dict[str, Any]:
     def measured(sound: Sound) -> dict[str, float]:
         x = torch.from_numpy(np.ascontiguousarray(sound.mono()))
         f0 = yin(x, sound.rate, 256)
-        log = f0[f0 > 0].log2() * 12
+        log = f0[f0 > 0].log2() * 12 if (f0 > 0).any() else torch.full((1,), torch.nan)  # nan is never the right way
         loud = x.unfold(0, 400, 400).square().mean(1)
         return {
             "speed": sound.seconds, "pitch": float(log.median()), "pitch_range": float(log.quantile(0.9) - log.quantile(0.1)),
