@@ -382,9 +382,11 @@ def letters() -> dict[str, Any]:
 
 def main(argv: Sequence[str] = ()) -> None:
     """Measure and keep."""
-    parser = options("speech", __doc__, "--run runs/speech --vocoder runs/vocoder", "--run runs/speech --only prosody")
+    parser = options(
+        "speech", __doc__, "--run runs/speech --vocoder runs/speech-vocoder", "--run runs/speech --only prosody"
+    )
     parser.add_argument("--run", type=Path, default=Path("runs/speech"), help="of bottega train speech")
-    parser.add_argument("--vocoder", type=Path, help="of bottega train vocoder")
+    parser.add_argument("--vocoder", type=Path, help="of bottega train speech-vocoder")
     parser.add_argument("--only", default="", help="parts, with commas between")
     parser.add_argument("--n", type=int, default=96, help="sentences")
     parser.add_argument("--ear-steps", type=int, default=900)

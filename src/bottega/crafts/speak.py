@@ -106,7 +106,7 @@ class Speaker:
             same = ("rate", "window", "hop", "mels")
             ours, theirs = ([getattr(c, name, None) for name in same] for c in (self.codec, self.vocoder.model))
             if not hasattr(self.vocoder.model, "waves") or ours != theirs:
-                raise RecipeError(f"{self.vocoder.path} is no vocoder for {self.run.path}: {', '.join(same)} are {theirs} there and {ours} here; bottega train vocoder")  # fmt: skip
+                raise RecipeError(f"{self.vocoder.path} is no vocoder for {self.run.path}: {', '.join(same)} are {theirs} there and {ours} here; bottega train speech-vocoder")  # fmt: skip
 
     @classmethod
     def of(cls, run: str | Path, vocoder: str | Path | None = None, device: str = "auto") -> Speaker:

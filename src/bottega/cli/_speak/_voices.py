@@ -17,7 +17,7 @@ __all__ = ["ConsentFile", "Emotion", "Energy", "Pitch", "PitchRange", "Reference
            "cloned", "how_of", "speaker_of"]  # fmt: skip
 
 RunOf = Annotated[Path, typer.Option("--run", metavar="RUN", help="The folder of a run of speech (bottega train speech), or its model.safetensors.")]  # fmt: skip
-VocoderRun = Annotated[Path | None, typer.Option("--vocoder", metavar="RUN", help="A run that makes waves of mel bands (bottega train vocoder); Griffin-Lim without.")]  # fmt: skip
+VocoderRun = Annotated[Path | None, typer.Option("--vocoder", metavar="RUN", help="A run that makes waves of mel bands (bottega train speech-vocoder); Griffin-Lim without.")]  # fmt: skip
 VoiceName = Annotated[str | None, typer.Option("--voice", metavar="NAME", help="A voice of the run; its first one by default.")]  # fmt: skip
 Speed = Annotated[float | None, typer.Option("--speed", metavar="X", help="Times as fast.")]
 Pitch = Annotated[float | None, typer.Option("--pitch", metavar="SEMITONES", help="Higher by so much.")]

@@ -29,7 +29,7 @@ PANEL, PLACE = "Say", 1
 EXAMPLES = """\
   bottega speak say "Good morning." --run runs/speech
   bottega speak say "On May 5th it cost $3.50." --run runs/speech --voice linda --speed 0.9 --pitch 2 --out said.wav
-  bottega speak say letter.txt --run runs/speech --emotion calm --vocoder runs/vocoder
+  bottega speak say letter.txt --run runs/speech --emotion calm --vocoder runs/speech-vocoder
   bottega speak say "It is me." --run runs/speech --profile ann.json --consent ann.toml
 """
 
