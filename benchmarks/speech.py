@@ -265,10 +265,11 @@ def decoders(speaker: Speaker, n: int, steps: int) -> dict[str, Any]:
     train, test = codec.encode(data.items[:600]), codec.encode(held.items)
     cond = test.cond
     found: dict[str, Any] = {}
+    each: dict[str, list[float]] = {}
     floor = codec.top_db - codec.range_db
 
     @torch.no_grad()
-    def distance(model: Any, **knobs: Any) -> dict[str, float]:
+    def distance(name: str, model: Any, **knobs: Any) -> dict[str, float]:
         out, l1 = [], []
         for k in range(0, len(test), 16):
             part = test.take(slice(k, k + 16))
@@ -278,6 +279,7 @@ def decoders(speaker: Speaker, n: int, steps: int) -> dict[str, Any]:
                 t = int((b > floor).any(0).nonzero().max()) + 1
                 out.append(log_spectral_distance(a[:, :t].T.clamp_min(floor), b[:, :t].T.clamp_min(floor)))
                 l1.append(float((a - b)[:, :t].abs().mean()))
+        each[name] = out
         spread = 1.96 * statistics.stdev(out) / len(out) ** 0.5
         texture = statistics.mean(l1)
         return {
@@ -287,7 +289,7 @@ def decoders(speaker: Speaker, n: int, steps: int) -> dict[str, Any]:
             "n": len(out),
         }
 
-    found["plain"] = distance(plain.eval())
+    found["plain"] = distance("plain", plain.eval())
     for kind in ("autoregressive", "diffusion"):
         torch.manual_seed(0)
         options_ = {k: v for k, v in speaker.run.recipe.family.items() if k not in {"name", "decoder"}}
@@ -314,11 +316,20 @@ def decoders(speaker: Speaker, n: int, steps: int) -> dict[str, Any]:
         minutes = (time.process_time() - began) / 60
         if kind == "diffusion":
             for temperature in (0.0, 0.5, 1.0):
-                found[f"{kind}, temperature {temperature:g}"] = distance(model, temperature=temperature)
+                name = f"{kind}, temperature {temperature:g}"
+                found[name] = distance(name, model, temperature=temperature)
         else:
-            found[kind] = distance(model)
+            found[kind] = distance(kind, model)
         found[f"{kind} minutes"] = minutes
     assert cond is not None
+    for name in list(each):  # sentence by sentence, what is above 0 is nearer than the autoregressive one
+        gain = [a - b for a, b in zip(each["autoregressive"], each[name], strict=True)]
+        half = 1.96 * statistics.stdev(gain) / len(gain) ** 0.5
+        found[name]["nearer_than_autoregressive_db"] = [
+            statistics.mean(gain) - half,
+            statistics.mean(gain),
+            statistics.mean(gain) + half,
+        ]
     return found
 
 

@@ -50,7 +50,7 @@ class Vocoder(Family):
         length = spec.shape[1]
         while window > max(8, length):
             window //= 2
-        hop, mels = min(hop, window // 4), min(mels, max(2, window // 16))
+        hop, mels = min(hop, window // 4), min(mels, max(2, window // 8))
         self.rate, self.window, self.hop, self.mels, self.length = rate, window, hop, mels, length
         self.frames = 1 + length // hop
         self.latent = Spec((mels, self.frames))
