@@ -23,7 +23,7 @@ FLOOR = Path(__file__).with_name("floor.json")
 TWINS = {"image": "colour", "binary": "levels"}
 LONG = {
     "bert-text-paper", "cyclegan-levels_class", "diffusion-colour_picture", "energy-points-dsm", "gpt-levels",
-    "pixelcnn-levels", "reader-class_text-paper", "seq2seq-text_other", "seq2seq-text_text-learned", "seq2seq-text_text-t5",
+    "masked-table_tokens", "pixelcnn-levels", "reader-class_text-careful", "reader-class_text-paper", "seq2seq-text_other", "seq2seq-text_text-learned", "seq2seq-text_text-t5", "seq2seq-text_text",
     "seqgan-text-pure",
 }  # fmt: skip  # the same of these, which take longest
 SUBJECTS = subjects()

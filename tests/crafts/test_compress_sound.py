@@ -34,7 +34,7 @@ def runs(tmp_path_factory):
         "level": "peak",
     }
     sizes = {"family.hop": 16, "family.books": 4, "family.codes": 32, "family.spectrum": 0.05, "optim.lr": 3e-3}
-    for name, family, seed, steps in (("codec", "rvqvae", 0, 200), ("other", "rvqvae", 1, 1), ("net", "wavenet", 0, 1)):
+    for name, family, seed, steps in (("codec", "rvqvae", 0, 130), ("other", "rvqvae", 1, 1), ("net", "wavenet", 0, 1)):
         recipe = write_recipe(
             here,
             family,

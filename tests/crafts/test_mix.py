@@ -351,6 +351,7 @@ def test_a_designed_sound_measures_as_wished(hz, flat, seconds, attack):
     assert np.array_equal(same.sound.samples, made.sound.samples)
 
 
+@pytest.mark.slow  # what librosa compiles takes most of a minute
 def test_descriptors_are_those_of_librosa():
     librosa = pytest.importorskip("librosa", reason="the oracle of descriptors, extra audio, is not installed")
     x = noises(n=3, seconds=0.5).items[1].value

@@ -406,6 +406,7 @@ def true_score(x, sigma):
     return torch.autograd.grad((apart + SHARES.log()).logsumexp(1).sum(), x)[0]
 
 
+@pytest.mark.slow
 def test_denoising_learns_the_score_of_a_mixture_and_langevin_finds_its_modes_in_proportion():
     """Row by row the learned score points where the true one does, at every noise; the annealed chains end as the data."""
     torch.manual_seed(0)

@@ -22,9 +22,10 @@ def stacked(data):
 def test_a_world_belongs_to_its_seed(name):
     if name == "espeak" and shutil.which("espeak-ng") is None:
         pytest.skip("the program espeak-ng is not installed")
-    one, same, other = (worlds.load(name, n=12, seed=seed) for seed in (3, 3, 4))
+    n = 2 if name == "multitrack" else 12
+    one, same, other = (worlds.load(name, n=n, seed=seed) for seed in (3, 3, 4))
     assert fingerprint(one.items) == fingerprint(same.items) != fingerprint(other.items)
-    assert len(one.items) == 12
+    assert len(one.items) == n
     assert one.medium in {"points", "text", "image", "table", "labels", "music", "audio"}
     assert one.licence
     assert one.about
