@@ -28,6 +28,7 @@ ENGLISH = {
     "energy",
     "made",
     "reader",
+    "vocoder",
 }  # also words that anyone may say; they name the family only where it is imported from its module
 
 # Where a family's name may stand, because nothing is decided by it.

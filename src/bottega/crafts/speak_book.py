@@ -170,7 +170,7 @@ def read_book(
             done += 1
             if not any(c.isalnum() for c in paragraph):
                 continue
-            place = _folder(out) / f"{_digest({**key, 'text': paragraph, 'title': i == 0})}.npy"
+            place = _folder(out) / f"{_digest({**key, 'text': paragraph, 'title': i == 0})}.f32"
             samples = _load(place)
             if samples is None:
                 samples = np.concatenate(list(speaker.parts(speaker.pieces(paragraph), who, how, seed)))
@@ -221,7 +221,7 @@ def _folder(out: Path) -> Path:
 
 def _load(place: Path) -> np.ndarray | None:
     try:
-        return np.asarray(np.load(place, allow_pickle=False), np.float32)
+        return np.frombuffer(place.read_bytes(), "<f4")
     except (OSError, ValueError, EOFError):
         return None
 
@@ -229,8 +229,7 @@ def _load(place: Path) -> np.ndarray | None:
 def _store(place: Path, samples: np.ndarray) -> None:
     part = place.with_suffix(".part")
     try:
-        with part.open("wb") as file:
-            np.save(file, samples.astype(np.float32))
+        part.write_bytes(samples.astype("<f4").tobytes())
         part.replace(place)
     except OSError as error:
         part.unlink(missing_ok=True)

@@ -534,7 +534,7 @@ def _all(lines: Sequence[Line], language: str, rate: int) -> list[NDArray[np.flo
     digest = hashlib.sha256(repr((_program()[1], list(lines), language, rate)).encode()).hexdigest()[:16]
     path = cache_folder() / f"espeak-{digest}.npz"
     try:
-        with np.load(path) as kept:
+        with np.load(path, allow_pickle=False) as kept:
             return [part.astype(np.float32) / 32767 for part in np.split(kept["samples"], kept["ends"][:-1])]
     except (OSError, ValueError, KeyError):
         pass
