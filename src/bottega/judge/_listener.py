@@ -108,17 +108,13 @@ def _changed(mel: Tensor, rng: Rng, *, voice: bool) -> Tensor:
     return mel
 
 
-def _stacked(rows: Sequence[Tensor], fill: int = 0) -> Tensor:
-    """``(T, ...)`` each as ``(B, longest, ...)``."""
-    out = rows[0].new_full((len(rows), max(map(len, rows)), *rows[0].shape[1:]), fill)
-    for i, row in enumerate(rows):
-        out[i, : len(row)] = row
-    return out
-
-
-def _padded(rows: Sequence[Tensor]) -> tuple[Tensor, Tensor]:
+def _padded(rows: Sequence[Tensor], value: float = 0.0) -> tuple[Tensor, Tensor]:
+    """Rows of different lengths ``(T, ...)`` as one ``(B, most, ...)``, and their lengths."""
     lengths = torch.tensor([len(r) for r in rows], device=rows[0].device)
-    return _stacked(rows), lengths
+    out = rows[0].new_full((len(rows), int(lengths.max()), *rows[0].shape[1:]), value)
+    for place, row in zip(out, rows, strict=True):
+        place[: len(row)] = row
+    return out, lengths
 
 
 def train_ear(
@@ -136,7 +132,7 @@ def train_ear(
             some.append(_changed(mels[i][at], rng, voice=False))
             said.append(sounds[i].to(at.device)[at])
         x, lengths = _padded(some)
-        target = _stacked(said, -1)
+        target = _padded(said, -1)[0]
         return F.nll_loss(net(x, lengths).flatten(0, 1), target.flatten(), ignore_index=-1)
 
     fit(net, loss, rng, steps, lr=3e-3)
