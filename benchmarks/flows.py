@@ -23,9 +23,9 @@ from torch import Tensor, nn
 
 from benchmarks._common import keep, options, pairs
 from bottega.codecs.points import PointsCodec
-from bottega.core import Batch, Rng, Spec
+from bottega.core import Batch, Encoded, Rng, Spec
 from bottega.data import worlds
-from bottega.data.stream import Encoded, Stream
+from bottega.data.stream import Stream
 from bottega.families.flow import Flow
 from bottega.training.loop import play
 from bottega.training.optim import make_optims

@@ -22,9 +22,9 @@ from sklearn.feature_extraction.text import CountVectorizer
 import bottega
 from benchmarks._common import keep, options
 from bottega.codecs.labelled import LabelledCodec
-from bottega.core import Item, Rng
+from bottega.core import Encoded, Item, Rng
 from bottega.data import worlds
-from bottega.data.stream import Encoded, Stream
+from bottega.data.stream import Stream
 from bottega.judge.codes import probe
 from bottega.training.loop import fit
 from bottega.training.optim import make_optims

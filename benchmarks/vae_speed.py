@@ -22,8 +22,8 @@ import torch
 from torch import Tensor, nn
 
 from benchmarks._common import binary_mnist, keep, options, pairs
-from bottega.core import Batch, Family, Rng, Source, Spec
-from bottega.data.stream import Encoded, Stream
+from bottega.core import Batch, Encoded, Family, Rng, Source, Spec
+from bottega.data.stream import Stream
 from bottega.families.vae import VAE
 from bottega.training.loop import fit
 from bottega.training.optim import make_optims

@@ -10,8 +10,8 @@ from typing import Any
 
 import pytest
 
-from bottega.core import Batch, Family, Rng
-from bottega.data.stream import Encoded, Stream
+from bottega.core import Batch, Encoded, Family, Rng
+from bottega.data.stream import Stream
 from bottega.training.ema import Ema
 from bottega.training.loop import fit
 from bottega.training.optim import make_optims

@@ -8,8 +8,8 @@ import zlib
 import torch
 import torch.nn.functional as F
 
-from bottega.core import Rng
-from bottega.data.stream import Encoded, Stream
+from bottega.core import Encoded, Rng
+from bottega.data.stream import Stream
 from bottega.training.loop import fit
 from bottega.training.optim import make_optims
 

@@ -19,7 +19,13 @@ TUNES = {"name": "tunes", "n": 1500, "bars": 2}
 
 
 def trained(here, steps, **more):
-    sizes = {"family.size": 64, "family.latent": 16, "family.segment": 17, "family.beta": 0.05, "family.forget": 0.5}
+    sizes = {
+        "family.size": 64,
+        "family.latent": 16,
+        "family.segment": 17,
+        "family.beta": 0.05,
+        "family.word_dropout": 0.5,
+    }
     toml = write_recipe(here, "musicvae", data=TUNES, codec=CODEC, steps=steps, batch=32)
     return bottega.train(toml, out=here / "run", set={**sizes, "optim.lr": 5e-3, **more}, judge=False)
 

@@ -33,7 +33,7 @@ def runs(tmp_path_factory):
         "labels": "none",
         "level": "peak",
     }
-    sizes = {"family.hop": 16, "family.books": 4, "family.codes": 32, "family.spectrum": 0.05, "optim.lr": 3e-3}
+    sizes = {"family.hop": 16, "family.codebooks": 4, "family.codes": 32, "family.spectrum": 0.05, "optim.lr": 3e-3}
     for name, family, seed, steps in (("codec", "rvqvae", 0, 130), ("other", "rvqvae", 1, 1), ("net", "wavenet", 0, 1)):
         recipe = write_recipe(
             here,
@@ -77,11 +77,11 @@ def test_there_and_back_at_the_rate_the_model_says(runs, tmp_path):
 
 def test_fewer_books_are_shorter_and_worse(runs, tmp_path):
     source = file_of(tone(), tmp_path / "a.wav")
-    few, many = (craft.compress(runs["codec"], source, tmp_path / f"{k}.bts", books=k) for k in (1, 4))
+    few, many = (craft.compress(runs["codec"], source, tmp_path / f"{k}.bts", codebooks=k) for k in (1, 4))
     assert few.bytes < 0.5 * many.bytes
     assert few.snr_db < many.snr_db
-    with pytest.raises(RecipeError, match="books is 5; this model has 4"):
-        craft.compress(runs["codec"], source, tmp_path / "c.bts", books=5)
+    with pytest.raises(RecipeError, match="codebooks is 5; this model has 4"):
+        craft.compress(runs["codec"], source, tmp_path / "c.bts", codebooks=5)
 
 
 def test_parts_are_the_whole(runs, monkeypatch):
@@ -159,9 +159,11 @@ def test_what_is_no_whole_file_of_this_model_is_refused(runs, tmp_path):
 
 def test_the_verb_goes_there_and_back(runs, tmp_path, capsys):
     source, run = file_of(tone(), tmp_path / "a.wav"), runs["codec"].path
-    assert main(["compress", str(source), str(tmp_path / "a.bts"), "--with", str(run), "--books", "2", "--json"]) == 0
+    assert (
+        main(["compress", str(source), str(tmp_path / "a.bts"), "--with", str(run), "--codebooks", "2", "--json"]) == 0
+    )
     said = json.loads(capsys.readouterr().out)
-    assert said["books"] == 2
+    assert said["codebooks"] == 2
     assert said["bytes"] == (tmp_path / "a.bts").stat().st_size
     assert main(["compress", str(tmp_path / "a.bts"), str(tmp_path / "b.flac"), "--with", str(run), "--quiet"]) == 0
     assert sf.info(tmp_path / "b.flac").frames == RATE

@@ -5,9 +5,9 @@ from __future__ import annotations
 import pytest
 import torch
 
-from bottega.core import Batch, RecipeError, Rng, Spec
+from bottega.core import Batch, Encoded, RecipeError, Rng, Spec
 from bottega.data.augment import known, make
-from bottega.data.stream import Encoded, Stream
+from bottega.data.stream import Stream
 
 REAL, LEVELS = Spec((3, 16, 16)), Spec((1, 16, 16), vocab=17, ordinal=True)
 ALL = sorted(known(REAL))

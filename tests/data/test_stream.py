@@ -7,8 +7,8 @@ import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from bottega.core import Batch, DataError, Source
-from bottega.data.stream import Encoded, Stream, tokens_of
+from bottega.core import Batch, DataError, Encoded, Source
+from bottega.data.stream import Stream, tokens_of
 
 
 def rows(n):

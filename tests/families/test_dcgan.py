@@ -7,8 +7,8 @@ import torch
 import torch.nn.functional as F
 from torch import nn
 
-from bottega.core import Batch, RecipeError, Rng, Spec, SpecError
-from bottega.data.stream import Encoded, Stream
+from bottega.core import Batch, Encoded, RecipeError, Rng, Spec, SpecError
+from bottega.data.stream import Stream
 from bottega.families.dcgan import DCGAN
 from bottega.nets.dcgan import BatchNorm, UpConv
 from bottega.training.loop import fit

@@ -8,9 +8,9 @@ import pytest
 import torch
 
 from bottega.codecs.points import PointsCodec
-from bottega.core import Batch, Block, RecipeError, Rng, Scores, Spec, SpecError, has
+from bottega.core import Batch, Block, Encoded, RecipeError, Rng, Scores, Spec, SpecError, has
 from bottega.data import worlds
-from bottega.data.stream import Encoded, Stream
+from bottega.data.stream import Stream
 from bottega.families.energy import Energy
 from bottega.samplers.langevin import ais, annealed_langevin, langevin, score_of
 from bottega.training import checkpoint

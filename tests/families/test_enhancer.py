@@ -71,7 +71,8 @@ def test_what_it_needs_is_said():
 @pytest.mark.slow
 def test_speech_in_noise_gains_five_decibels():
     """Row B3, at 0 dB, on voices and words of the training but other recordings and other noise."""
-    from bottega.data.stream import Encoded, Stream
+    from bottega.core import Encoded
+    from bottega.data.stream import Stream
     from bottega.training.loop import fit
     from bottega.training.optim import make_optims
 

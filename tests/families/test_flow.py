@@ -9,9 +9,9 @@ from torch.autograd.functional import jacobian
 
 from bottega.codecs.image import ImageCodec
 from bottega.codecs.points import PointsCodec
-from bottega.core import Batch, Block, Encodes, RecipeError, Rng, Scores, Spec, SpecError, has
+from bottega.core import Batch, Block, Encoded, Encodes, RecipeError, Rng, Scores, Spec, SpecError, has
 from bottega.data import builtin, worlds
-from bottega.data.stream import Encoded, Stream
+from bottega.data.stream import Stream
 from bottega.families.flow import Flow
 from bottega.training.ema import Ema
 from bottega.training.loop import fit

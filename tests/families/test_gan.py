@@ -8,8 +8,8 @@ import torch.nn.functional as F
 from scipy.stats import wasserstein_distance
 from torch import nn
 
-from bottega.core import Batch, Block, RecipeError, Rng, Spec, SpecError
-from bottega.data.stream import Encoded, Stream
+from bottega.core import Batch, Block, Encoded, RecipeError, Rng, Spec, SpecError
+from bottega.data.stream import Stream
 from bottega.families.gan import GAN
 from bottega.nets.bodies import Critic
 from bottega.training.ema import Ema

@@ -6,8 +6,8 @@ import math
 import pytest
 import torch
 
-from bottega.core import Batch, Block, Edits, RecipeError, Rng, Scores, Spec, SpecError, has
-from bottega.data.stream import Encoded, Stream
+from bottega.core import Batch, Block, Edits, Encoded, RecipeError, Rng, Scores, Spec, SpecError, has
+from bottega.data.stream import Stream
 from bottega.families.made import MADE
 from bottega.testing.cases import everything
 from bottega.training.loop import fit

@@ -3,8 +3,8 @@
 import pytest
 import torch
 
-from bottega.core import Batch, RecipeError, Rng, Spec
-from bottega.data.stream import Encoded, Stream
+from bottega.core import Batch, Encoded, RecipeError, Rng, Spec
+from bottega.data.stream import Stream
 from bottega.families.musicvae import MusicVAE
 from bottega.training.loop import fit
 from bottega.training.optim import make_optims
@@ -25,7 +25,7 @@ def pieces(n, seed):
 @pytest.fixture(scope="module")
 def learned():
     torch.manual_seed(0)
-    model = MusicVAE(SPEC, size=48, latent=12, segment=LONG, beta=0.05, forget=0.5)
+    model = MusicVAE(SPEC, size=48, latent=12, segment=LONG, beta=0.05, word_dropout=0.5)
     batch = Encoded(Batch(pieces(2000, 0)[0]))
     fit(model, Stream(batch, 64), make_optims(model, 300, {"lr": 5e-3}), steps=300, rng=Rng(0))
     return model.eval()
@@ -70,7 +70,7 @@ def test_samples_are_pieces_of_the_world(learned):
 def test_what_it_needs_is_said():
     assert "vae" in MusicVAE.accepts(Spec((1, 8, 8)))
     assert MusicVAE.accepts(Spec((8,), vocab=11, cond=Spec((6,), vocab=11)))
-    for wrong in ({"segment": 0}, {"beta": -1.0}, {"forget": 1.0}, {"latent": 0}):
+    for wrong in ({"segment": 0}, {"beta": -1.0}, {"word_dropout": 1.0}, {"latent": 0}):
         with pytest.raises(RecipeError, match="at least 1, 1, 1, 0, 0"):
             MusicVAE(SPEC, **wrong)
     with pytest.raises(RecipeError, match="temperature is -1"):

@@ -6,8 +6,8 @@ import math
 import pytest
 import torch
 
-from bottega.core import Batch, Edits, RecipeError, Rng, Scores, Spec, SpecError, Streams, has
-from bottega.data.stream import Encoded, Stream
+from bottega.core import Batch, Edits, Encoded, RecipeError, Rng, Scores, Spec, SpecError, Streams, has
+from bottega.data.stream import Stream
 from bottega.families.pixelcnn import PixelCNN
 from bottega.training.loop import fit
 from bottega.training.optim import make_optims

@@ -7,9 +7,9 @@ import pytest
 import torch
 
 from bottega.codecs.points import PointsCodec
-from bottega.core import Batch, Block, Edits, RecipeError, Rng, Scores, Spec, SpecError, has
+from bottega.core import Batch, Block, Edits, Encoded, RecipeError, Rng, Scores, Spec, SpecError, has
 from bottega.data import worlds
-from bottega.data.stream import Encoded, Stream
+from bottega.data.stream import Stream
 from bottega.families.rbm import RBM
 from bottega.testing.cases import everything
 from bottega.training.loop import fit

@@ -1,12 +1,12 @@
-"""RVQ-VAE: codes of any length, more books are nearer, the prior is the codes' own, and sounds come out."""
+"""RVQ-VAE: codes of any length, more codebooks are nearer, the prior is the codes' own, and sounds come out."""
 
 import math
 
 import pytest
 import torch
 
-from bottega.core import Batch, RecipeError, Rng, Spec
-from bottega.data.stream import Encoded, Stream
+from bottega.core import Batch, Encoded, RecipeError, Rng, Spec
+from bottega.data.stream import Stream
 from bottega.families.rvqvae import RVQVAE
 from bottega.training.loop import fit
 from bottega.training.optim import make_optims
@@ -24,7 +24,7 @@ def tones(n, seed, length=512):
 @pytest.fixture(scope="module")
 def learned():
     torch.manual_seed(0)
-    model = RVQVAE(SPEC, size=8, hop=16, books=3, codes=32, spectrum=0.05)
+    model = RVQVAE(SPEC, size=8, hop=16, codebooks=3, codes=32, spectrum=0.05)
     fit(model, Stream(Encoded(Batch(tones(256, 0))), 8), make_optims(model, 240, {"lr": 3e-3}), steps=240, rng=Rng(0))
     return model.eval()
 
@@ -38,7 +38,7 @@ def test_each_book_brings_held_out_sounds_nearer(learned):
     z = learned.encode(Batch(x))
     assert z.shape == (32, 1, 32, 3)
     with torch.no_grad():
-        found = [snr(x, learned.decode(z, books=k)) for k in (1, 2, 3)]
+        found = [snr(x, learned.decode(z, codebooks=k)) for k in (1, 2, 3)]
     assert found == sorted(found)
     assert found[-1] > found[0] + 1
     assert found[-1] > 5
@@ -67,5 +67,5 @@ def test_what_it_needs_is_said(learned):
     assert RVQVAE.accepts(Spec((2, 512)))
     with pytest.raises(RecipeError, match="power of two"):
         RVQVAE(SPEC, hop=12)
-    with pytest.raises(RecipeError, match="books is 4"):
-        learned.decode(learned.encode(Batch(tones(1, 0))), books=4)
+    with pytest.raises(RecipeError, match="codebooks is 4"):
+        learned.decode(learned.encode(Batch(tones(1, 0))), codebooks=4)

@@ -9,9 +9,9 @@ import pytest
 import torch
 
 from bottega.codecs.audio import AudioCodec
-from bottega.core import Batch, Rng, Spec
+from bottega.core import Batch, Encoded, Rng, Spec
 from bottega.data import worlds
-from bottega.data.stream import Encoded, Stream
+from bottega.data.stream import Stream
 from bottega.families.samplernn import SampleRNN
 from bottega.training.loop import fit
 from bottega.training.optim import make_optims

@@ -3,8 +3,8 @@
 import pytest
 import torch
 
-from bottega.core import Batch, Edits, RecipeError, Rng, Scores, Spec, Streams, has
-from bottega.data.stream import Encoded, Stream
+from bottega.core import Batch, Edits, Encoded, RecipeError, Rng, Scores, Spec, Streams, has
+from bottega.data.stream import Stream
 from bottega.families.seqgan import SeqGAN
 from bottega.training.loop import fit
 from bottega.training.optim import make_optims

@@ -9,10 +9,10 @@ import torch
 import torch.nn.functional as F
 
 from bottega.codecs.image import ImageCodec
-from bottega.core import Batch, RecipeError, Rng, Spec, SpecError
+from bottega.core import Batch, Encoded, RecipeError, Rng, Spec, SpecError
 from bottega.data import builtin
 from bottega.data.splits import few_labels, split
-from bottega.data.stream import Encoded, Stream, lift_labelled
+from bottega.data.stream import Stream, lift_labelled
 from bottega.families.ssgan import SSGAN
 from bottega.training.ema import Ema
 from bottega.training.loop import fit

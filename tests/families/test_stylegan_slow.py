@@ -8,9 +8,9 @@ import torch
 import torch.nn.functional as F
 from torch import nn
 
-from bottega.core import Batch, Rng, Spec
+from bottega.core import Batch, Encoded, Rng, Spec
 from bottega.data import worlds
-from bottega.data.stream import Encoded, Stream
+from bottega.data.stream import Stream
 from bottega.families.stylegan import StyleGAN
 from bottega.training.ema import Ema
 from bottega.training.loop import fit

@@ -10,9 +10,9 @@ import torch.nn.functional as F
 from torch import nn
 
 from bottega.codecs.image import ImageCodec
-from bottega.core import Batch, RecipeError, Rng, Spec, SpecError
+from bottega.core import Batch, Encoded, RecipeError, Rng, Spec, SpecError
 from bottega.data import builtin
-from bottega.data.stream import Encoded, Stream
+from bottega.data.stream import Stream
 from bottega.families.gan import GAN
 from bottega.families.vae import VAE
 from bottega.families.vaegan import VAEGAN

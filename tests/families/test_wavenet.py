@@ -7,8 +7,8 @@ import pytest
 import torch
 
 from bottega.codecs.audio import mu_law, mu_law_inverse
-from bottega.core import Batch, RecipeError, Rng, Spec
-from bottega.data.stream import Encoded, Stream
+from bottega.core import Batch, Encoded, RecipeError, Rng, Spec
+from bottega.data.stream import Stream
 from bottega.families.samplernn import SampleRNN
 from bottega.families.wavenet import WaveNet
 from bottega.nets.wave_loop import LEVELS, draw, log_mixture, split_mixture

@@ -19,8 +19,8 @@ import sys
 sys.path.insert(0, sys.argv[1])
 import torch
 from toys import ToyGAN, ToyVAE
-from bottega.core import Rng, Spec, Terms
-from bottega.data.stream import Encoded, Stream
+from bottega.core import Rng, Spec, Terms, Encoded
+from bottega.data.stream import Stream
 from bottega.testing import examples
 from bottega.training import cluster, loop
 from bottega.training.checkpoint import weights_hash

@@ -8,8 +8,8 @@ from pathlib import Path
 import pytest
 import torch
 
-from bottega.core import Batch, DivergedError, Rng, Spec, Terms, Turn
-from bottega.data.stream import Encoded, Stream
+from bottega.core import Batch, DivergedError, Encoded, Rng, Spec, Terms, Turn
+from bottega.data.stream import Stream
 from bottega.testing import examples
 from bottega.training import loop
 from bottega.training.checkpoint import weights_hash

@@ -10,8 +10,8 @@ import pytest
 import torch
 
 import bottega
-from bottega.core import Batch, DivergedError, Rng, Spec, Terms, Turn
-from bottega.data.stream import Encoded, Stream
+from bottega.core import Batch, DivergedError, Encoded, Rng, Spec, Terms, Turn
+from bottega.data.stream import Stream
 from bottega.families.cyclegan import CycleGAN
 from bottega.families.dcgan import DCGAN
 from bottega.families.gan import GAN

@@ -7,8 +7,8 @@ from collections import Counter
 import pytest
 import torch
 
-from bottega.core import Batch, DataError
-from bottega.data.stream import Encoded, Stream
+from bottega.core import Batch, DataError, Encoded
+from bottega.data.stream import Stream
 
 SOURCE = Encoded(Batch(torch.arange(10)))
 

@@ -20,7 +20,7 @@ EXAMPLES = """\
   bottega compress photo.png photo.btg --with runs/photos-compressor   a picture of any size, at a loss
   bottega compress photo.btg back.png --with runs/photos-compressor    and back
   bottega compress scan.png scan.btg --with runs/levels --json         a run on exact levels loses no pixel
-  bottega compress song.wav song.bts --with runs/codec --books 4   a recording, shorter and worse by fewer codebooks
+  bottega compress song.wav song.bts --with runs/codec --codebooks 4   a recording, shorter and worse by fewer codebooks
   bottega compress song.bts back.wav --with runs/codec             and back
 """
 
@@ -29,7 +29,7 @@ def compress(
     source: Annotated[Path, typer.Argument(metavar="FILE", help="A picture or a recording; or a file that this verb wrote, which is made one again.")],
     target: Annotated[Path, typer.Argument(metavar="FILE", help="What to write: a .btg (pictures) or .bts (sounds) file, or what comes back (.png, .webp, .tif; .jpg after a loss; .wav, .flac).")],
     model: Annotated[Path, typer.Option("--with", metavar="RUN", help="The run to compress by; reading needs the run that wrote.")],
-    books: Annotated[int, typer.Option("--books", min=0, help="Of a recording: how many codebooks are kept, 0 all; fewer make a shorter file and a worse sound.")] = 0,
+    codebooks: Annotated[int, typer.Option("--codebooks", min=0, help="Of a recording: how many codebooks are kept, 0 all; fewer make a shorter file and a worse sound.")] = 0,
     device: Device = "auto",
     as_json: Json = False,
     quiet: Quiet = False,
@@ -53,10 +53,10 @@ def compress(
 
     say, run = Out(as_json, quiet), load(whole_run(model), device=device)
     if run.codec.medium == "audio":
-        _sound(say, run, source, target, books)
+        _sound(say, run, source, target, codebooks)
         return
-    if books:
-        raise RecipeError(f"--books {books} is for recordings; leave it out")
+    if codebooks:
+        raise RecipeError(f"--codebooks {codebooks} is for recordings; leave it out")
     if craft.is_compressed(source):
         path = craft.decompress(run, source, target)
         say.say(f"wrote {path}")
@@ -78,7 +78,7 @@ def compress(
     say.result({"run": run.path, **result})
 
 
-def _sound(say: Out, run: Run, source: Path, target: Path, books: int) -> None:
+def _sound(say: Out, run: Run, source: Path, target: Path, codebooks: int) -> None:
     """A recording, there or back."""
     from bottega.crafts import compress_sound as craft
 
@@ -87,7 +87,7 @@ def _sound(say: Out, run: Run, source: Path, target: Path, books: int) -> None:
         say.say(f"wrote {path}")
         say.result({"run": run.path, "file": path})
         return
-    done = craft.compress(run, source, target, books=books)
+    done = craft.compress(run, source, target, codebooks=codebooks)
     lost = f"; not kept: {', '.join(done.dropped)}" if done.dropped else ""
     say.say(
         f"{target}: {done.bytes:,} bytes, {done.kilobits_a_second:.1f} kbit/s, {done.times_smaller:.1f} times smaller than "

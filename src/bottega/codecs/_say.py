@@ -6,48 +6,13 @@ import re
 import unicodedata
 from typing import NamedTuple
 
+from bottega.core.english import MONTHS, ONES, TENS
+
 __all__ = ["Clause", "cardinal", "clauses", "ordinal", "spoken_text"]
 
-_ONES = [
-    "zero",
-    "one",
-    "two",
-    "three",
-    "four",
-    "five",
-    "six",
-    "seven",
-    "eight",
-    "nine",
-    "ten",
-    "eleven",
-    "twelve",
-    "thirteen",
-    "fourteen",
-    "fifteen",
-    "sixteen",
-    "seventeen",
-    "eighteen",
-    "nineteen",
-]
-_TENS = ["", "", *["twenty", "thirty", "forty", "fifty", "sixty", "seventy", "eighty", "ninety"]]
 _SCALES = [(10**12, "trillion"), (10**9, "billion"), (10**6, "million"), (1000, "thousand"), (100, "hundred")]
 _ORDINALS = {"one": "first", "two": "second", "three": "third", "five": "fifth", "eight": "eighth", "nine": "ninth", "twelve": "twelfth"}  # fmt: skip
-_MONTHS = [
-    "January",
-    "February",
-    "March",
-    "April",
-    "May",
-    "June",
-    "July",
-    "August",
-    "September",
-    "October",
-    "November",
-    "December",
-]
-_MONTH = "|".join([*_MONTHS, *(f"{m[:3]}\\." for m in _MONTHS if m != "May"), "Sept\\."])
+_MONTH = "|".join([*MONTHS, *(f"{m[:3]}\\." for m in MONTHS if m != "May"), "Sept\\."])
 _SHORT = {
     "dr": "doctor", "mr": "mister", "mrs": "missus", "ms": "miz", "prof": "professor", "st": "saint", "jr": "junior",
     "sr": "senior", "vs": "versus", "etc": "et cetera", "no": "number", "vol": "volume", "ch": "chapter", "fig": "figure",
@@ -75,11 +40,11 @@ def cardinal(n: int) -> str:
     if n < 0:
         return f"minus {cardinal(-n)}"
     if n < 20:
-        return _ONES[n]
+        return ONES[n]
     if n < 100:
-        return f"{_TENS[n // 10]} {_ONES[n % 10]}" if n % 10 else _TENS[n // 10]
+        return f"{TENS[n // 10]} {ONES[n % 10]}" if n % 10 else TENS[n // 10]
     if n >= 10**15:
-        return " ".join(_ONES[int(d)] for d in str(n))
+        return " ".join(ONES[int(d)] for d in str(n))
     for scale, name in _SCALES:
         if n >= scale:
             rest = f" {cardinal(n % scale)}" if n % scale else ""
@@ -113,7 +78,7 @@ def _year(n: int) -> str:
 def _decimal(text: str) -> str:
     whole, _, part = text.replace(",", "").partition(".")
     said = cardinal(int(whole or 0))
-    return f"{said} point {' '.join(_ONES[int(d)] for d in part)}" if part else said
+    return f"{said} point {' '.join(ONES[int(d)] for d in part)}" if part else said
 
 
 def _counted(n: int, one: str) -> str:
@@ -134,13 +99,13 @@ def _money(match: re.Match[str]) -> str:
 
 def _date(match: re.Match[str]) -> str:
     month, day, year = match.groups()
-    name = next((m for m in _MONTHS if m.startswith(month[:3])), month)
+    name = next((m for m in MONTHS if m.startswith(month[:3])), month)
     return f"{name} {ordinal(int(day))}" + (f", {_year(int(year))}" if year else "")
 
 
 def _iso(match: re.Match[str]) -> str:
     year, month, day = (int(part) for part in match.groups())
-    return f"{_MONTHS[month - 1]} {ordinal(day)}, {_year(year)}" if 1 <= month <= 12 and 1 <= day <= 31 else match[0]
+    return f"{MONTHS[month - 1]} {ordinal(day)}, {_year(year)}" if 1 <= month <= 12 and 1 <= day <= 31 else match[0]
 
 
 def _time(match: re.Match[str]) -> str:
@@ -163,7 +128,7 @@ def _number(match: re.Match[str]) -> str:
     if digits.isdecimal() and "," not in text and len(digits) == 4 and 1100 <= int(digits) < 2100:
         return _year(int(digits))
     if digits.isdecimal() and len(digits) > 1 and digits[0] == "0" or len(digits) > 15:
-        return " ".join(_ONES[int(d)] if d.isdecimal() else "point" for d in digits)
+        return " ".join(ONES[int(d)] if d.isdecimal() else "point" for d in digits)
     return _decimal(text)
 
 
@@ -202,7 +167,7 @@ def spoken_text(text: str) -> str:
         text = text.replace(sign, word)
     text = re.sub(r"[:;()\[\]{}\"“”«»]+", ",", text)
     text = re.sub(r"[^\w\s.,?!']|_", " ", text)
-    text = re.sub(r"\d", lambda m: f" {_ONES[unicodedata.digit(m[0], 0)]} ", text)
+    text = re.sub(r"\d", lambda m: f" {ONES[unicodedata.digit(m[0], 0)]} ", text)
     text = re.sub(r"(?<!\w)'|'(?!\w)", " ", text)
     text = re.sub(r"\s+", " ", text)
     text = re.sub(r"\s*([.,?!])(?:\s*[.,?!])*", r"\1", text)  # of several marks the first one counts

@@ -21,7 +21,7 @@ from bottega.codecs._labels import class_numbers, numbers_first, word_numbers
 from bottega.codecs._noise import noisy
 from bottega.codecs._sound_files import decoded, library, read_sound, read_sounds, resampled, write_sound
 from bottega.codecs._sound_page import draw_sounds
-from bottega.core import Batch, DataError, Item, RecipeError, Rng, Sound, Source, Spec, nearest
+from bottega.core import Batch, DataError, Encoded, Item, RecipeError, Rng, Sound, Source, Spec, nearest
 from bottega.nets.spectrogram import LogMel, fitted, griffin_lim, mel_filters, unmel
 
 __all__ = ["AudioCodec", "mu_law", "mu_law_inverse"]
@@ -271,7 +271,7 @@ class AudioCodec:
     def source(self, items: Sequence[Item], *, train: bool) -> Source:
         """All rows in memory; in training with ``degrade`` each time under new noise."""
         batch = self.encode(items)
-        return _Noisy(batch, self.noise_db - 5, self.noise_db + 5) if train and self.degrade else _Rows(batch)
+        return _Noisy(batch, self.noise_db - 5, self.noise_db + 5) if train and self.degrade else Encoded(batch)
 
     def encode_cond(self, values: Sequence[Any]) -> Tensor:
         """Class names as int64 ``(B,)``, None as -1; captions as ``(B, longest)`` word numbers; sounds as ``(B, 1, samples)``.
@@ -408,20 +408,7 @@ class AudioCodec:
 
 
 @dataclass(frozen=True)
-class _Rows:
-    """Rows of an encoded batch."""
-
-    batch: Batch
-
-    def __len__(self) -> int:
-        return len(self.batch)
-
-    def take(self, rows: Tensor) -> Batch:
-        return self.batch.take(rows)
-
-
-@dataclass(frozen=True)
-class _Noisy(_Rows):
+class _Noisy(Encoded):
     """The same, under noise that is drawn each time."""
 
     low_db: float

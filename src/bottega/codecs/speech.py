@@ -6,7 +6,6 @@ import math
 import re
 from collections import Counter, defaultdict
 from collections.abc import Sequence
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Literal, Self
 
@@ -20,7 +19,7 @@ from bottega.codecs._say import Clause, clauses, spoken_text
 from bottega.codecs._sound_files import resampled, write_sound
 from bottega.codecs._sound_page import draw_sounds
 from bottega.codecs._spoken_files import read_spoken
-from bottega.core import Batch, DataError, Item, RecipeError, Sound, Source, Spec, nearest
+from bottega.core import Batch, DataError, Encoded, Item, RecipeError, Sound, Source, Spec, nearest
 from bottega.nets.pitch import HIGH_HZ, LOW_HZ, pitch_scaled, yin
 from bottega.nets.spectrogram import LogMel, fitted, griffin_lim, mel_filters, unmel
 
@@ -348,7 +347,7 @@ class SpeechCodec:
 
     def source(self, items: Sequence[Item], *, train: bool) -> Source:
         """All rows in memory."""
-        return _Rows(self.encode(items))
+        return Encoded(self.encode(items))
 
     # ---- examples -> pieces ----------------------------------------------------------------------------------------
 
@@ -435,19 +434,6 @@ class SpeechCodec:
             self.letters = Letters.of_state(state["letters"])
         self._ready()
         return self
-
-
-@dataclass(frozen=True)
-class _Rows:
-    """Rows of an encoded batch."""
-
-    batch: Batch
-
-    def __len__(self) -> int:
-        return len(self.batch)
-
-    def take(self, rows: Tensor) -> Batch:
-        return self.batch.take(rows)
 
 
 def _level(db: Tensor) -> Tensor:

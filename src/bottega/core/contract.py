@@ -206,6 +206,20 @@ class Source(Protocol):
         """The rows of those numbers, int64 ``(B,)``."""
 
 
+@dataclass(frozen=True)
+class Encoded:
+    """Rows that fit in memory, as one encoded batch."""
+
+    batch: Batch
+
+    def __len__(self) -> int:
+        return len(self.batch)
+
+    def take(self, rows: Tensor) -> Batch:
+        """The rows of those numbers, int64 ``(B,)``."""
+        return self.batch.take(rows)
+
+
 class Codec(Protocol):
     """One modality: files to tensors and back. Constructor arguments are the recipe's ``[codec]`` table.
 

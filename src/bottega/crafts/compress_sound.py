@@ -1,6 +1,6 @@
 """Recordings to short files and back, by a model whose code is a few whole numbers for each few milliseconds.
 
-A file (see ``_packed.py``) holds the numbers of the first ``books`` codebooks, written at the odds the model gives them.
+A file (see ``_packed.py``) holds the numbers of the first codebooks, written at the odds the model gives them.
 Only those are stored, so what comes back does not depend on how exactly another machine computes the encoder.
 """
 
@@ -26,7 +26,7 @@ from bottega.workshop.run import Run
 
 __all__ = ["CompressedSound", "beside", "compress", "decompress", "is_compressed", "pack", "snr_db", "unpack"]
 
-FILE = Envelope(b"BTS1", 1, "IIBBfI")  # rate, samples, channels, books, gain, check
+FILE = Envelope(b"BTS1", 1, "IIBBfI")  # rate, samples, channels, codebooks, gain, check
 _TILE = 512  # frames that are in memory as numbers at once
 _PEAK = 0.95  # what louder recordings are brought to
 _WRITTEN = (".wav", ".flac")
@@ -43,7 +43,7 @@ class CompressedSound:
         kilobits_a_second: of the file.
         times_smaller: than the same samples as 16-bit PCM.
         snr_db: of what comes back, against what the model was given.
-        books: codebooks that are heard.
+        codebooks: codebooks that are heard.
         dropped: what the recording had and the model was not given.
         model_bits: what the model says the file should take.
         beside: bytes of the same samples by other means, and what they are.
@@ -58,7 +58,7 @@ class CompressedSound:
     kilobits_a_second: float
     times_smaller: float
     snr_db: float
-    books: int
+    codebooks: int
     dropped: tuple[str, ...]
     model_bits: float
     beside: dict[str, int]
@@ -70,14 +70,14 @@ def is_compressed(path: str | Path) -> bool:
         return file.read(4) == FILE.magic
 
 
-def compress(run: Run, source: str | Path, path: str | Path, *, books: int = 0) -> CompressedSound:
+def compress(run: Run, source: str | Path, path: str | Path, *, codebooks: int = 0) -> CompressedSound:
     """Write a recording of any length as a short file.
 
     Args:
         run: of a family that codes waveforms (``rvqvae``).
         source: a recording; its channels are coded one by one.
         path: the file.
-        books: how many codebooks are kept, 0 all: fewer make a shorter file and a worse sound.
+        codebooks: how many codebooks are kept, 0 all: fewer make a shorter file and a worse sound.
 
     Raises:
         DataError: no readable recording, or a silent one.
@@ -98,13 +98,13 @@ def compress(run: Run, source: str | Path, path: str | Path, *, books: int = 0) 
             f"what lies above {rate // 2} Hz" if sound.rate > rate else f"its rate of {sound.rate} Hz (now {rate})"
         )
     x = np.stack([resampled(channel, sound.rate, rate) for channel in sound.samples])
-    data, bits = pack(run, x, books)
+    data, bits = pack(run, x, codebooks)
     write_atomically(Path(path), data)
     back = unpack(run, data, str(path)).samples
     seconds, error = x.shape[1] / rate, snr_db(x, back)
     return CompressedSound(
         str(source), str(path), seconds, len(x), rate, len(data), 8 * len(data) / 1000 / seconds, 2 * x.size / len(data),
-        error, books or len(model.books), tuple(dropped), bits, beside(x, rate, error),
+        error, codebooks or len(model.codebooks), tuple(dropped), bits, beside(x, rate, error),
     )  # fmt: skip
 
 
@@ -122,12 +122,12 @@ def decompress(run: Run, source: str | Path, path: str | Path) -> Path:
     return write_sound(unpack(run, source.read_bytes(), str(source)), path, bits=16)
 
 
-def pack(run: Run, x: NDArray[np.float32], books: int = 0) -> tuple[bytes, float]:
+def pack(run: Run, x: NDArray[np.float32], codebooks: int = 0) -> tuple[bytes, float]:
     """Samples ``(channels, n)`` at the model's rate as bytes, and how many bits the model says that should take."""
     model, rate = _model(run)
-    if not 0 <= books <= len(model.books):
-        raise RecipeError(f"books is {books}; this model has {len(model.books)}, and 0 keeps them all")
-    kept = books or len(model.books)
+    if not 0 <= codebooks <= len(model.codebooks):
+        raise RecipeError(f"codebooks is {codebooks}; this model has {len(model.codebooks)}, and 0 keeps them all")
+    kept = codebooks or len(model.codebooks)
     peak = float(np.abs(x).max(initial=0.0))
     if not peak:
         raise DataError("the recording is silent; there is nothing to compress")
@@ -141,7 +141,7 @@ def pack(run: Run, x: NDArray[np.float32], books: int = 0) -> tuple[bytes, float
     waves = torch.nn.functional.pad(waves, (0, -waves.shape[2] % model.hop))
     with torch.no_grad():
         rows = [_by_tiles(squeezed, one[None], model.hop, 1, model.reach, 2, 1) for one in waves]
-    symbols = torch.cat(rows).permute(2, 0, 1).flatten(1).numpy().astype(np.int32)  # (books, channels * frames)
+    symbols = torch.cat(rows).permute(2, 0, 1).flatten(1).numpy().astype(np.int32)  # (codebooks, channels * frames)
     coder, masses = stack(), model.odds().cpu().numpy()
     for one, row in zip(symbols[::-1], masses[:kept][::-1], strict=True):  # the last in is the first out
         coder.encode_reverse(one, entropy_coding().model.Categorical(row, perfect=False))
@@ -217,21 +217,17 @@ def beside(x: NDArray[np.float32], rate: int, least_db: float) -> dict[str, int]
         sf.write(file, loud.T, rate, **how)
         return file.getvalue()
 
-    for name, how in {
-        "flac": {"format": "FLAC", "subtype": "PCM_16"},
-        "vorbis": {"format": "OGG", "subtype": "VORBIS"},
-        "mp3": {"format": "MP3", "subtype": "MPEG_LAYER_III"},
-    }.items():
+    for name, how, levels in (
+        ("flac", {"format": "FLAC", "subtype": "PCM_16"}, (None,)),
+        ("vorbis", {"format": "OGG", "subtype": "VORBIS"}, _LEVELS),
+        ("mp3", {"format": "MP3", "subtype": "MPEG_LAYER_III"}, _LEVELS),
+    ):
         try:
-            if name == "flac":
-                sizes = [saved(**how)]
-            else:
-                tried = [saved(**how, compression_level=level) for level in _LEVELS]
-                sizes = [data for data in tried if _snr_of(data, loud) >= least_db]
+            tried = [saved(**how, compression_level=level) for level in levels]
         except (sf.SoundFileError, RuntimeError, ValueError, TypeError):  # a rate or a kind that this library has not
             continue
-        if sizes:
-            out[name] = min(len(data) for data in sizes)
+        if sizes := [len(data) for data in tried if _snr_of(data, loud) >= least_db]:
+            out[name] = min(sizes)
     return out
 
 

@@ -9,19 +9,20 @@ from __future__ import annotations
 import inspect
 import math
 import re
+from abc import ABC, abstractmethod
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from functools import lru_cache
 from typing import Any, ClassVar, Literal
 
 import numpy as np
-from numpy.typing import NDArray
 from scipy.linalg import hadamard
 from scipy.ndimage import maximum_filter1d
 from scipy.signal import lfilter, oaconvolve, sosfilt, upfirdn
 from scipy.special import exp1
 
 from bottega.core import DataError, RecipeError, Sound, nearest
+from bottega.crafts._ears import Wave, db
 from bottega.judge.loudness import OVERSAMPLED, interpolator
 
 __all__ = [
@@ -29,15 +30,9 @@ __all__ = [
     "Reverb", "Wet", "biquad", "blocks", "named_effect", "response_db", "run",
 ]  # fmt: skip
 
-Wave = NDArray[np.float64]
 Kind = Literal["peak", "low_shelf", "high_shelf", "low_pass", "high_pass", "notch"]
 
 _HIGH_LOW: tuple[Kind, Kind] = ("high_pass", "low_pass")
-_FLOOR = 1e-12  # of a power before its logarithm: -120 dB
-
-
-def _db(power: Wave) -> Wave:
-    return np.asarray(10 * np.log10(np.maximum(power, _FLOOR)))
 
 
 def _check(what: str, **ranges: tuple[float, float, float]) -> None:
@@ -47,7 +42,7 @@ def _check(what: str, **ranges: tuple[float, float, float]) -> None:
             raise RecipeError(f"{what}: {name} is {value:g}; give {least:g} to {most:g}")
 
 
-class Effect:
+class Effect(ABC):
     """What treats sound in blocks; after ``start`` it is called with one block after the other.
 
     Attributes:
@@ -56,13 +51,13 @@ class Effect:
 
     latency: int = 0
 
+    @abstractmethod
     def start(self, rate: int, channels: int) -> None:
         """Forget all that was heard, and be ready for sound of this rate, Hz, and so many channels."""
-        raise NotImplementedError
 
+    @abstractmethod
     def __call__(self, x: Wave) -> Wave:
         """The next block ``(channels, n)``, any n from 0 on, treated: as many samples."""
-        raise NotImplementedError
 
 
 class Chain(Effect):
@@ -201,7 +196,7 @@ def response_db(bands: Sequence[Band], hz: Wave, rate: int) -> Wave:
     z = np.exp(-1j * math.tau * np.asarray(hz) / rate)
     total = np.zeros(len(z))
     for b0, b1, b2, a0, a1, a2 in (biquad(band, rate) for band in bands):
-        total += _db(np.abs((b0 + b1 * z + b2 * z * z) / (a0 + a1 * z + a2 * z * z)) ** 2)
+        total += db(np.abs((b0 + b1 * z + b2 * z * z) / (a0 + a1 * z + a2 * z * z)) ** 2)
     return total
 
 
@@ -318,7 +313,7 @@ class Compressor(Effect):
 
     def reduction_db(self, x: Wave) -> Wave:
         """What the next block is turned down by, ``(n,)``."""
-        level = _db(self.level(np.square(x).max(0)))
+        level = db(self.level(np.square(x).max(0)))
         return self.attack(self.hold(self.static_db(level)))
 
     def __call__(self, x: Wave) -> Wave:
@@ -407,7 +402,7 @@ class Limiter(Effect):
         if not x.shape[1]:
             return x
         x = x * 10 ** (self.gain_db / 20)
-        need = np.maximum(_db(self.peaks(x) ** 2) - self.ceiling_db, 0)
+        need = np.maximum(db(self.peaks(x) ** 2) - self.ceiling_db, 0)
         both = np.concatenate([self.needs, need])
         self.needs = both[len(need) :]
         wide = self.ahead + 1
@@ -452,7 +447,7 @@ class Gate(Effect):
         n = x.shape[1]
         if not n:
             return x
-        level = self.level(_db(np.square(x).max(0)))
+        level = self.level(db(np.square(x).max(0)))
         loud, quiet = level >= self.threshold_db, level < self.threshold_db - 6
         at = np.arange(n)
         # samples since it was last not quiet; it closes when there were as many as it waits

@@ -8,10 +8,10 @@ from typing import Any
 
 import numpy as np
 import torch
-from numpy.typing import NDArray
 
 from bottega.codecs._sound_files import resampled
 from bottega.core import BottegaError, DataError, RecipeError, Sound
+from bottega.nets.spectrogram import fitted
 from bottega.workshop.run import Run
 
 __all__ = ["Enhanced", "enhance"]
@@ -70,7 +70,8 @@ def enhance(run: Run, sound: Sound, *, block: int = 1024, wet: float = 1.0) -> E
         x = torch.from_numpy(np.ascontiguousarray(resampled(channel, sound.rate, rate)))[None].to(run.device)
         ear = model.listener(1)
         made = [ear.hear(part)[0] for part in x.split(block, 1)] + [ear.end()[0]]
-        rows.append(_fitted(resampled(torch.cat(made).cpu().numpy(), rate, sound.rate), sound.samples.shape[1]))
+        back = torch.from_numpy(resampled(torch.cat(made).cpu().numpy(), rate, sound.rate))
+        rows.append(fitted(back, sound.samples.shape[1]).numpy())  # there and back may gain or lose a sample
     spent = time.perf_counter() - began
     cleared = np.stack(rows)
     out = (wet * cleared + (1 - wet) * sound.samples).astype(np.float32)
@@ -79,8 +80,3 @@ def enhance(run: Run, sound: Sound, *, block: int = 1024, wet: float = 1.0) -> E
     above = rate / 2 if sound.rate > rate and wet == 1 else 0.0
     latency = 1000 * ear.latency / rate
     return Enhanced(Sound(out, sound.rate), latency, spent / sound.seconds / sound.channels, lowered, above)
-
-
-def _fitted(x: NDArray[np.float32], n: int) -> NDArray[np.float32]:
-    """Cut, or filled with silence, to ``n`` samples: resampling there and back may gain or lose one."""
-    return np.pad(x[:n], (0, max(0, n - len(x))))

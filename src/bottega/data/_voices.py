@@ -16,6 +16,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from bottega.core import DataError, Item, Sound, nearest
+from bottega.core.english import MONTHS, ONES, TENS
 from bottega.data._draw import LICENCE, SOURCE, Draw
 from bottega.data._kept import cache_folder
 from bottega.data.dataset import Dataset
@@ -393,48 +394,7 @@ _PLACES = """above the bridge|across the river|after lunch|at the station|before
 two hills|by the fire|during the storm|for a year|from the roof|in the garden|in the morning|near the old church|on the
 beach|over the wall|since yesterday|through the window|under the table|until midnight|with great joy|without a sound""".replace("\n", " ").split("|")  # fmt: skip
 _ADVERBS = ["again", "always", "badly", "carefully", "finally", "just then", "never", "often", "once", "perhaps", "quickly", "quietly", "really", "slowly", "soon", "suddenly", "usually", "well"]  # fmt: skip
-_NUMBERS = [
-    "two",
-    "three",
-    "four",
-    "five",
-    "six",
-    "seven",
-    "eight",
-    "nine",
-    "ten",
-    "eleven",
-    "twelve",
-    "thirteen",
-    "fourteen",
-    "fifteen",
-    "sixteen",
-    "seventeen",
-    "eighteen",
-    "nineteen",
-    "twenty",
-    "thirty",
-    "forty",
-    "fifty",
-    "sixty",
-    "seventy",
-    "eighty",
-    "ninety",
-]
-_MONTHS = [
-    "January",
-    "February",
-    "March",
-    "April",
-    "May",
-    "June",
-    "July",
-    "August",
-    "September",
-    "October",
-    "November",
-    "December",
-]
+_NUMBERS = [*ONES[2:], *TENS[2:]]
 _DAYS = ["Monday", "Tuesday", "Wednesday", "Thursday", "Friday", "Saturday", "Sunday"]
 
 
@@ -482,7 +442,7 @@ def _sentence(draw: Draw) -> str:
     elif kind == 5:
         text = f"{draw.of(('I', 'you', 'we', 'they', 'she', 'he'))} {draw.of(_VERBS)} {draw.of(_NUMBERS)} {draw.of(_ADJECTIVES)} things {draw.of(_PLACES)}."
     elif kind == 6:
-        text = f"on {draw.of(_DAYS)} in {draw.of(_MONTHS)}, {draw.of(('I', 'you', 'we', 'they', 'she', 'he'))} {draw.of(_VERBS)} {thing()}."
+        text = f"on {draw.of(_DAYS)} in {draw.of(MONTHS)}, {draw.of(('I', 'you', 'we', 'they', 'she', 'he'))} {draw.of(_VERBS)} {thing()}."
     else:  # words in no order at all: sounds beside each other that sentences have never
         text = " ".join(draw.some([*_ADJECTIVES, *_NOUNS, *_VERBS, *_NUMBERS], 4 + draw.below(3))) + "!"
     return text[0].upper() + text[1:]

@@ -15,20 +15,6 @@ from bottega.nets.text_encoder import said
 
 
 @dataclass(frozen=True)
-class Encoded:
-    """Rows that fit in memory, as one encoded batch."""
-
-    batch: Batch
-
-    def __len__(self) -> int:
-        return len(self.batch)
-
-    def take(self, rows: Tensor) -> Batch:
-        """The rows of those numbers, int64 ``(B,)``."""
-        return self.batch.take(rows)
-
-
-@dataclass(frozen=True)
 class Lifted:
     """Rows of which some come several times in an epoch.
 
@@ -56,6 +42,7 @@ class Lifted:
 def lift_labelled(source: Source, share: float) -> Source:
     """``source`` with its rows of a known class repeated until they are at least ``share`` of all, where they are fewer.
 
+    >>> from bottega.core import Encoded
     >>> rows = Encoded(Batch(torch.arange(8.0)[:, None], torch.tensor([2] + [-1] * 7)))
     >>> lift_labelled(rows, 0.5).take(torch.arange(14)).x[:, 0].tolist()[7:]
     [7.0, 0.0, 0.0, 0.0, 0.0, 0.0, 0.0]
@@ -72,6 +59,7 @@ def lift_labelled(source: Source, share: float) -> Source:
 def tokens_of(source: Source, given_end: int | None = None) -> Tensor:
     """How long each row of texts is, ``(N,)``: up to its last real token; with the text that is given, padded with ``given_end``.
 
+    >>> from bottega.core import Encoded
     >>> rows = Batch(torch.zeros(2, 3, dtype=torch.long), mask=torch.tensor([[True, True, False], [True] * 3]))
     >>> tokens_of(Encoded(rows)).tolist()
     [2, 3]

@@ -35,7 +35,7 @@ class MusicVAE(Family):
         segment: tokens of a part; a bar, where each has as many.
         beta: weight of the KL in the loss; ``log_prob`` always takes 1.
         free_bits: nats of KL for each latent number that cost nothing in the loss.
-        forget: how often the decoder's token before is hidden in training (Bowman et al. 2016, arXiv:1511.06349, section
+        word_dropout: how often the decoder's token before is hidden in training (Bowman et al. 2016, arXiv:1511.06349, section
             3.2), so that it asks the code.
         drop: how often ``cond`` is hidden in training, so that the model also works without it.
 
@@ -45,20 +45,22 @@ class MusicVAE(Family):
     """
 
     bound: Bound = "lower"
-    variants: ClassVar[dict[str, dict[str, Any]]] = {"long parts": {"segment": 1000, "free_bits": 0.1, "forget": 0.3}}
+    variants: ClassVar[dict[str, dict[str, Any]]] = {
+        "long parts": {"segment": 1000, "free_bits": 0.1, "word_dropout": 0.3}
+    }
 
     def __init__(
         self, spec: Spec, *, size: int = 128, latent: int = 32, segment: int = 16, beta: float = 0.2,
-        free_bits: float = 0.0, forget: float = 0.0, drop: float = 0.1,
+        free_bits: float = 0.0, word_dropout: float = 0.0, drop: float = 0.1,
     ) -> None:  # fmt: skip
         super().__init__(spec)
-        if min(size, latent, segment) < 1 or min(beta, free_bits) < 0 or not 0 <= forget < 1:
+        if min(size, latent, segment) < 1 or min(beta, free_bits) < 0 or not 0 <= word_dropout < 1:
             raise RecipeError(
-                f"size={size}, latent={latent}, segment={segment}, beta={beta}, free_bits={free_bits}, forget={forget}: at "
-                "least 1, 1, 1, 0, 0, and forget in [0, 1)"
+                f"size={size}, latent={latent}, segment={segment}, beta={beta}, free_bits={free_bits}, word_dropout={word_dropout}: at "
+                "least 1, 1, 1, 0, 0, and word_dropout in [0, 1)"
             )
         check_drop(drop)
-        self.beta, self.free_bits, self.forget, self.drop = beta, free_bits, forget, drop
+        self.beta, self.free_bits, self.word_dropout, self.drop = beta, free_bits, word_dropout, drop
         self.segment = min(segment, spec.shape[0])
         self.parts = -(-spec.shape[0] // self.segment)
         self.latent = Spec((latent,))
@@ -127,7 +129,7 @@ class MusicVAE(Family):
             h = self.known(batch.cond, len(batch), drop)
             mean, log_var = self.posterior(batch, h)
             z = mean + (0.5 * log_var).exp() * rng.normal(*mean.shape)
-            hide = rng.uniform(*batch.x.shape) < self.forget if training and self.forget else None
+            hide = rng.uniform(*batch.x.shape) < self.word_dropout if training and self.word_dropout else None
             logits = self._logits(batch.x, z, h, hide)
         nll = F.cross_entropy(logits.transpose(1, 2), batch.x, reduction="none")
         if batch.mask is not None:

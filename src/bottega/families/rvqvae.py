@@ -47,13 +47,13 @@ class RVQVAE(Family):
     """A convolutional autoencoder whose code is quantised again and again (Zeghidour et al. 2021, arXiv:2107.03312).
 
     ``hop`` samples become a vector; a codebook says the nearest of its codes, the next one what is then still missing, and so
-    on (residual vector quantisation, section III-C), ``books`` numbers of ``log2(codes)`` bits for ``hop`` samples. In half
-    of the rows of the training only the first few books speak, so that fewer may be kept: quality is chosen when a sound
+    on (residual vector quantisation, section III-C), ``codebooks`` numbers of ``log2(codes)`` bits for ``hop`` samples. In half
+    of the rows of the training only the first few codebooks speak, so that fewer may be kept: quality is chosen when a sound
     is written, not when the model is trained. No adversary: sounds are as near to the original as the bits allow.
 
     The loss is ``10 log10(|x - y|^2 / |x|^2)``, in dB, plus ``spectrum`` times the mean distance of log-magnitudes in
     spectra of three windows, in dB, plus ``commit`` times the commitment. A code is a small picture of whole numbers,
-    ``Spec((1, frames, books), vocab=codes)``: train a ``gpt`` on them through the codec ``latent``, and its samples decode to
+    ``Spec((1, frames, codebooks), vocab=codes)``: train a ``gpt`` on them through the codec ``latent``, and its samples decode to
     sound. Alone the family has the simplest prior, each number a categorical of its own: how often each code was chosen of
     late, moved by ``cond`` where there is one.
 
@@ -61,7 +61,7 @@ class RVQVAE(Family):
         spec: waveforms ``(1, T)``.
         size: channels next to the samples; they double with every stride.
         hop: samples of a frame, a power of two of at least 4.
-        books: codebooks.
+        codebooks: how many there are.
         codes: in each.
         width: numbers in a code's vector.
         spectrum: weight of the spectra.
@@ -72,16 +72,18 @@ class RVQVAE(Family):
     aside: ClassVar[frozenset[str]] = frozenset({"prior"})
     reach: ClassVar[int] = 16  # frames: what lies further away does not matter, neither for a code nor for a sample
     hears: ClassVar[bool] = True
-    variants: ClassVar[dict[str, dict[str, Any]]] = {"one book": {"books": 1, "codes": 4, "hop": 4, "spectrum": 0.0}}
+    variants: ClassVar[dict[str, dict[str, Any]]] = {
+        "one book": {"codebooks": 1, "codes": 4, "hop": 4, "spectrum": 0.0}
+    }
 
     def __init__(
-        self, spec: Spec, *, size: int = 24, hop: int = 32, books: int = 8, codes: int = 256, width: int = 8,
+        self, spec: Spec, *, size: int = 24, hop: int = 32, codebooks: int = 8, codes: int = 256, width: int = 8,
         spectrum: float = 0.2, commit: float = 1.0, drop: float = 0.1,
     ) -> None:  # fmt: skip
         super().__init__(spec)
-        if min(size, books, width) < 1 or codes < 2 or min(spectrum, commit) < 0 or hop < 4 or hop & (hop - 1):
+        if min(size, codebooks, width) < 1 or codes < 2 or min(spectrum, commit) < 0 or hop < 4 or hop & (hop - 1):
             raise RecipeError(
-                f"size={size}, books={books}, width={width}, codes={codes}, spectrum={spectrum}, commit={commit}, hop={hop}: at "
+                f"size={size}, codebooks={codebooks}, width={width}, codes={codes}, spectrum={spectrum}, commit={commit}, hop={hop}: at "
                 "least 1, 1, 1, 2, 0, 0, and the hop a power of two of at least 4"
             )
         check_drop(drop)
@@ -96,12 +98,12 @@ class RVQVAE(Family):
             now *= 2
         self.encoder, self.inside = nn.Sequential(*down, nn.ELU(), nn.Conv1d(now, now, 3, padding=1)), now
         self.decoder = nn.Sequential(nn.Conv1d(now, now, 7, padding=3), *up, nn.ELU(), nn.Conv1d(size, 1, 7, padding=3))
-        self.books = nn.ModuleList(_Book(now, codes, width) for _ in range(books))
+        self.codebooks = nn.ModuleList(_Book(now, codes, width) for _ in range(codebooks))
         self.frames = -(-spec.shape[1] // hop)
-        self.latent = Spec((1, self.frames, books), vocab=codes)
+        self.latent = Spec((1, self.frames, codebooks), vocab=codes)
         known = size if spec.cond else 0
         self.known = Condition(spec.cond, known)
-        self.given = nn.Linear(known, books * codes) if known else None
+        self.given = nn.Linear(known, codebooks * codes) if known else None
 
     @classmethod
     def accepts(cls, spec: Spec) -> str:
@@ -112,7 +114,7 @@ class RVQVAE(Family):
 
     def settle(self, step: int) -> None:
         """Move the codebooks."""
-        for book in self.books:
+        for book in self.codebooks:
             book.codebook.settle(step)
 
     def _inner(self, x: Tensor) -> Tensor:
@@ -124,13 +126,13 @@ class RVQVAE(Family):
         return self.decoder(h.mT)[:, :, :length].float()
 
     def _quantised(self, h: Tensor, speak: Tensor | None = None) -> tuple[Tensor, Tensor, Tensor]:
-        """Vectors ``(B, frames, inside)`` as said by the books, the codes ``(B, frames, books)``, and the commitment ``(B,)``.
+        """Vectors ``(B, frames, inside)`` as said by the codebooks, the codes ``(B, frames, codebooks)``, and the commitment ``(B,)``.
 
-        ``speak`` ``(B,)`` is how many books are heard of each row; all by default.
+        ``speak`` ``(B,)`` is how many codebooks are heard of each row; all by default.
         """
         left, said, numbers = h, torch.zeros_like(h), []
         commit = h.new_zeros(len(h))
-        for k, book in enumerate(self.books):
+        for k, book in enumerate(self.codebooks):
             vector, index, error = book.codebook(book.into(left))
             part = book.out(vector)
             left = left - part
@@ -141,22 +143,22 @@ class RVQVAE(Family):
         return said, torch.stack(numbers, 2), commit
 
     def _logits(self, cond: Tensor | None, n: int, forget: Tensor | None = None) -> Tensor:
-        """Of the prior, ``(B, books, codes)``."""
-        use = torch.stack([book.codebook.use for book in self.books])
+        """Of the prior, ``(B, codebooks, codes)``."""
+        use = torch.stack([book.codebook.use for book in self.codebooks])
         logits = (use + 0.01 * use.mean(1, keepdim=True) + 1e-6).log().expand(n, -1, -1)
         if self.given is None:
             return logits
         return logits + self.given(self.known(cond, n, forget)).float().unflatten(1, use.shape)
 
     def _rate(self, z: Tensor, logits: Tensor) -> Tensor:
-        """Nats of codes ``(B, frames, books)`` under the prior, ``(B,)``."""
+        """Nats of codes ``(B, frames, codebooks)`` under the prior, ``(B,)``."""
         return -logits.log_softmax(2).gather(2, z.mT).sum((1, 2))
 
     def loss(self, batch: Batch, rng: Rng) -> Terms:
         """``noise`` and ``spectrum`` in dB, ``commit`` a weighted squared error, ``prior`` in nats where there is a ``cond``."""
         x, n = batch.x, len(batch)
-        few = 1 + (rng.uniform(n) * len(self.books)).long()
-        speak = torch.where(rng.uniform(n) < 0.5, few, len(self.books))
+        few = 1 + (rng.uniform(n) * len(self.codebooks)).long()
+        speak = torch.where(rng.uniform(n) < 0.5, few, len(self.codebooks))
         forget = rng.uniform(n) < self.drop if self.given is not None else None
         said, z, commit = self._quantised(self._inner(x), speak)
         made = self._outer(said, x.shape[2])
@@ -177,43 +179,43 @@ class RVQVAE(Family):
         return (a - b).abs().mean((1, 2))
 
     def squeeze(self, x: Tensor) -> Tensor:
-        """The code of sounds of any length: ``(B, 1, T) -> (B, frames, books)`` int64, a frame for each ``hop`` begun."""
+        """The code of sounds of any length: ``(B, 1, T) -> (B, frames, codebooks)`` int64, a frame for each ``hop`` begun."""
         return self._quantised(self._inner(x))[1]
 
-    def expand(self, z: Tensor, books: int = 0) -> Tensor:
-        """``(B, frames, books) -> (B, 1, frames * hop)``, by the first ``books``, 0 all.
+    def expand(self, z: Tensor, codebooks: int = 0) -> Tensor:
+        """``(B, frames, codebooks) -> (B, 1, frames * hop)``, by the first ``codebooks``, 0 all.
 
         Raises:
             RecipeError: the model has not so many.
         """
-        h = self._vectors(z, books)
+        h = self._vectors(z, codebooks)
         return self._outer(h, h.shape[1] * self.hop)
 
     @torch.no_grad()
     def odds(self) -> Tensor:
-        """The mass of each code of each book under the prior without ``cond``, ``(books, codes)`` float64."""
+        """The mass of each code of each book under the prior without ``cond``, ``(codebooks, codes)`` float64."""
         return self._logits(None, 1)[0].double().softmax(1)
 
     def encode(self, batch: Batch) -> Tensor:
-        """Numbers of codes, ``(B, 1, frames, books)`` int64."""
+        """Numbers of codes, ``(B, 1, frames, codebooks)`` int64."""
         return self.squeeze(batch.x)[:, None]
 
-    def decode(self, z: Tensor, cond: Tensor | None = None, books: int = 0) -> Tensor:
-        """``(B, 1, frames, books) -> (B, 1, T)``, by the first ``books`` of them, 0 all; ``cond`` adds nothing."""
-        x = self.expand(z[:, 0], books)
+    def decode(self, z: Tensor, cond: Tensor | None = None, codebooks: int = 0) -> Tensor:
+        """``(B, 1, frames, codebooks) -> (B, 1, T)``, by the first ``codebooks`` of them, 0 all; ``cond`` adds nothing."""
+        x = self.expand(z[:, 0], codebooks)
         return x[:, :, : self.spec.shape[1]] if z.shape[2] == self.frames else x
 
-    def _vectors(self, z: Tensor, books: int = 0) -> Tensor:
-        most = books or len(self.books)
-        if not 0 < most <= len(self.books):
-            raise RecipeError(f"books is {books}; this model has {len(self.books)}")
-        parts = [book.out(book.codebook.vectors[z[:, :, k]]) for k, book in enumerate(self.books) if k < most]
+    def _vectors(self, z: Tensor, codebooks: int = 0) -> Tensor:
+        most = codebooks or len(self.codebooks)
+        if not 0 < most <= len(self.codebooks):
+            raise RecipeError(f"codebooks is {codebooks}; this model has {len(self.codebooks)}")
+        parts = [book.out(book.codebook.vectors[z[:, :, k]]) for k, book in enumerate(self.codebooks) if k < most]
         return torch.stack(parts).sum(0)
 
-    def bits_a_second(self, rate: int, books: int = 0) -> float:
+    def bits_a_second(self, rate: int, codebooks: int = 0) -> float:
         """Bits for a second of sound at ``rate`` Hz, before an entropy coder."""
         each = (self.latent.vocab - 1).bit_length()
-        return rate / self.hop * (books or len(self.books)) * each
+        return rate / self.hop * (codebooks or len(self.codebooks)) * each
 
     @torch.no_grad()
     def sample(self, n: int, rng: Rng, cond: Tensor | None = None, *, temperature: float = 1.0) -> Tensor:

@@ -17,8 +17,8 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from bottega.core import Batch, Block, BottegaError, Family, Rng, Spec, SpecError
-from bottega.data.stream import Encoded, Stream
+from bottega.core import Batch, Block, BottegaError, Encoded, Family, Rng, Spec, SpecError
+from bottega.data.stream import Stream
 from bottega.testing.cases import Subject, everything, specs
 from bottega.testing.ranks import pair, why_not_sent
 from bottega.training import checkpoint, loop

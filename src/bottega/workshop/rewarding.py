@@ -23,6 +23,7 @@ from bottega.core import (
     BottegaError,
     DataError,
     DivergedError,
+    Encoded,
     Item,
     Measure,
     RecipeError,
@@ -38,7 +39,7 @@ from bottega.core import (
 )
 from bottega.core.files import write_atomically
 from bottega.core.measure import wilson
-from bottega.data.stream import Encoded, Stream
+from bottega.data.stream import Stream
 from bottega.training import checkpoint
 from bottega.training.loop import fit
 from bottega.training.optim import make_optims
