@@ -134,7 +134,9 @@ class _Plan:
     def _singles(self, pages: Pages, rows: Sequence[PageRow]) -> None:
         deep = max(row.length // pages.block for row in rows) + 1
         many = torch.tensor([row.length // pages.block + 1 for row in rows])
-        table = torch.tensor([(row.table + row.table[:1] * deep)[:deep] for row in rows])  # a block of its own as padding
+        table = torch.tensor(
+            [(row.table + row.table[:1] * deep)[:deep] for row in rows]
+        )  # a block of its own as padding
         held = torch.arange(deep) < many[:, None]
         end = int(table.max()) + 1
         live = table[held]
@@ -256,7 +258,9 @@ class PagedReader:
             keys, values = keys[: plan.end], values[: plan.end]
         else:
             keys, values = keys[plan.blocks], values[plan.blocks]
-        said, mass = _answers(q[plan.owner], keys, values, plan.mask, scale)  # (blocks, kv_heads, group, head) and without head
+        said, mass = _answers(
+            q[plan.owner], keys, values, plan.mask, scale
+        )  # (blocks, kv_heads, group, head) and without head
         if plan.deep == 1:
             return said[plan.table[:, 0]]
         share = mass[plan.table].masked_fill_(plan.absent, float("-inf")).softmax(1)  # (n, deep, kv_heads, group)

@@ -47,7 +47,9 @@ class Knobs:
         filters = {name: getattr(self, name) for name in ("temperature", "top_k", "top_p", "min_p")}
         filter_logits(torch.zeros(1, 2), **filters)
         if not self.repetition_penalty > 0:
-            raise RecipeError(f"repetition_penalty is {self.repetition_penalty}; it must be above 0, and 1 changes nothing")
+            raise RecipeError(
+                f"repetition_penalty is {self.repetition_penalty}; it must be above 0, and 1 changes nothing"
+            )
 
     @property
     def remembers(self) -> bool:
@@ -83,7 +85,9 @@ class Rows:
         temperature = column("temperature")
         self.greedy = temperature[:, 0] == 0
         self.any_greedy, self.all_greedy = bool(self.greedy.any()), bool(self.greedy.all())
-        self.temperature = None if all(k.temperature in (0, 1) for k in knobs) else temperature.masked_fill(temperature == 0, 1.0)
+        self.temperature = (
+            None if all(k.temperature in (0, 1) for k in knobs) else temperature.masked_fill(temperature == 0, 1.0)
+        )
         self.top_k = column("top_k", torch.long) if any(k.top_k for k in knobs) else None
         self.top_p = column("top_p") if any(k.top_p < 1 for k in knobs) else None
         self.min_p = column("min_p") if any(k.min_p for k in knobs) else None

@@ -48,6 +48,7 @@ class Ask:
         stream: whether every part is told as it is made.
         answer: whether it is an answer, whose outer blanks are no part of it.
         cond: of what class it is, encoded ``(1, ...)``.
+        end: the token that ends it.
     """
 
     prompt: list[int]
@@ -60,6 +61,7 @@ class Ask:
     stream: bool = False
     answer: bool = False
     cond: Tensor | None = None
+    end: int = -1
 
 
 @dataclass
@@ -82,7 +84,7 @@ class Said:
 class _Row:
     """A text that runs."""
 
-    def __init__(self, ticket: Ticket, reader: PagedReader, spelling: Sequence[bytes], end: int) -> None:
+    def __init__(self, ticket: Ticket, reader: PagedReader, spelling: Sequence[bytes]) -> None:
         ask: Ask = ticket.ask
         self.ticket, self.ask = ticket, ask
         self.pages = PageRow()
@@ -91,9 +93,8 @@ class _Row:
         self.prompt = reader.begun(ask.prompt)
         given = len(ask.prompt)  # the numbers of a row go on behind its prompt, as in samplers.tokens.generate
         self.u: list[float] = Rng.for_rows([ask.seed]).uniform(1, given + ask.max_new)[0, given:].tolist()
-        self.writer = Writer(spelling, ask.stops, end)
+        self.writer = Writer(spelling, ask.stops, ask.end)
         self.made: list[int] = []
-        self.again = 0  # tokens that were made before it went back to the queue
         self.said = Said()
         self.held, self.begun = "", not ask.answer
         self.seen: Tensor | None = None
@@ -111,10 +112,6 @@ class _Row:
             self.seen, self.counts = torch.zeros(vocab), torch.zeros(vocab)
             for token in self.ask.prompt:
                 self.seen[token] += 1
-
-    def restart(self) -> None:
-        """Back to the beginning; what it made is made again, and not said again."""
-        self.again = max(self.again, len(self.made))
 
     def push(self, token: int, note: tuple[float, list[tuple[int, float]]] | None) -> str:
         """Take a token; returns why the text is over, empty while it is not."""
@@ -153,7 +150,6 @@ class TokenEngine:
     Args:
         reader: of the model.
         spelling: the bytes of each token.
-        end: the token that ends a text.
         queue: of tickets whose ``ask`` is an ``Ask``.
         post: to where events go.
         rows: texts at once.
@@ -162,10 +158,10 @@ class TokenEngine:
     """
 
     def __init__(
-        self, reader: PagedReader, spelling: Sequence[bytes], end: int, queue: Queue[Ticket], post: Post, *,
+        self, reader: PagedReader, spelling: Sequence[bytes], queue: Queue[Ticket], post: Post, *,
         rows: int = 64, budget: int = 128, name: str = "model", threads: int = 0,
     ) -> None:  # fmt: skip
-        self.reader, self.spelling, self.end, self.queue, self.post = reader, spelling, end, queue, post
+        self.reader, self.spelling, self.queue, self.post = reader, spelling, queue, post
         self.most, self.budget, self.name, self.threads = rows, max(budget, STRETCH), name, threads
         self.running: list[_Row] = []
         self.parked: dict[int, _Row] = {}  # of tickets that went back: what they had made
@@ -275,11 +271,11 @@ class TokenEngine:
                 self.parked.pop(id(ticket), None)
                 continue
             try:
-                row = self.parked.pop(id(ticket), None) or _Row(ticket, self.reader, self.spelling, self.end)
+                row = self.parked.pop(id(ticket), None) or _Row(ticket, self.reader, self.spelling)
             except Exception as error:  # a condition that the model does not take
                 self.post.put(ticket, error, last=True)
                 continue
-            if not self.reader.pages.fit(row.pages, len(row.prompt) + 1) and self.running:
+            if not self.reader.pages.fit(row.pages, len(row.prompt) + len(row.made) + 1) and self.running:
                 self.parked[id(ticket)] = row
                 self.queue.back(ticket)
                 return
@@ -303,7 +299,6 @@ class TokenEngine:
             while row in self.running and not pages.fit(row.pages, row.pages.length + 1):
                 youngest = self.running.pop()
                 pages.release(youngest.pages)
-                youngest.restart()
                 self.parked[id(youngest.ticket)] = youngest
                 self.queue.back(youngest.ticket)
                 self.preempted += 1
@@ -392,5 +387,3 @@ class TokenEngine:
             )  # fmt: skip
             out[k] = (float(logprobs[i, chosen[k]]), likeliest)
         return out
-
-

@@ -167,6 +167,8 @@ class Queue(Generic[T]):
             Busy: there is no room.
         """
         with self.here:
+            if len(self.items) + len(some) > self.limit:  # those that nobody waits for any more take no room
+                self.items = deque(item for item in self.items if not getattr(item, "cancelled", False))
             if len(self.items) + len(some) > self.limit:
                 after = self.after(len(some))
                 raise Busy(
