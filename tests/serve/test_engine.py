@@ -232,7 +232,11 @@ def test_the_queue_is_bounded_and_says_when():
         queue.put([3, 4])
     assert len(queue) == 2
     assert full.value.after == 1
-    queue.speed.count, queue.speed.at, queue.speed.began = 10.0, queue.speed.at, queue.speed.at - 1000  # half a request a second
+    queue.speed.count, queue.speed.at, queue.speed.began = (
+        10.0,
+        queue.speed.at,
+        queue.speed.at - 1000,
+    )  # half a request a second
     with pytest.raises(Busy) as slow:
         queue.put([3, 4])
     assert 7 <= slow.value.after <= 9

@@ -74,7 +74,7 @@ def _validation(_: Request, error: Exception) -> JSONResponse:
     if first["type"] == "json_invalid":
         why = str(first.get("ctx", {}).get("error", ""))
         return JSONResponse(body_of(400, f"the body is not JSON: {why}", code="invalid_json"), 400)
-    message = f"{param}: {first['msg']}" if param else first["msg"]
+    message = f"{param}: {first['msg']}" if param else f"the body: {first['msg']}"
     more = len(error.errors()) - 1
     return JSONResponse(body_of(400, message + (f" (and {more} more)" if more else ""), param, "invalid_value"), 400)
 
