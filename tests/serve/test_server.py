@@ -40,8 +40,10 @@ LONG = {"299": -100, "256": -100}  # no end, so that a text takes as long as it 
 
 
 def test_mistakes_are_told(http):
-    error(http.post(COMPLETE, content=b'{"model": '), 400, "not JSON")
-    error(http.post(COMPLETE, content=b"\xff\xfe"), 400)
+    as_json = {"Content-Type": "application/json"}
+    error(http.post(COMPLETE, content=b'{"model": ', headers=as_json), 400, "not JSON")
+    error(http.post(COMPLETE, content=b"\xff\xfe", headers=as_json), 400)
+    error(http.post(COMPLETE, content=b'{"model": "fox"}'), 400, "Content-Type: application/json")
     error(http.post(COMPLETE, json=[]), 400)
     assert error(http.post(COMPLETE, json={"model": "nobody"}), 404, "codes, digits, fox")["code"] == "model_not_found"
     for name in ("../../etc/passwd", "..%2Ffox", "fox/../fox", "/etc", "fox\x00", "."):
@@ -53,7 +55,7 @@ def test_mistakes_are_told(http):
     ):  # fmt: skip
         told = error(http.post(COMPLETE, json={"model": "fox", **body}), 400)
         assert told["param"].startswith(param)
-    error(http.post(COMPLETE, content=b'{"model": "fox", "temperature": NaN}'), 400)
+    error(http.post(COMPLETE, content=b'{"model": "fox", "temperature": NaN}', headers=as_json), 400)
     error(http.post(COMPLETE, json={"model": "fox", "stop": ""}), 400, "empty string")
     error(http.post(COMPLETE, json={"model": "fox", "prompt": [1, 99999]}), 400, "token 99999")
     error(http.post(COMPLETE, json={"model": "fox", "prompt": "the " * 2000}), 400, "room for")
@@ -200,7 +202,7 @@ def test_two_hundred_clients_are_answered_or_sent_away(served):
             before = process.memory_info().rss
 
             def one(k):
-                for turn in range(3):
+                for turn in range(2):
                     key = prompts[(k + turn) % 4], (k * 7 + turn) % 3
                     answer = http.post(
                         COMPLETE, json={"model": "fox", "prompt": key[0], "seed": key[1], "max_tokens": 12}
@@ -216,7 +218,7 @@ def test_two_hundred_clients_are_answered_or_sent_away(served):
             with ThreadPoolExecutor(200) as pool:
                 list(pool.map(one, range(200)))
         assert set(counts) <= {200, 429}
-        assert counts.total() == 600
+        assert counts.total() == 400
         assert counts[200] >= 40
         assert counts[429] > 0
         assert not wrong
