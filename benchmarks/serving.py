@@ -229,8 +229,9 @@ def free_port() -> int:
         return port
 
 
-def measure(port: int, path: str, bodies: list[str], many: int, seconds: float) -> dict[str, Any]:
-    """Clients in a process of their own."""
+def measure(server: Any, port: int, path: str, bodies: list[str], many: int, seconds: float) -> dict[str, Any]:
+    """Clients in a process of their own; and the processor time that the server took for a request, whoever else was there."""
+    before = sum(server.cpu_times()[:2])
     told = json.dumps({"port": port, "path": path, "bodies": bodies, "many": many, "seconds": seconds})
     done = subprocess.run(
         [sys.executable, "-m", "benchmarks.serving", "--as-client"],
@@ -240,7 +241,8 @@ def measure(port: int, path: str, bodies: list[str], many: int, seconds: float) 
         check=True,
     )
     found: dict[str, Any] = json.loads(done.stdout)
-    return found
+    good = max(1, found["statuses"].get("200", 0))
+    return found | {"processor_seconds_a_request": (sum(server.cpu_times()[:2]) - before) / good}
 
 
 def middle(rows: list[dict[str, Any]]) -> dict[str, Any]:
@@ -279,20 +281,24 @@ def main(argv: Sequence[str] = ()) -> dict[str, Any]:
         streamed = [json.dumps({**asked, "prompt": text, "seed": k, "stream": True}) for k, text in enumerate(texts)]
         plain = [json.dumps({"message": text}) for text in texts]
         rows: dict[str, Any] = {}
+        mine_at, theirs_at = (
+            (psutil.Process(ours.pid), ours_port, "/v1/completions"),
+            (psutil.Process(other.pid), book_port, "/chat"),
+        )
         try:
-            for port, path, some in ((ours_port, "/v1/completions", bodies), (book_port, "/chat", plain)):
-                measure(port, path, some, 2, 1.0)  # warm
+            measure(*mine_at, bodies, 2, 1.0)  # warm
+            measure(*theirs_at, plain, 2, 1.0)
             for many in args.clients:
                 mine, theirs, first = [], [], []
                 for k in range(args.rounds):
                     turns = ["ours", "book", "stream"] if k % 2 == 0 else ["stream", "book", "ours"]
                     for who in turns:
                         if who == "ours":
-                            mine.append(measure(ours_port, "/v1/completions", bodies, many, args.seconds))
+                            mine.append(measure(*mine_at, bodies, many, args.seconds))
                         elif who == "stream":
-                            first.append(measure(ours_port, "/v1/completions", streamed, many, args.seconds))
+                            first.append(measure(*mine_at, streamed, many, args.seconds))
                         elif many <= 16:  # 200 threads at once would stand still for minutes
-                            theirs.append(measure(book_port, "/chat", plain, many, args.seconds))
+                            theirs.append(measure(*theirs_at, plain, many, args.seconds))
                 row: dict[str, Any] = {"ours": middle(mine), "ours_streamed": middle(first)}
                 if theirs:
                     row["book"] = middle(theirs)
@@ -300,8 +306,11 @@ def main(argv: Sequence[str] = ()) -> dict[str, Any]:
                         m["requests_a_second"] / t["requests_a_second"] for m, t in zip(mine, theirs, strict=True)
                     )
                     row["times_the_book"] = statistics.median(ratios)
+                    cost = "processor_seconds_a_request"
+                    row["times_less_processor_time"] = row["book"][cost] / row["ours"][cost]
                     row["times_the_book_low_high"] = [ratios[0], ratios[-1]]
                 row["ours_megabytes"] = psutil.Process(ours.pid).memory_info().rss / 1e6
+                row["book_megabytes"] = psutil.Process(other.pid).memory_info().rss / 1e6
                 rows[f"{many} clients"] = row
                 print(many, json.dumps(row), flush=True)
         finally:
