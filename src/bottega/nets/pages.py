@@ -237,6 +237,43 @@ class PagedReader:
         return [self.start, *prompt] if self.begins or not prompt else prompt
 
     @torch.inference_mode()
+    def steady(self, rows: int = 64) -> bool:
+        """Whether the products of its matrices are the same to the bit for any number of rows, with the threads that are set.
+
+        Libraries of matrices may cut a sum in another way where there are few rows and many threads.
+        """
+        g = torch.Generator().manual_seed(0)
+        width = self.body.width
+        x = torch.randn(rows, width, generator=g).to(self.device)
+        few = [m for m in (1, 2, 3, 5, 8, 16, rows // 2 - 1) if 0 < m < rows]
+        for layer in self.layers:
+            inner = torch.randn(rows, layer.heads * layer.head, generator=g).to(self.device)
+            for make, given in ((layer.joined, x), (layer.o, inner), (layer.feed, x), (self.read_out, x)):
+                whole = make(given)
+                if not all(torch.equal(make(given[:m]), whole[:m]) for m in few):
+                    return False
+        return self._alone_is_together(min(16, self.pages.left // self.pages.needs(min(71, self.sees))))
+
+    def _alone_is_together(self, many: int) -> bool:
+        """Whether some rows are to the bit what they are in passes of their own."""
+        longest = min(68, self.sees - 4)
+        texts = [[(7 * i + k) % 2 for i in range(max(1, longest >> k % 3))] for k in range(many)]
+
+        def run(some: list[list[int]]) -> Tensor:
+            rows = [PageRow(given=None if self.given is None else self.given(None)) for _ in some]
+            for row, text in zip(rows, some, strict=True):
+                self.pages.fit(row, len(text) + 3)
+            read = [(row, len(text)) for row, text in zip(rows, some, strict=True)]
+            self([token for text in some for token in text], [], read, [])
+            out = [self([1] * len(rows), rows, [], list(range(len(rows)))) for _ in range(3)]
+            for row in rows:
+                self.pages.release(row)
+            return torch.stack(out, 1)
+
+        together = run(texts) if texts else torch.zeros(0)
+        return all(torch.equal(run(texts[k : k + 1])[0], together[k]) for k in range(min(3, many)))
+
+    @torch.inference_mode()
     def __call__(
         self, tokens: list[int], singles: Sequence[PageRow], stretches: Sequence[tuple[PageRow, int]], wanted: list[int]
     ) -> Tensor:
