@@ -23,8 +23,6 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
-from benchmarks._common import keep, options
-
 NEW = 32
 KNOBS = {"temperature": 0.8, "top_k": 50}
 WORDS = [
@@ -181,6 +179,7 @@ async def clients(port: int, path: str, bodies: list[str], many: int, seconds: f
             turn += many
             if status == 429:
                 await asyncio.sleep(after * (0.75 + 0.5 * random.random()))
+        line[1].write_eof()
         line[1].close()
 
     began = time.perf_counter()
@@ -257,6 +256,8 @@ def middle(rows: list[dict[str, Any]]) -> dict[str, Any]:
 
 def main(argv: Sequence[str] = ()) -> dict[str, Any]:
     """Print and keep the result."""
+    from benchmarks._common import keep, options  # not above: clients are to start without torch
+
     parser = options("serving", __doc__, "", "--seconds 4 --rounds 1 --clients 16", "--weights int8")
     parser.add_argument("--seconds", type=float, default=15.0, help="of each round")
     parser.add_argument("--rounds", type=int, default=3)
