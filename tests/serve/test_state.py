@@ -101,7 +101,9 @@ def test_sealed_files_come_back_and_no_change_goes_unseen(tmp_path, size):
     if size > 1 << 20:
         head = data[:13]
         changed["a whole segment cut"] = data[: 13 + segment]
-        changed["moved"] = head + data[13 + segment : 13 + 2 * segment] + data[13 : 13 + segment] + data[13 + 2 * segment :]
+        changed["moved"] = (
+            head + data[13 + segment : 13 + 2 * segment] + data[13 : 13 + segment] + data[13 + 2 * segment :]
+        )
     for what, bad in changed.items():
         (tmp_path / "bad").write_bytes(bad)
         with pytest.raises(BottegaError, match="does not open"):
@@ -127,12 +129,27 @@ def postgres(tmp_path_factory):
     user = ["setpriv", "--reuid=65534", "--regid=65534", "--clear-groups"] if root else []
     folder = bins[-1].parent
     try:
-        subprocess.run([*user, folder / "initdb", "-D", home / "data", "-U", "me", "-A", "trust", "-N"], check=True, capture_output=True, cwd="/")
+        subprocess.run(
+            [*user, folder / "initdb", "-D", home / "data", "-U", "me", "-A", "trust", "-N"],
+            check=True,
+            capture_output=True,
+            cwd="/",
+        )
         options = f"-k {home} -c listen_addresses='' -c fsync=off"
-        subprocess.run([*user, folder / "pg_ctl", "-D", home / "data", "-w", "-o", options, "-l", home / "log", "start"], check=True, capture_output=True, cwd="/")
+        subprocess.run(
+            [*user, folder / "pg_ctl", "-D", home / "data", "-w", "-o", options, "-l", home / "log", "start"],
+            check=True,
+            capture_output=True,
+            cwd="/",
+        )
         yield f"postgresql://me@/postgres?host={home}"
     finally:
-        subprocess.run([*user, folder / "pg_ctl", "-D", home / "data", "-m", "immediate", "stop"], capture_output=True, check=False, cwd="/")
+        subprocess.run(
+            [*user, folder / "pg_ctl", "-D", home / "data", "-m", "immediate", "stop"],
+            capture_output=True,
+            check=False,
+            cwd="/",
+        )
         shutil.rmtree(home, ignore_errors=True)
 
 
