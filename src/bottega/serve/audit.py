@@ -14,6 +14,7 @@ import hashlib
 import json
 import os
 import queue
+import re
 import threading
 import time
 from collections.abc import Callable, Iterator
@@ -308,11 +309,17 @@ def _heads(path: Path, key: Ed25519PublicKey | None) -> tuple[list[tuple[int, st
 # ---- reading ---------------------------------------------------------------------------------------------------------
 
 
-def read(path: Path) -> Iterator[dict[str, Any]]:
-    """The records of a log, oldest first, unproven; raises DataError where there is no such file."""
+_NUMBER = re.compile(rb'\{"n":(\d{1,15}),')
+
+
+def read(path: Path, after: int = 0) -> Iterator[dict[str, Any]]:
+    """The records of a log behind number ``after``, oldest first, unproven; raises DataError where there is no such file."""
     try:
         with path.open("rb") as file:
             for raw in file:
+                said = _NUMBER.match(raw)
+                if said is not None and int(said[1]) <= after:
+                    continue
                 try:
                     record = json.loads(raw)
                 except ValueError:

@@ -83,12 +83,14 @@ class Known:
         caller: with the role that counts now.
         per_minute, per_day: limits of its own; None for the server's.
         second_factor: ``""``, or ``"wanted"`` where the caller is an admin who may act as one only with a code.
+        name: of the key, which stays when it is rotated: what limits are counted by.
     """
 
     caller: Caller
     per_minute: int | None
     per_day: int | None
     second_factor: Literal["", "wanted"]
+    name: str
 
 
 class RefusedKey(BottegaError):
@@ -275,7 +277,7 @@ class Keys:
         if role == "admin" and (row.totp_since is not None or self.all_admins) and not elevated:
             role, wanted = "trainer", "wanted"
         who = f"user:{row.user}" if row.user else f"key:{row.name}"
-        return Known(Caller(who, role, id_), row.per_minute, row.per_day, wanted)
+        return Known(Caller(who, role, id_), row.per_minute, row.per_day, wanted, row.name)
 
     def elevate(self, id_: str, code: str) -> Known:
         """Let an admin act as one for 15 minutes by a code of their second factor. Raises Locked, BottegaError."""

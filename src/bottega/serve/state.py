@@ -20,7 +20,7 @@ if TYPE_CHECKING:
 
 __all__ = ["State", "migrate", "open_state"]
 
-DEFAULT = Path("runs") / ".bottega" / "state.db"
+DEFAULT = Path("serve") / "serve.sqlite"
 _CHECK = "the check of the master key"
 
 

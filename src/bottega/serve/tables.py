@@ -120,6 +120,8 @@ reviews = sa.Table(
     sa.Column("about", sa.Text, nullable=False),
     sa.Column("by", sa.Text, nullable=False),
     sa.Column("opened", sa.Float, nullable=False),
+    sa.Column("media_type", sa.Text, nullable=False),
+    sa.Column("held", sa.LargeBinary),  # the sealed piece, which goes out when it is approved
 )  # fmt: skip
 
 decisions = sa.Table(

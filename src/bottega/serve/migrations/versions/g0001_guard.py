@@ -50,6 +50,8 @@ def upgrade() -> None:
         sa.Column("about", sa.Text(), nullable=False),
         sa.Column("by", sa.Text(), nullable=False),
         sa.Column("opened", sa.Float(), nullable=False),
+        sa.Column("media_type", sa.Text(), nullable=False),
+        sa.Column("held", sa.LargeBinary(), nullable=True),
         sa.PrimaryKeyConstraint("id", name=op.f("pk_reviews")),
     )
     op.create_index(op.f("ix_reviews_subject"), "reviews", ["subject"], unique=False)
