@@ -104,6 +104,11 @@ class Gate:
                     raise
                 exchange.refused = error.code
                 await response.refuse(error.status, str(error), error.code)
+            except Exception:
+                if not response.started:
+                    said = "this is a fault of the server, not yours; its log says more"
+                    await response.refuse(500, said, "internal_error")
+                raise  # the server writes it down
             await response.end()
         finally:
             self._count(exchange, scope)
