@@ -12,7 +12,6 @@ from fastapi.routing import APIRoute
 from starlette.responses import StreamingResponse
 from starlette.testclient import TestClient
 
-from bottega.serve import api_admin
 from bottega.serve.guard import Guard, Guarding, install
 from bottega.serve.keys import Keys
 from bottega.serve.roles import Caller, need
@@ -22,7 +21,6 @@ SAID = {"text": "The sea is calm."}
 
 def make_app(guard: Guard) -> FastAPI:
     app = FastAPI(docs_url=None, redoc_url=None, openapi_url=None)
-    app.include_router(api_admin.router)
 
     @app.get("/healthz")
     def healthz() -> dict[str, bool]:

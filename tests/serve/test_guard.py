@@ -489,7 +489,7 @@ def test_request_ids_and_security_headers(door):
     _, client = door()
     told = client.get("/v1/models", headers={"x-request-id": "abc-123"})
     assert told.headers["x-request-id"] == "abc-123"
-    assert len(client.get("/v1/models", headers={"x-request-id": "a b\x7f<"}).headers["x-request-id"]) == 32
+    assert len(client.get("/v1/models", headers={"x-request-id": "a b"}).headers["x-request-id"]) == 32
     for name in ("x-content-type-options", "x-frame-options", "referrer-policy", "content-security-policy"):
         assert name in told.headers
     assert told.headers["cache-control"] == "no-store"

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import logging
 import re
 import time
 import uuid
@@ -32,7 +33,7 @@ PUBLIC = frozenset({"/healthz", "/readyz", "/v1/signing-key", "/studio", "/studi
 these, ``/studio/`` but for ``/studio/api``, and ``/hooks/``, which check signatures of their own."""
 _QUIET = frozenset({"/healthz", "/readyz", "/metrics", "/docs", "/openapi.json", "/v1/models", "/v1/signing-key"})
 _READS = frozenset({"GET", "HEAD", "OPTIONS"})
-_REQUEST_ID = re.compile(r"[A-Za-z0-9._:-]{1,64}")
+_REQUEST_ID = re.compile(r"[\x21-\x7e]{1,128}")
 _USER = re.compile(r"[!-~ ]{1,128}")
 
 
@@ -78,12 +79,28 @@ class Gate:
             await self.app(scope, receive, send)
 
     async def _lifespan(self, scope: Scope, receive: Receive, send: Send) -> None:
-        async def closing(message: Message) -> None:
+        watching: asyncio.Task[None] | None = None
+
+        async def told(message: Message) -> None:
+            nonlocal watching
+            if message["type"] == "lifespan.startup.complete":
+                watching = asyncio.create_task(self._watch())
             if message["type"] in ("lifespan.shutdown.complete", "lifespan.shutdown.failed"):
+                if watching is not None:
+                    watching.cancel()
                 await self.guard.close()
             await send(message)
 
-        await self.app(scope, receive, closing)
+        await self.app(scope, receive, told)
+
+    async def _watch(self) -> None:
+        """Look after drift once in a while; what goes wrong there stops nothing."""
+        while True:
+            await asyncio.sleep(WATCH)
+            try:
+                await asyncio.to_thread(self.guard.watch.check)
+            except Exception:
+                logging.getLogger("bottega.serve").exception("drift could not be looked at")
 
     # ---- a request ---------------------------------------------------------------------------------------------------
 
@@ -360,6 +377,7 @@ class Gate:
             self._count(exchange, scope)
 
 
+WATCH = 60.0  # seconds between looks at drift
 _METHODS = frozenset({"GET", "HEAD", "POST", "PUT", "PATCH", "DELETE", "OPTIONS", "WEBSOCKET"})
 
 
@@ -378,9 +396,13 @@ class _Streamed(bodies.Counted):
 
 def _exchange(scope: Scope, method: str) -> Exchange:
     headers = headers_of(scope)
-    asked = headers.get("x-request-id", "")
     client = scope.get("client")
-    return Exchange(method, scope["path"], headers, client[0] if client else "", asked if _REQUEST_ID.fullmatch(asked) else uuid.uuid4().hex)  # fmt: skip
+    number = scope.get("state", {}).get("request_id") or headers.get(
+        "x-request-id", ""
+    )  # who stands before may have given one
+    if not _REQUEST_ID.fullmatch(number):
+        number = uuid.uuid4().hex
+    return Exchange(method, scope["path"], headers, client[0] if client else "", number)
 
 
 def _after(seconds: float) -> dict[str, str]:

@@ -17,6 +17,7 @@ from bottega.core import BottegaError
 from bottega.serve import signing, tls
 from bottega.serve.audit import Audit
 from bottega.serve.content import Content
+from bottega.serve.drift import Watch
 from bottega.serve.incidents import Incidents
 from bottega.serve.keys import Keys
 from bottega.serve.limits import Limits
@@ -152,6 +153,8 @@ class Guard:
         self.response_key = signing.server_key(self.state, "responses")
         self.metrics = Metrics()
         self.metrics.watch_incidents(Incidents(self.state, clock).open_ones)
+        self.watch = Watch()
+        self.metrics.watch_drift(self.watch.readings)
         self.log = request_log() if settings.request_log else None
         self._content: Content | None = None
         self._have_keys, self._looked = False, float("-inf")
@@ -188,9 +191,9 @@ class Guard:
 
 
 def install(app: FastAPI, settings: Any = None, *, guard: Guard | None = None) -> Guard:
-    """Put the guard before an app, and give its errors one shape.
+    """Put the guard before an app, with the router of administration, and give its errors one shape.
 
-    It closes itself when the app's lifespan ends.
+    Metrics are read from ``app.state.models.figures()`` where there is that. It closes itself when the app's lifespan ends.
 
     Args:
         app: whose endpoints name their permissions by ``roles.need``.
@@ -200,10 +203,14 @@ def install(app: FastAPI, settings: Any = None, *, guard: Guard | None = None) -
     Raises:
         BottegaError: what ``Guard`` says.
     """
+    from bottega.serve import api_admin
     from bottega.serve.gate import Gate
 
     made = guard or Guard(Guarding.of(settings))
     install_errors(app)
+    app.include_router(api_admin.router)
+    if (figures := getattr(getattr(app.state, "models", None), "figures", None)) is not None:
+        made.metrics.watch_models(figures)
     app.state.guard = made
     app.add_middleware(Gate, guard=made)
     return made
