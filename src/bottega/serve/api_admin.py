@@ -18,7 +18,7 @@ from bottega.serve.keys import ApiKey
 from bottega.serve.metrics import CONTENT_TYPE
 from bottega.serve.reviews import Blocked, NotYours, Review, Reviews
 from bottega.serve.roles import PERMISSIONS, Caller, Role, need
-from bottega.serve.users import Locked, User
+from bottega.serve.users import Conflict, Locked, Missing, User
 
 if TYPE_CHECKING:
     from bottega.serve.guard import Guard
@@ -40,13 +40,10 @@ def _guard(request: Request) -> Guard:
     return found
 
 
-def _missing(error: BottegaError) -> HTTPException:
+def _told_as(error: BottegaError) -> HTTPException:
     """404 for what is not there, 409 for what stands in the way, else 400."""
-    text = str(error)
-    status = (
-        404 if text.startswith("there is no ") else 409 if "already" in text or text.startswith("there is a ") else 400
-    )
-    return HTTPException(status, text)
+    status = 404 if isinstance(error, Missing) else 409 if isinstance(error, Conflict) else 400
+    return HTTPException(status, str(error))
 
 
 # ---- who I am, and what the server signs with -------------------------------------------------------------------------
@@ -120,7 +117,7 @@ def add_key(
             per_minute=wanted.per_minute, per_day=wanted.per_day, signs_with=wanted.signs_with,
         )  # fmt: skip
     except BottegaError as error:
-        raise _missing(error) from None
+        raise _told_as(error) from None
     guard.look_again()
     guard.trace("key added", caller.id, of=wanted.name, key=new.id, role=wanted.role, user=wanted.user)
     return {"id": new.id, "name": wanted.name, "role": wanted.role, "key": new.key, "signing": new.signing or None}
@@ -135,7 +132,7 @@ def rotate_key(
     try:
         new = guard.keys.rotate(name, overlap=how.overlap_hours * 3600, seconds=how.days and how.days * 86_400)
     except BottegaError as error:
-        raise _missing(error) from None
+        raise _told_as(error) from None
     guard.trace("key rotated", caller.id, of=name, key=new.id)
     return {"id": new.id, "name": name, "key": new.key, "signing": new.signing or None}
 
@@ -147,7 +144,7 @@ def revoke_key(request: Request, name: str, caller: Annotated[Caller, Depends(ne
     try:
         ended = guard.keys.revoke(name)
     except BottegaError as error:
-        raise _missing(error) from None
+        raise _told_as(error) from None
     guard.trace("key revoked", caller.id, of=name, keys=ended)
     return {"revoked": ended}
 
@@ -188,7 +185,7 @@ def add_user(request: Request, wanted: UserWanted, caller: Annotated[Caller, Dep
     try:
         made = guard.keys.users.add(wanted.name, wanted.role)
     except BottegaError as error:
-        raise _missing(error) from None
+        raise _told_as(error) from None
     guard.trace("user added", caller.id, of=wanted.name, role=wanted.role)
     return made
 
@@ -202,7 +199,7 @@ def change_user(
     try:
         made = guard.keys.users.change(name, role=change.role, disabled=change.disabled)
     except BottegaError as error:
-        raise _missing(error) from None
+        raise _told_as(error) from None
     guard.look_again()
     guard.trace("user changed", caller.id, of=name, role=change.role, disabled=change.disabled)
     return made
@@ -215,7 +212,7 @@ def remove_user(request: Request, name: str, caller: Annotated[Caller, Depends(n
     try:
         guard.keys.users.remove(name)
     except BottegaError as error:
-        raise _missing(error) from None
+        raise _told_as(error) from None
     guard.look_again()
     guard.trace("user removed", caller.id, of=name)
     return {"removed": name}
@@ -230,7 +227,7 @@ def begin_second_factor(
     try:
         secret, uri = guard.keys.users.begin_second_factor(name)
     except BottegaError as error:
-        raise _missing(error) from None
+        raise _told_as(error) from None
     guard.trace("second factor begun", caller.id, of=name)
     return {"secret": secret, "uri": uri}
 
@@ -246,7 +243,7 @@ def confirm_second_factor(
     except Locked as error:
         raise HTTPException(429, str(error), {"retry-after": str(max(1, round(error.seconds)))}) from None
     except BottegaError as error:
-        raise _missing(error) from None
+        raise _told_as(error) from None
     guard.look_again()
     guard.trace("second factor confirmed", caller.id, of=name)
     return {"confirmed": name}
@@ -261,7 +258,7 @@ def remove_second_factor(
     try:
         guard.keys.users.remove_second_factor(name)
     except BottegaError as error:
-        raise _missing(error) from None
+        raise _told_as(error) from None
     guard.look_again()
     guard.trace("second factor removed", caller.id, of=name)
     return {"removed": name}
@@ -346,7 +343,7 @@ def step_incident(
     try:
         made = Incidents(guard.state, guard.clock).step(incident, by=caller.id, status=step.status, note=step.note)
     except BottegaError as error:
-        raise _missing(error) from None
+        raise _told_as(error) from None
     guard.trace("incident", caller.id, of=made.id, status=made.status)
     return made
 
@@ -406,7 +403,7 @@ def ask_review(
             media_type=wanted.media_type if held is not None else "",
         )  # fmt: skip
     except BottegaError as error:
-        raise _missing(error) from None
+        raise _told_as(error) from None
     guard.trace("review asked", caller.id, of=made.id, subject=made.subject)
     return _reviewed(made)
 
@@ -417,7 +414,7 @@ def get_review(request: Request, review: str, caller: Annotated[Caller, Depends(
     try:
         return _reviewed(Reviews(_guard(request).state).get(review))
     except BottegaError as error:
-        raise _missing(error) from None
+        raise _told_as(error) from None
 
 
 @router.post("/v1/reviews/{review}/decision", status_code=201, tags=["reviews"])
@@ -431,7 +428,7 @@ def decide(
     except NotYours as error:
         raise HTTPException(403, str(error)) from None
     except BottegaError as error:
-        raise _missing(error) from None
+        raise _told_as(error) from None
     guard.trace("review decided", caller.id, of=review, approve=said.approve, verdict=made.verdict)
     return _reviewed(made)
 
@@ -449,7 +446,7 @@ def take_piece(
     except Blocked as error:
         raise HTTPException(403, str(error)) from None
     except BottegaError as error:
-        raise _missing(error) from None
+        raise _told_as(error) from None
     guard.trace("review looked at" if look else "piece released", caller.id, of=review)
     headers = {"content-disposition": "attachment"}  # somebody else's bytes are not shown as a page of this server
     return Response(data, media_type=media_type or "application/octet-stream", headers=headers)

@@ -15,6 +15,7 @@ from bottega.core import BottegaError
 from bottega.core.errors import nearest
 from bottega.serve import tables
 from bottega.serve.state import State
+from bottega.serve.users import Missing
 
 __all__ = ["Incident", "Incidents", "Severity", "Status", "Step"]
 
@@ -101,7 +102,7 @@ class Incidents:
         """One; raises BottegaError when there is none."""
         found = self.list(id_=id_)
         if not found:
-            raise BottegaError(f"there is no incident {id_[:40]!r}; bottega log incidents lists them")
+            raise Missing(f"there is no incident {id_[:40]!r}; bottega log incidents lists them")
         return found[0]
 
     def list(self, *, status: str | None = None, id_: str | None = None) -> list[Incident]:

@@ -27,7 +27,7 @@ from bottega.core.errors import nearest
 from bottega.serve import tables
 from bottega.serve.roles import Caller, Role
 from bottega.serve.state import State
-from bottega.serve.users import ELEVATED, Users, checked_name, checked_role, lesser
+from bottega.serve.users import ELEVATED, Conflict, Missing, Users, checked_name, checked_role, lesser
 
 __all__ = ["ApiKey", "Known", "Keys", "NewKey", "RefusedKey"]
 
@@ -170,7 +170,7 @@ class Keys:
         with self.state.engine.begin() as db:
             live = sa.select(tables.keys.c.id).where(tables.keys.c.name == name, tables.keys.c.revoked.is_(None))
             if db.scalar(live) is not None:
-                raise BottegaError(f"there is a key called {name!r}; take another name, or bottega keys rotate {name}")
+                raise Conflict(f"there is a key called {name!r}; take another name, or bottega keys rotate {name}")
             db.execute(tables.keys.insert().values(**made))
         return new
 
@@ -190,7 +190,7 @@ class Keys:
         now = self.clock()
         old = next((k for k in reversed(self._named(name)) if k.status(now) == "active" and k.rotated_to is None), None)
         if old is None:
-            raise BottegaError(f"{name!r} has no active key to rotate; make one: bottega keys add NAME")
+            raise Conflict(f"{name!r} has no active key to rotate; make one: bottega keys add NAME")
         keep = {c: getattr(old, c) for c in ("name", "role", "user", "per_minute", "per_day", "signs_with")}
         span = old.expires - old.created if seconds is None and old.expires is not None else seconds
         new, made = self._made(keep, span)
@@ -203,7 +203,7 @@ class Keys:
                 .values(expires=end, rotated_to=new.id)
             )
             if done.rowcount != 1:
-                raise BottegaError(
+                raise Conflict(
                     f"{name!r} was rotated or revoked in this moment by someone else; look with bottega keys list"
                 )
             db.execute(t.insert().values(**made))
@@ -374,9 +374,7 @@ class Keys:
         found = [k for k in self.list() if name in (k.name, k.id)]
         if not found:
             known = {k.name for k in self.list()}
-            raise BottegaError(
-                f"there is no key {name[:80]!r}{nearest(name, known) if known else '; there are none yet'}"
-            )
+            raise Missing(f"there is no key {name[:80]!r}{nearest(name, known) if known else '; there are none yet'}")
         return found
 
 

@@ -20,6 +20,7 @@ from sqlalchemy.exc import IntegrityError
 from bottega.core import BottegaError
 from bottega.serve import tables
 from bottega.serve.state import State
+from bottega.serve.users import Conflict, Missing
 
 __all__ = ["APPROVALS", "Blocked", "Decision", "Review", "Reviews"]
 
@@ -140,20 +141,20 @@ class Reviews:
         if not approve and not note.strip():
             raise BottegaError("a no says why; give a note")
         if review.verdict != "waiting":
-            raise BottegaError(f"{id_} is {review.verdict} already")
+            raise Conflict(f"{id_} is {review.verdict} already")
         row = {"review": id_, "by": by, "at": self.clock(), "approve": approve, "note": note[:2000]}
         try:
             with self.state.engine.begin() as db:
                 db.execute(tables.decisions.insert().values(**row))
         except IntegrityError as error:
-            raise BottegaError(f"you have decided on {id_} already; another reviewer must") from error
+            raise Conflict(f"you have decided on {id_} already; another reviewer must") from error
         return self.get(id_)
 
     def get(self, id_: str) -> Review:
         """One; raises BottegaError when there is none."""
         found = self.list(id_=id_)
         if not found:
-            raise BottegaError(f"there is no review {id_[:40]!r}")
+            raise Missing(f"there is no review {id_[:40]!r}")
         return found[0]
 
     def list(self, *, id_: str | None = None, subject: str | None = None, waiting: bool = False) -> list[Review]:
@@ -187,7 +188,7 @@ class Reviews:
         with self.state.reads.connect() as db:
             sealed: Any = db.scalar(sa.select(tables.reviews.c.held).where(tables.reviews.c.id == id_))
         if sealed is None:
-            raise BottegaError(f"{id_} holds no piece back, only the SHA-256 of one")
+            raise Missing(f"{id_} holds no piece back, only the SHA-256 of one")
         return self.state.seal.open(bytes(sealed), f"review:{id_}"), review.media_type
 
     def check(self, subject: str) -> None:

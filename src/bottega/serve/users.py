@@ -18,7 +18,7 @@ from bottega.serve.lockout import Lockout
 from bottega.serve.roles import PERMISSIONS, Role
 from bottega.serve.state import State
 
-__all__ = ["Locked", "User", "Users", "checked_name", "checked_role", "lesser"]
+__all__ = ["Conflict", "Locked", "Missing", "User", "Users", "checked_name", "checked_role", "lesser"]
 
 ELEVATED = 900.0  # seconds for which a code of the second factor counts
 _NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._@+-]{0,63}")
@@ -41,6 +41,14 @@ class User:
     created: float
     disabled: bool
     second_factor: bool
+
+
+class Missing(BottegaError):
+    """What was named is not there."""
+
+
+class Conflict(BottegaError):
+    """What is asked for cannot be as things stand."""
 
 
 class Locked(BottegaError):
@@ -95,7 +103,7 @@ class Users:
             with self.state.engine.begin() as db:
                 db.execute(tables.users.insert().values(**row))
         except IntegrityError as error:
-            raise BottegaError(f"there is a user {name!r} already; take another name, or change their role") from error
+            raise Conflict(f"there is a user {name!r} already; take another name, or change their role") from error
         return self.get(name)
 
     def list(self) -> list[User]:
@@ -132,7 +140,7 @@ class Users:
         """
         row = self._row(name)
         if row.totp_since is not None:
-            raise BottegaError(f"{name} has a second factor; take it away first: bottega users totp {name} --remove")
+            raise Conflict(f"{name} has a second factor; take it away first: bottega users totp {name} --remove")
         secret = totp.new_secret()
         sealed = self.state.seal.close(secret.encode(), f"totp:{name}")
         with self.state.engine.begin() as db:
@@ -190,7 +198,7 @@ class Users:
             if row is None:
                 known = db.scalars(sa.select(tables.users.c.name)).all()
                 hint = nearest(name, known) if known else "; there are none yet (bottega users add NAME)"
-                raise BottegaError(f"there is no user {name[:80]!r}{hint}")
+                raise Missing(f"there is no user {name[:80]!r}{hint}")
         return row
 
 

@@ -82,8 +82,8 @@ def client(keys, clock, tmp_path):
 
 
 def test_a_few_hundred_requests_are_never_our_fault(client):
-    statuses = fuzz(client.app, client, 8)
-    assert sum(statuses.values()) >= 100
+    statuses = fuzz(client.app, client, 4)
+    assert sum(statuses.values()) >= 80
     assert statuses[401] == 0
     assert {200, 201, 404} <= set(statuses)
     assert statuses[400] + statuses[422] > 10
