@@ -18,6 +18,7 @@ from bottega.core import BottegaError, OutputError
 from bottega.serve import tables
 from bottega.serve.seal import Seal, master_key, new_master_key
 from bottega.serve.state import migrate, open_state
+from bottega.workshop.store import open_store
 
 
 def test_migrations_make_the_tables_that_the_code_has(tmp_path):
@@ -26,6 +27,16 @@ def test_migrations_make_the_tables_that_the_code_has(tmp_path):
     with state.engine.connect() as db:
         context = MigrationContext.configure(db, opts={"include_name": lambda n, kind, _: kind != "table" or n in tables.metadata.tables})  # fmt: skip
         assert compare_metadata(context, tables.metadata) == []
+
+
+def test_and_those_of_the_bot(tmp_path):
+    """Also where a bot was used by itself before, which makes its tables without migrations."""
+    chat = pytest.importorskip("bottega.crafts.chat_tables")
+    chat.create(open_store(tmp_path / "used.db"))
+    for name in ("new.db", "used.db"):
+        with open_state(tmp_path / name).engine.connect() as db:
+            only = {"include_name": lambda n, kind, _: kind != "table" or n in chat.METADATA.tables}
+            assert compare_metadata(MigrationContext.configure(db, opts=only), chat.METADATA) == []
 
 
 def test_a_second_start_changes_nothing_and_a_newer_state_is_refused(tmp_path):

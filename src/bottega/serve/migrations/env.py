@@ -12,7 +12,7 @@ from bottega.serve import tables
 
 targets: list[sa.MetaData] = [tables.metadata]
 try:
-    targets.append(importlib.import_module("bottega.crafts.chat_tables").metadata)
+    targets.append(importlib.import_module("bottega.crafts.chat_tables").METADATA)
 except ModuleNotFoundError as error:
     if error.name != "bottega.crafts.chat_tables":
         raise
