@@ -14,7 +14,7 @@ __all__ = ["master_key"]
 PANEL, PLACE = "Secrets", 10
 EXAMPLES = """\
   bottega keys master master.key
-  bottega serve runs/gpt --master-key master.key
+  bottega keys seal backup.tar --master-key master.key   and BOTTEGA_MASTER_KEY for bottega serve
 """
 
 
