@@ -16,8 +16,8 @@ Role = Literal["viewer", "maker", "trainer", "admin"]
 Permission = Literal["look", "make", "talk", "rate", "train", "review", "operate", "audit", "administer"]
 
 _VIEWER: frozenset[Permission] = frozenset({"look"})
-_MAKER = _VIEWER | {"make", "talk", "rate"}
-_TRAINER = _MAKER | {"train", "review", "operate"}
+_MAKER: frozenset[Permission] = _VIEWER | {"make", "talk", "rate"}
+_TRAINER: frozenset[Permission] = _MAKER | {"train", "review", "operate"}
 PERMISSIONS: dict[Role, frozenset[Permission]] = {
     "viewer": _VIEWER,  # list models and runs, see samples and measures
     "maker": _MAKER,  # make pieces, chat, give feedback

@@ -14,7 +14,7 @@ from torch import Tensor
 from bottega.core import Batch, Codec, DataError, Item, RecipeError, Rng, lookup, names
 from bottega.core.files import write_atomically
 from bottega.data import builtin, worlds
-from bottega.data.dataset import fingerprint
+from bottega.data.dataset import Dataset, fingerprint
 from bottega.judge import Case, run_all
 from bottega.nets.inception import Inception, load_inception
 from bottega.workshop import evidence as ev
@@ -61,7 +61,40 @@ def judge_run(
         raise DataError(
             f"the data {dataset.name!r} changed since the run was trained; judge against it with --data, or train again"
         )
-    parts = divide(plan, dataset)
+    case, held_items = case_of(run, dataset, n, seed, tell)
+    case.facts["features"] = inception
+    evidence = run.evidence
+    other = "judged against other data than it was trained on"
+    evidence.notes = [note for note in evidence.notes if not note.startswith(other)]
+    if fingerprint(dataset.items) != run.header["fingerprint"]:
+        evidence.notes.append(
+            f"{other}, {dataset.name}: 'training examples' in the measures are of these data, so copies of what the run "
+            "was trained on were not looked for"
+        )
+    for judge in only or names("judge"):
+        tell(Progress("judge", note=judge))
+        found, skipped = run_all(case, [judge])
+        evidence.skipped.pop(judge, None)
+        evidence.skipped |= skipped
+        for measure in found:
+            evidence.add(judge, measure)
+    evidence.memorisation = {m.name: m.value for m in evidence.measures if m.judge == "memorisation"}
+    evidence.cost.judge_seconds = round(time.perf_counter() - began, 1)
+    _pictures(run, held_items, tell)
+    evidence.write(run.path / EVIDENCE)
+    from bottega.workshop.card import write_card
+    from bottega.workshop.report import write_report
+
+    write_card(run.path, evidence)
+    write_report(run.path, evidence)
+    return evidence
+
+
+def case_of(
+    run: Run, dataset: Dataset, n: int, seed: int, tell: Callable[[Progress], None] = lambda _: None
+) -> tuple[Case, Sequence[Item]]:
+    """What judges may look at: the data's parts and ``n`` samples of the run; and the held-out pieces themselves."""
+    parts = divide(run.recipe, dataset)
     train = rows_of(run.codec, parts.train, MOST_TRAIN, seed)
     held = rows_of(run.codec, parts.held, max(n, 2), seed)
     tell(Progress("judge", note=f"making {n} samples"))
@@ -84,33 +117,9 @@ def judge_run(
         decode=run.codec.decode,
         seed=seed,
         device=run.device,
-        facts={**_facts(run, dataset.truth, parts.held), "features": inception},
+        facts=_facts(run, dataset.truth, parts.held),
     )
-    evidence = run.evidence
-    other = "judged against other data than it was trained on"
-    evidence.notes = [note for note in evidence.notes if not note.startswith(other)]
-    if fingerprint(dataset.items) != run.header["fingerprint"]:
-        evidence.notes.append(
-            f"{other}, {dataset.name}: 'training examples' in the measures are of these data, so copies of what the run "
-            "was trained on were not looked for"
-        )
-    for judge in only or names("judge"):
-        tell(Progress("judge", note=judge))
-        found, skipped = run_all(case, [judge])
-        evidence.skipped.pop(judge, None)
-        evidence.skipped |= skipped
-        for measure in found:
-            evidence.add(judge, measure)
-    evidence.memorisation = {m.name: m.value for m in evidence.measures if m.judge == "memorisation"}
-    evidence.cost.judge_seconds = round(time.perf_counter() - began, 1)
-    _pictures(run, parts.held, tell)
-    evidence.write(run.path / EVIDENCE)
-    from bottega.workshop.card import write_card
-    from bottega.workshop.report import write_report
-
-    write_card(run.path, evidence)
-    write_report(run.path, evidence)
-    return evidence
+    return case, parts.held
 
 
 def _is_there(data: str) -> bool:

@@ -1,0 +1,1 @@
+"""The tasks of ``bottega keys``: a file for each, found by its name, as verbs are."""
