@@ -4,7 +4,7 @@ from __future__ import annotations
 
 __all__ = ["FILES"]
 
-_BOT = '''\
+_BOT = """\
 # The customer service of a small plant shop. Change anything; `bottega chat test .` says whether it still works.
 name = "Fern"
 purpose = "I help customers of the Fern & Moss plant shop with orders, returns and plants."
@@ -155,7 +155,7 @@ examples = [
   "remind me to water the fern tomorrow at 9", "remind me on friday to buy soil", "set a reminder for next week", "don't let me forget to repot it",
   "can you remind me to water my plants", "remind me in two hours", "set a reminder to feed the orchid on monday", "I need a reminder",
 ]
-'''
+"""
 
 _CARE = """\
 # Plant care

@@ -21,7 +21,7 @@ from bottega.crafts import chat_dates, chat_safety
 from bottega.crafts.chat_folder import Folder, Intent, Secret, read_folder
 from bottega.crafts.chat_intents import Guess, Intents
 from bottega.crafts.chat_knowledge import Cited, Knowledge
-from bottega.crafts.chat_memory import Conversation, Memory, facts_in, recalled
+from bottega.crafts.chat_memory import Conversation, Memory, Snapshot, facts_in, recalled
 from bottega.crafts.chat_queue import Queue
 from bottega.crafts.chat_router import Facing, Way, choose, fill, fillable, language_of, walk
 from bottega.crafts.chat_speaker import Speaker, speaker_of
@@ -88,6 +88,8 @@ class _Turn:
     state: dict[str, Any]
     language: str
     now: datetime
+    taken: str | None = None  # who of the people has the conversation
+    due: bool = False  # whether a reminder is due
     learned: dict[str, str] = field(default_factory=dict)
     guess: Guess | None = None
     human: str = ""  # why a person is called
@@ -121,7 +123,9 @@ class Bot:
         self.tutor = Tutor(folder.path / folder.items, memory) if folder.items else None
         self.knowledge: Knowledge | None = None
         if folder.knowledge:
-            self.knowledge = Knowledge(folder.path / folder.knowledge, least=folder.router.passage, reader=_reader(folder))
+            self.knowledge = Knowledge(
+                folder.path / folder.knowledge, least=folder.router.passage, reader=_reader(folder)
+            )
         self._locks: dict[str, threading.Lock] = {}
         self._lock = threading.Lock()
         self._languages = tuple({folder.language, *(code for one in folder.intents for code in one.say)})
@@ -151,7 +155,13 @@ class Bot:
     # ---- one message -----------------------------------------------------------------------------------------------
 
     def reply(
-        self, text: str, user: str = "local", conversation: str = "", channel: str = "chat", *, once: tuple[str, str] | None = None
+        self,
+        text: str,
+        user: str = "local",
+        conversation: str = "",
+        channel: str = "chat",
+        *,
+        once: tuple[str, str] | None = None,
     ) -> Reply:
         """The answer to a message; it and the message are on the disk when this returns.
 
@@ -173,18 +183,23 @@ class Bot:
         return last
 
     def stream(
-        self, text: str, user: str = "local", conversation: str = "", channel: str = "chat", *, once: tuple[str, str] | None = None
+        self,
+        text: str,
+        user: str = "local",
+        conversation: str = "",
+        channel: str = "chat",
+        *,
+        once: tuple[str, str] | None = None,
     ) -> Iterator[str | Reply]:
         """The answer part by part, then the ``Reply``; a part is given only after the guards have seen it."""
         began = time.perf_counter()
         text = self._message(text)
-        talk = self._talk(conversation, user, channel)
-        with self._turn_of(talk.id):
-            talk = self.memory.find(talk.id, user) or talk
-            facts = self.memory.facts(user)
-            state = dict(talk.state)
-            at = _Turn(text, user, talk, facts, dict(state.get("slots", {})), state,
-                       facts.get("language_code") or language_of(text, self._languages, self.folder.language), self.clock())  # fmt: skip
+        with self._turn_of(conversation or f"{channel} {user}"):
+            now = self.clock()
+            seen = self._seen(conversation, user, channel, now)
+            state = dict(seen.talk.state)
+            at = _Turn(text, user, seen.talk, seen.facts, dict(state.get("slots", {})), state,
+                       seen.facts.get("language_code") or language_of(text, self._languages, self.folder.language), now, seen.taken, seen.due)  # fmt: skip
             made: Reply | None = None
             shown = ""
             for part in self._answer(at):
@@ -204,16 +219,16 @@ class Bot:
         if not isinstance(text, str) or not text.strip():
             raise DataError("the message is empty; write at least a word")
         if len(text) > LONGEST:
-            raise DataError(f"the message has {len(text):,} characters, and {LONGEST:,} are the most; send less at once")
+            raise DataError(
+                f"the message has {len(text):,} characters, and {LONGEST:,} are the most; send less at once"
+            )
         return text.replace("\x00", "").strip()
 
-    def _talk(self, conversation: str, user: str, channel: str) -> Conversation:
-        if not conversation:
-            return self.memory.latest(user, channel)
-        found = self.memory.find(conversation, user)
-        if found is None:
+    def _seen(self, conversation: str, user: str, channel: str, now: datetime) -> Snapshot:
+        found = self.memory.snapshot(user, conversation, channel, now)
+        if found is None and conversation:
             raise DataError(f"there is no conversation {conversation!r} of yours; leave it out to begin one")
-        return found
+        return found or Snapshot(self.memory.begin(user, channel), self.memory.facts(user), None, False)
 
     def _turn_of(self, conversation: str) -> threading.Lock:
         """One message of a conversation at a time, within this process; others are told by the turn's number."""
@@ -230,10 +245,18 @@ class Bot:
             yield Reply(f"{chat_safety.CRISIS} {self.folder.crisis}".strip(), "safety", "crisis")
             return
         if chat_safety.asks_whether_human(at.text):
-            yield Reply(chat_safety.says_it_is_a_program(self.folder.name, self.folder.persona.story or self.folder.purpose), "safety", "who")
+            yield Reply(
+                chat_safety.says_it_is_a_program(self.folder.name, self.folder.persona.story or self.folder.purpose),
+                "safety",
+                "who",
+            )
             return
-        if (taken := self.queue.taken(at.talk.id)) is not None:
-            yield Reply(f"{taken or 'A colleague'} is in this conversation and reads what you write.", "human", confidence=1.0)
+        if at.taken is not None:
+            yield Reply(
+                f"{at.taken or 'A colleague'} is in this conversation and reads what you write.",
+                "human",
+                confidence=1.0,
+            )
             return
         if (asked := self._secret_asked(at)) is not None:
             yield asked
@@ -265,7 +288,10 @@ class Bot:
     def _remembered(self, at: _Turn) -> Reply | None:
         """What a user says of themselves, asks to hear, or wants erased."""
         low = at.text.lower()
-        if re.search(r"\b(?:forget|erase|delete|remove)\b.{0,20}\b(?:everything|all|what you know|my (?:data|information|memory|profile))\b", low):
+        if re.search(
+            r"\b(?:forget|erase|delete|remove)\b.{0,20}\b(?:everything|all|what you know|my (?:data|information|memory|profile))\b",
+            low,
+        ):
             n = self.memory.forget(at.user)
             at.state.clear()
             at.slots.clear()
@@ -276,15 +302,23 @@ class Bot:
             n = self.memory.forget(at.user, [name])
             at.slots.pop(name, None)
             at.facts.pop(name, None)
-            return Reply(f"I forgot your {found['k'].strip()}." if n else f"I do not know your {found['k'].strip()}.", "memory", "forget")
-        if re.search(r"\bwhat (?:do|did) you (?:know|remember|store|have)(?: stored| saved)? (?:about|of|on) me\b", low):
+            return Reply(
+                f"I forgot your {found['k'].strip()}." if n else f"I do not know your {found['k'].strip()}.",
+                "memory",
+                "forget",
+            )
+        if re.search(
+            r"\bwhat (?:do|did) you (?:know|remember|store|have)(?: stored| saved)? (?:about|of|on) me\b", low
+        ):
             told = "; ".join(f"{k.replace('_', ' ')}: {v}" for k, v in at.facts.items())
             return Reply(f"I remember this of you: {told}. Say “forget everything” to erase it." if told else "I remember nothing of you yet.", "memory", "profile")  # fmt: skip
         if (asked := recalled(at.text, at.known)) is not None:
             name, value = asked
             if value:
                 return Reply(f"Your {name.replace('_', ' ')}: {value}.", "memory", "recall")
-            if name in ("name", "city", "age", "likes") or any(name == s.slot for f in self.folder.flows for s in f.steps):
+            if name in ("name", "city", "age", "likes") or any(
+                name == s.slot for f in self.folder.flows for s in f.steps
+            ):
                 return Reply(f"You have not told me your {name.replace('_', ' ')} yet.", "memory", "recall")
         facts = {f.name: f.value for f in facts_in(at.text)}
         for name, value in facts.items():
@@ -314,7 +348,9 @@ class Bot:
         if re.search(r"\b(?:stop|quit|enough|exit|leave)\b", at.text.lower()):
             at.state.pop("tutor")
             return Reply("We stop here. You can go on at any time.", "tool", "tutor", source=self.folder.items)
-        if re.search(r"\b(?:answer|solution|key|tell me|give me|reveal|show|hint|help|don't know|no idea)\b", at.text.lower()):
+        if re.search(
+            r"\b(?:answer|solution|key|tell me|give me|reveal|show|hint|help|don't know|no idea)\b", at.text.lower()
+        ):
             item = self.tutor.items[open_item]
             return Reply(f"I do not give answers away. A hint: {item.hint or 'read the question once more.'}", "tool", "tutor", source=self.folder.items)  # fmt: skip
         told, _ = self.tutor.mark(at.user, open_item, at.text)
@@ -332,7 +368,9 @@ class Bot:
         if flow is None or where[1] >= len(flow.steps):
             at.state.pop("flow", None)
             return None
-        if re.fullmatch(r"\W*(?:cancel|stop|never ?mind|forget it|abort|quit|no thanks?)\W*(?:please)?\W*", at.text.lower()):
+        if re.fullmatch(
+            r"\W*(?:cancel|stop|never ?mind|forget it|abort|quit|no thanks?)\W*(?:please)?\W*", at.text.lower()
+        ):
             at.state.pop("flow")
             return Reply("All right, we leave that.", "flow", flow.name)
         done = walk(flow, where[1], at.slots, at.text, at.now)
@@ -372,7 +410,9 @@ class Bot:
         if done.human:
             at.human = f"flow {name}"
             lines.append(self.folder.hand_off.say)
-        return Reply(" ".join(lines) or "Done.", "human" if done.human else "tool" if source else "flow", name, source=source)
+        return Reply(
+            " ".join(lines) or "Done.", "human" if done.human else "tool" if source else "flow", name, source=source
+        )
 
     # ---- the router -------------------------------------------------------------------------------------------------
 
@@ -462,11 +502,17 @@ class Bot:
         elif name == "meet":
             text = self.agenda.meet(at.user, at.text, at.now)
         elif name == "meetings":
-            events = [f"{chat_dates.said(a)} to {b:%H:%M}: {what}" for a, b, what in self.agenda.meetings(at.user, at.now)]
+            events = [
+                f"{chat_dates.said(a)} to {b:%H:%M}: {what}" for a, b, what in self.agenda.meetings(at.user, at.now)
+            ]
             text = "; ".join(events) or "Your calendar is empty."
         elif name == "date":
             when = chat_dates.find(at.text, at.now)
-            text = f"It is {chat_dates.said(at.now)}." if when is None else f"That is {chat_dates.said(when.at, when.timed)}."
+            text = (
+                f"It is {chat_dates.said(at.now)}."
+                if when is None
+                else f"That is {chat_dates.said(when.at, when.timed)}."
+            )
         else:
             if self.tutor is None:
                 raise BottegaError(f"{self.folder.path} has a tutor and no items; name a CSV as items in bot.toml")
@@ -481,7 +527,9 @@ class Bot:
         passages = self.knowledge.search(at.text) if self.knowledge is not None else []
         speaker, version = self._voice(at.talk.id)
         assert speaker is not None
-        history = [(m["role"], m["text"]) for m in self.memory.transcript(at.talk.id, 12) if m["role"] in ("user", "bot")]
+        history = [
+            (m["role"], m["text"]) for m in self.memory.transcript(at.talk.id, 12) if m["role"] in ("user", "bot")
+        ]
         told = speaker.prompt(self.folder, at.text, history, passages, at.facts, at.language)
         whole, shown, fault = "", "", ""
         try:
@@ -527,10 +575,12 @@ class Bot:
     def _finished(self, made: Reply, at: _Turn, shown: str) -> Reply:
         """The last look at any answer, and what is due."""
         text = made.text.strip() if not shown else made.text
-        if made.route in ("canned", "retrieved", "flow", "memory", "tool") and chat_safety.guard_secrets(text, self.folder.persona.secrets, at.known):
+        if made.route in ("canned", "retrieved", "flow", "memory", "tool") and chat_safety.guard_secrets(
+            text, self.folder.persona.secrets, at.known
+        ):
             return replace(made, text=self.folder.persona.refuse, route="safety", source="", limits=LIMITS["safety"])
-        if made.route not in ("safety",) and (due := self.agenda.due(at.user, at.now)):
-            text += " Reminder: " + "; ".join(due) + "."
+        if at.due and made.route != "safety":
+            text += " Reminder: " + "; ".join(self.agenda.due(at.user, at.now)) + "."
         return replace(made, text=text or self.folder.fallback, limits=LIMITS[made.route])
 
     def _kept(self, made: Reply, at: _Turn, once: tuple[str, str] | None, milliseconds: float) -> Reply:
@@ -544,7 +594,9 @@ class Bot:
             self.memory.advance(c, at.talk, at.state)
             self.memory.add(c, at.talk.id, at.talk.turn, "user", at.text, intent=at.guess.intent if at.guess else "",
                             confidence=at.guess.confidence if at.guess else 0.0)  # fmt: skip
-            number = self.memory.add(c, at.talk.id, at.talk.turn, "bot", made.text, version=version, milliseconds=milliseconds, **told)
+            number = self.memory.add(
+                c, at.talk.id, at.talk.turn, "bot", made.text, version=version, milliseconds=milliseconds, **told
+            )
             self.memory.remember(at.user, at.learned, c)
             if at.human:
                 self.queue.call(c, at.talk.id, at.human, urgent=at.urgent)

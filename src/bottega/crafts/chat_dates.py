@@ -60,7 +60,9 @@ _ORDINALS = {
 _WEEKDAYS = _table("0 monday mondays mon montag lundi lunes; 1 tuesday tuesdays tue tues dienstag mardi martes; 2 wednesday wednesdays wed mittwoch mercredi miercoles; "
                    "3 thursday thursdays thu thur thurs donnerstag jeudi jueves; 4 friday fridays fri freitag vendredi viernes; "
                    "5 saturday saturdays sat samstag sonnabend samedi sabado; 6 sunday sundays sun sonntag dimanche domingo")  # fmt: skip
-_MONTHS = {m.lower(): k for k, m in enumerate(MONTHS, 1)} | {m.lower()[:3]: k for k, m in enumerate(MONTHS, 1)} | {"sept": 9}
+_MONTHS = (
+    {m.lower(): k for k, m in enumerate(MONTHS, 1)} | {m.lower()[:3]: k for k, m in enumerate(MONTHS, 1)} | {"sept": 9}
+)
 _MONTHS |= _table("1 januar janvier enero; 2 februar fevrier febrero; 3 marz mars marzo; 4 avril abril; 5 mai mayo; 6 juni juin junio; 7 juli juillet julio; "
                   "8 aout agosto; 9 septembre septiembre; 10 oktober octobre octubre; 11 novembre noviembre; 12 dezember decembre diciembre")  # fmt: skip
 _UNITS = _table("1 minute minutes min mins minuten minuto minutos; 60 hour hours hr hrs stunde stunden heure heures hora horas; "
@@ -103,7 +105,8 @@ _DAYS: list[tuple[str, str]] = [
     ("dom", r"(?:the |on the )(?P<d>\d{1,2})(?:st|nd|rd|th)\b"),
 ]  # fmt: skip
 _TIME = [
-    ("clock", r"(?:at |um |a las |a la |a |@ ?)?(?P<h>\d{1,2})[:.h](?P<m>\d{2})(?: ?(?P<ap>am|pm|a\.m\.|p\.m\.))?(?: uhr)?"),
+    ("clock", r"(?:at |um |a las |a la |a |@ ?)?(?P<h>\d{1,2})[:h](?P<m>\d{2})(?: ?(?P<ap>am|pm|a\.m\.|p\.m\.))?(?: uhr)?"),
+    ("dot", r"(?:at |um |a las )(?P<h>\d{1,2})\.(?P<m>\d{2})(?: ?(?P<ap>am|pm))?(?: uhr)?"),
     ("ap", rf"(?:at |@ ?)?(?P<h>\d{{1,2}}|{_any(ONES[1:13])}) ?(?P<ap>am|pm|a\.m\.|p\.m\.)"),
     ("past", rf"(?:at )?(?P<q>half|a quarter|quarter|\d{{1,2}}|five|ten|twenty|twenty-five) (?:minutes )?(?P<dir>past|to|after|before) (?P<h>\d{{1,2}}|{_any(ONES[1:13])})(?: ?(?P<ap>am|pm))?(?: in the (?P<part>morning|afternoon|evening))?"),
     ("halb", rf"(?:um )?halb (?P<h>\d{{1,2}}|{_any(_NUMBERS)})"),
@@ -194,7 +197,9 @@ def _read_day(name: str, f: re.Match[str], now: datetime, order: str) -> date | 
             return _nth(base.year, base.month, _WEEKDAYS[g["w"]], g["n"])
         month = _MONTHS[g["m"]]
         years = [year] if year else [today.year, today.year + 1]
-        return next((d for y in years if (d := _nth(y, month, _WEEKDAYS[g["w"]], g["n"])) and (year or d >= today)), None)
+        return next(
+            (d for y in years if (d := _nth(y, month, _WEEKDAYS[g["w"]], g["n"])) and (year or d >= today)), None
+        )
     if name == "end":
         return _edge(today, g["edge"] in ("end", "last day"), g["what"])
     if name == "after":
@@ -212,9 +217,20 @@ def _read_day(name: str, f: re.Match[str], now: datetime, order: str) -> date | 
     if name == "mod_unit":
         return _unit(today, g["mod"], g["u"])
     if name in ("weekday", "post_week"):
+        if g["w"] in ("sat", "sun", "wed", "mon") and not g.get("mod"):  # words of their own
+            return None
         return _weekday(today, _WEEKDAYS[g["w"]], g.get("post", "").strip() or g.get("mod", ""))
     word = f.group()
-    away = {"tomorrow": 1, "morgen": 1, "demain": 1, "manana": 1, "yesterday": -1, "gestern": -1, "hier": -1, "ayer": -1}
+    away = {
+        "tomorrow": 1,
+        "morgen": 1,
+        "demain": 1,
+        "manana": 1,
+        "yesterday": -1,
+        "gestern": -1,
+        "hier": -1,
+        "ayer": -1,
+    }
     return today + timedelta(days=away.get(word, 0))
 
 
@@ -231,7 +247,9 @@ def _later(g: dict[str, str], now: datetime, sign: int) -> date | datetime:
 
 
 def _nth(year: int, month: int, weekday: int, word: str) -> date | None:
-    days = [d for k in range(1, calendar.monthrange(year, month)[1] + 1) if (d := date(year, month, k)).weekday() == weekday]
+    days = [
+        d for k in range(1, calendar.monthrange(year, month)[1] + 1) if (d := date(year, month, k)).weekday() == weekday
+    ]
     k = {"first": 0, "second": 1, "third": 2, "fourth": 3, "last": -1}[word]
     return days[k] if k < len(days) else None
 
@@ -337,7 +355,11 @@ def find(text: str, now: datetime, *, order: str = "dmy") -> When | None:
         return When(day[0].replace(second=0, microsecond=0), True, day[1], day[2])
     clock: tuple[time, int, int] | None = None
     inside = (day[1], day[2]) if day else (0, 0)
-    rest = plain if day is None or word == "tonight" else plain[: inside[0]] + "\x00" * (inside[1] - inside[0]) + plain[inside[1] :]
+    rest = (
+        plain
+        if day is None or word == "tonight"
+        else plain[: inside[0]] + "\x00" * (inside[1] - inside[0]) + plain[inside[1] :]
+    )
     late = ""
     found = [(name, f) for name, f in _hits(_TIME_RE, rest) if _read_time(name, f) is not None]
     found.sort(key=lambda row: row[0] == "part")  # a clock says more than a part of the day
@@ -364,7 +386,9 @@ def find(text: str, now: datetime, *, order: str = "dmy") -> When | None:
     assert not isinstance(day[0], datetime)
     if clock is None:
         return When(datetime.combine(day[0], time()), False, day[1], day[2])
-    on = day[0] + timedelta(days=1) if clock[0] == time() and "midnight" in late + plain[clock[1] : clock[2]] else day[0]
+    on = (
+        day[0] + timedelta(days=1) if clock[0] == time() and "midnight" in late + plain[clock[1] : clock[2]] else day[0]
+    )
     return When(datetime.combine(on, clock[0]), True, min(day[1], clock[1]), max(day[2], clock[2]))
 
 

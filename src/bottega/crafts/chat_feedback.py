@@ -156,7 +156,9 @@ def retrain(
 
     name = live(folder)
     if not name or is_address(name):
-        raise BottegaError(f"{folder.name} has no model of its own to retrain; name a run as base under [model] in bot.toml")
+        raise BottegaError(
+            f"{folder.name} has no model of its own to retrain; name a run as base under [model] in bot.toml"
+        )
     pairs, good = preferences(memory)
     if way not in ("auto", "dpo", "tune"):
         raise DataError(f"way is {way!r}; use auto, dpo or tune")
@@ -182,9 +184,22 @@ def retrain(
 
         rows = [{"prompt": a, "answer": b} for a, b in good]
         write_atomically(file, "".join(json.dumps(row, ensure_ascii=False) + "\n" for row in rows))
-        changes = {"train.steps": steps or min(400, max(40, 10 * len(rows))), "train.seed": seed} | ({"optim.lr": lr} if lr else {})
+        changes = {"train.steps": steps or min(400, max(40, 10 * len(rows))), "train.seed": seed} | (
+            {"optim.lr": lr} if lr else {}
+        )
         made = bottega.train("chat", data=file, out=out, base=name, set=changes, judge=False, device=device)  # type: ignore[arg-type]
-    _log(folder, {"what": "retrained", "run": str(out), "weights": made.weights_hash, "from": name, "way": way, "pairs": len(pairs), "good": len(good)})
+    _log(
+        folder,
+        {
+            "what": "retrained",
+            "run": str(out),
+            "weights": made.weights_hash,
+            "from": name,
+            "way": way,
+            "pairs": len(pairs),
+            "good": len(good),
+        },
+    )
     return out
 
 
@@ -223,10 +238,15 @@ Prefers = Callable[[str, str, str], float]
 
 def answers(speaker: Speaker, folder: Folder, prompts: Sequence[str], seed: int = 0) -> list[str]:
     """What a speaker says to each prompt, alone."""
-    return ["".join(speaker.stream(speaker.prompt(folder, p, [], [], {}, folder.language), folder, seed=seed + k)).strip() for k, p in enumerate(prompts)]
+    return [
+        "".join(speaker.stream(speaker.prompt(folder, p, [], [], {}, folder.language), folder, seed=seed + k)).strip()
+        for k, p in enumerate(prompts)
+    ]
 
 
-def compare(new: Speaker, old: Speaker, folder: Folder, prompts: Sequence[str], prefers: Prefers, *, judge: str, seed: int = 0) -> Win:
+def compare(
+    new: Speaker, old: Speaker, folder: Folder, prompts: Sequence[str], prefers: Prefers, *, judge: str, seed: int = 0
+) -> Win:
     """Both answer the same messages; somebody who does not know whose answer is whose prefers one of each two."""
     a, b = answers(new, folder, prompts, seed), answers(old, folder, prompts, seed)
     flips = Rng(seed).uniform(len(prompts)).tolist()
@@ -264,7 +284,9 @@ class Taste:
 
         if len(pairs) < LEAST_PAIRS:
             raise BottegaError(f"{len(pairs)} pairs are too few for a judge; {LEAST_PAIRS} are the least")
-        self._words = TfidfVectorizer(ngram_range=(1, 2), sublinear_tf=True, min_df=1, token_pattern=r"(?u)\b\w+\b|[!?]")
+        self._words = TfidfVectorizer(
+            ngram_range=(1, 2), sublinear_tf=True, min_df=1, token_pattern=r"(?u)\b\w+\b|[!?]"
+        )
         self._words.fit([x for p in pairs for x in (p.chosen, p.rejected)])
         order = np.random.default_rng(seed).permutation(len(pairs))
         kept = order[: max(4, len(pairs) // 5)]
@@ -272,10 +294,14 @@ class Taste:
 
         def learn(rows: Any) -> Any:
             x = np.concatenate([self._apart(pairs[i].chosen, pairs[i].rejected) for i in rows])
-            return LogisticRegression(C=3.0, max_iter=2000, fit_intercept=False).fit(np.concatenate([x, -x]), [1] * len(x) + [0] * len(x))
+            return LogisticRegression(C=3.0, max_iter=2000, fit_intercept=False).fit(
+                np.concatenate([x, -x]), [1] * len(x) + [0] * len(x)
+            )
 
         first = learn(fitted)
-        self.held = float(np.mean([(first.decision_function(self._apart(pairs[i].chosen, pairs[i].rejected)) > 0)[0] for i in kept]))
+        self.held = float(
+            np.mean([(first.decision_function(self._apart(pairs[i].chosen, pairs[i].rejected)) > 0)[0] for i in kept])
+        )
         self.held_n = len(kept)
         self._model = learn(order)
 
@@ -333,7 +359,9 @@ def live_win(memory: Memory, new: str, old: str) -> Win:
 # ---- in its place, and back ---------------------------------------------------------------------------------------------
 
 
-def promote(folder: Folder, run: Path | str, win: Win | None = None, *, by: str = "local", least: float = 0.5) -> dict[str, Any]:
+def promote(
+    folder: Folder, run: Path | str, win: Win | None = None, *, by: str = "local", least: float = 0.5
+) -> dict[str, Any]:
     """Let a model speak from now on; refused where its win rate's interval begins at or below ``least``.
 
     Args:
@@ -360,7 +388,9 @@ def promote(folder: Folder, run: Path | str, win: Win | None = None, *, by: str 
     RunSpeaker(made)  # raises where it writes no text
     told = {"what": "promoted", "run": str(Path(run).resolve()), "weights": made.weights_hash, "before": live(folder), "win": asdict(win) if win else None, "by": by}  # fmt: skip
     line = _log(folder, told)
-    write_atomically(folder.state / LIVE, json.dumps({"run": told["run"], "weights": made.weights_hash, "line": line["hash"]}))
+    write_atomically(
+        folder.state / LIVE, json.dumps({"run": told["run"], "weights": made.weights_hash, "line": line["hash"]})
+    )
     return line
 
 
@@ -379,9 +409,13 @@ def rollback(folder: Folder, *, by: str = "local") -> dict[str, Any]:
     if not stack:
         raise BottegaError(f"nothing was promoted in {folder.path}, so there is nothing to go back from")
     before = stack[-1]["before"]
-    line = _log(folder, {"what": "rolled back", "from": stack[-1]["run"], "run": before, "weights": _weights(before), "by": by})
+    line = _log(
+        folder, {"what": "rolled back", "from": stack[-1]["run"], "run": before, "weights": _weights(before), "by": by}
+    )
     if len(stack) > 1:
-        write_atomically(folder.state / LIVE, json.dumps({"run": before, "weights": line["weights"], "line": line["hash"]}))
+        write_atomically(
+            folder.state / LIVE, json.dumps({"run": before, "weights": line["weights"], "line": line["hash"]})
+        )
     else:
         (folder.state / LIVE).unlink(missing_ok=True)
     return line
@@ -412,7 +446,9 @@ def history(folder: Folder) -> list[dict[str, Any]]:
         except (ValueError, KeyError) as error:
             raise DataError(f"{path}, line {number} is no line of the record ({error})") from error
         if line.get("after") != before or said != _digest(line):
-            raise DataError(f"{path}, line {number} does not follow from the line before it; somebody changed the record")
+            raise DataError(
+                f"{path}, line {number} does not follow from the line before it; somebody changed the record"
+            )
         before = said
         out.append({**line, "hash": said})
     return out

@@ -422,12 +422,16 @@ class _Reader:
             say[code] = self.texts({code: some}, code, *where, "say")
         flow, tool = (self.value(table, key, str, "", *where) for key in ("flow", "tool"))
         if flow and flow not in flows:
-            raise self.fail(f"intent {name} begins flow {flow!r}, and there is none{nearest(flow, flows)}", "flow", *where)
+            raise self.fail(
+                f"intent {name} begins flow {flow!r}, and there is none{nearest(flow, flows)}", "flow", *where
+            )
         if tool and tool not in tools | set(BUILT_IN):
             raise self.fail(f"intent {name} calls tool {tool!r}, and there is none{nearest(tool, tools | set(BUILT_IN))}", "tool", *where)  # fmt: skip
         hand_off = self.value(table, "hand_off", bool, False, *where)
         if not (answers or flow or tool or hand_off):
-            raise self.fail(f"intent {name} leads nowhere; give it answers, a flow, a tool or hand_off = true", "", *where)
+            raise self.fail(
+                f"intent {name} leads nowhere; give it answers, a flow, a tool or hand_off = true", "", *where
+            )
         return Intent(name, examples, answers, say, flow, tool, hand_off)
 
     def flow(self, table: dict[str, Any], where: tuple[Any, ...], tools: set[str]) -> Flow:
@@ -501,7 +505,9 @@ class _Reader:
         try:
             re.compile(texts["pattern"])
         except re.error as error:
-            raise self.fail(f"pattern {texts['pattern']!r} is no regular expression ({error})", "pattern", *where) from error
+            raise self.fail(
+                f"pattern {texts['pattern']!r} is no regular expression ({error})", "pattern", *where
+            ) from error
         name = self.value(table, "name", str, f"step {k + 1}", *where)
         return Step(name, **texts, choices=choices, when=self.pairs(table, "when", *where))
 

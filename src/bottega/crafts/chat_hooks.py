@@ -25,7 +25,19 @@ from bottega.core.errors import BottegaError, DataError
 from bottega.crafts import chat_tables as t
 from bottega.crafts.chat_memory import Memory
 
-__all__ = ["Channel", "Forged", "Incoming", "challenge", "key_of", "read", "render", "secret", "seen", "sign_plain", "verify"]
+__all__ = [
+    "Channel",
+    "Forged",
+    "Incoming",
+    "challenge",
+    "key_of",
+    "read",
+    "render",
+    "secret",
+    "seen",
+    "sign_plain",
+    "verify",
+]
 
 Channel = Literal["slack", "messenger", "plain"]
 SECRETS = {"slack": "BOTTEGA_SLACK_SECRET", "messenger": "BOTTEGA_MESSENGER_SECRET", "plain": "BOTTEGA_HOOK_SECRET"}
@@ -85,13 +97,17 @@ def verify(channel: Channel, headers: Mapping[str, str], body: bytes, key: str, 
         stamp, given, want = told.get("x-slack-request-timestamp", ""), told.get("x-slack-signature", ""), "v0="
         signed = f"v0:{stamp}:".encode() + body
     else:
-        parts = dict(part.strip().split("=", 1) for part in told.get("x-bottega-signature", "").split(",") if "=" in part)
+        parts = dict(
+            part.strip().split("=", 1) for part in told.get("x-bottega-signature", "").split(",") if "=" in part
+        )
         stamp, given, want = parts.get("t", ""), "v1=" + parts.get("v1", ""), "v1="
         signed = f"{stamp}.".encode() + body
     if not (stamp.isascii() and stamp.isdigit()):
         raise Forged("the request carries no time; sign it as docs/chatbot.md says")
     if abs(now - int(stamp)) > WINDOW:
-        raise Forged(f"the request was signed {abs(now - int(stamp)):.0f} seconds from now, and {WINDOW} are the most; is a clock wrong?")
+        raise Forged(
+            f"the request was signed {abs(now - int(stamp)):.0f} seconds from now, and {WINDOW} are the most; is a clock wrong?"
+        )
     _match(given, want + _mac(key, signed))
 
 
@@ -162,7 +178,12 @@ def read(channel: Channel, body: bytes) -> list[Incoming]:
     for entry in entries:
         for one in entry.get("messaging", []) if isinstance(entry, dict) else []:
             said = one.get("message") if isinstance(one, dict) else None
-            if isinstance(said, dict) and isinstance(said.get("text"), str) and said["text"].strip() and not said.get("is_echo"):
+            if (
+                isinstance(said, dict)
+                and isinstance(said.get("text"), str)
+                and said["text"].strip()
+                and not said.get("is_echo")
+            ):
                 person = str(one.get("sender", {}).get("id", ""))
                 out.append(Incoming("messenger", person, said["text"], str(said.get("mid", "")), {"recipient": person}))
     return out
@@ -200,7 +221,10 @@ def seen(memory: Memory, message: Incoming) -> bool:
     if key is None:
         return False
     with memory.reads() as c:
-        return c.execute(sa.select(t.SEEN.c.key).where(t.SEEN.c.channel == key[0], t.SEEN.c.key == key[1])).first() is not None
+        return (
+            c.execute(sa.select(t.SEEN.c.key).where(t.SEEN.c.channel == key[0], t.SEEN.c.key == key[1])).first()
+            is not None
+        )
 
 
 def render(message: Incoming, text: str) -> list[dict[str, Any]]:
@@ -210,7 +234,10 @@ def render(message: Incoming, text: str) -> list[dict[str, Any]]:
         escaped = [p.replace("&", "&amp;").replace("<", "&lt;").replace(">", "&gt;") for p in parts]
         return [{**message.where, "text": part} for part in escaped]
     if message.channel == "messenger":
-        return [{"recipient": {"id": message.where["recipient"]}, "messaging_type": "RESPONSE", "message": {"text": part}} for part in parts]
+        return [
+            {"recipient": {"id": message.where["recipient"]}, "messaging_type": "RESPONSE", "message": {"text": part}}
+            for part in parts
+        ]
     return [{**message.where, "user": message.user, "in_reply_to": message.id, "text": part} for part in parts]
 
 

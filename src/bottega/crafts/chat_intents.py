@@ -2,10 +2,10 @@
 
 Several readers look at a message, each in its own way, and their scores are added:
 
-- a linear SVM on words, pairs of words and letter sequences (TF-IDF; Joachims 1998);
-- kernel ridge regression with ``exp(2 (cosine - 1))`` on words, on letter sequences, and on word vectors that the examples
-  themselves give (positive pointwise mutual information, Levy and Goldberg 2014);
-- from 2,000 examples on, convolutions over words (Kim 2014), with words left out at random.
+- linear SVMs (Joachims 1998) on TF-IDF of words and neighbouring pairs with letter sequences within words; of words and all
+  pairs of a message with the same; and of letter sequences across words;
+- kernel ridge regression with ``exp(2 (cosine - 1))`` on words, and on word vectors that the examples themselves give
+  (positive pointwise mutual information, Levy and Goldberg 2014).
 
 Whether it is in scope is learned without any message that is not: in three-fold cross-validation some intents are left out
 altogether, and what was said for them plays the part (leave-intents-out). Confidence is the probability, by logistic
@@ -33,11 +33,12 @@ from bottega.core.errors import CheckpointError, DataError
 __all__ = ["Guess", "Intents"]
 
 _FOLDS = 3
-_MANY = 2000  # examples, from which on convolutions pay
-_KERNEL = 9000  # examples, up to which each view has its own kernel
-_CACHE = 2  # changes where trained numbers mean something else
+_KERNEL = 12_000  # examples, up to which each view has its own kernel
+_CACHE = 3  # changes where trained numbers mean something else
 Floats = NDArray[np.float32]
 _TOKEN = re.compile(r"\w+|[?!]")
+_LINEAR = (("pairs", "letters"), ("combined", "letters"), ("across",))
+_RIDGE = ("words", "vectors")
 
 
 @dataclass(frozen=True)
@@ -60,22 +61,37 @@ def _standard(scores: Floats) -> Floats:
     return (scores - scores.mean(1, keepdims=True)) / (scores.std(1, keepdims=True) + 1e-6)
 
 
-def _tfidf(kind: str) -> Any:
+def _combined(text: str) -> list[str]:
+    """Words, and all pairs of them, wherever they stand; of long messages those of the beginning."""
+    words = sorted(set(_TOKEN.findall(text.lower())[:60]))
+    return words + [f"{a} {b}" for i, a in enumerate(words) for b in words[i + 1 :]]
+
+
+def _tfidf(kind: str, texts: int) -> Any:
+    """One way to count; of many examples what only one of them has is left out where there is most of it."""
     from sklearn.feature_extraction.text import TfidfVectorizer
 
+    plain: dict[str, Any] = {"sublinear_tf": True, "dtype": np.float32}
+    rare = 2 if texts > 1000 else 1
     if kind == "letters":
-        return TfidfVectorizer(analyzer="char_wb", ngram_range=(2, 5), sublinear_tf=True, strip_accents="unicode", dtype=np.float32)
+        return TfidfVectorizer(analyzer="char_wb", ngram_range=(2, 5), strip_accents="unicode", **plain)
+    if kind == "across":
+        return TfidfVectorizer(analyzer="char", ngram_range=(3, 6), strip_accents="unicode", min_df=rare, **plain)
+    if kind == "combined":
+        return TfidfVectorizer(analyzer=_combined, min_df=rare, **plain)
     pairs = (1, 2) if kind == "pairs" else (1, 1)
-    return TfidfVectorizer(ngram_range=pairs, sublinear_tf=True, strip_accents="unicode", token_pattern=r"(?u)\b\w+\b", dtype=np.float32)
+    return TfidfVectorizer(ngram_range=pairs, strip_accents="unicode", token_pattern=r"(?u)\b\w+\b", **plain)
 
 
 class _Views:
-    """A message as TF-IDF of words, pairs and letters, and as the mean of word vectors; rows have length 1."""
+    """A message as TF-IDF of words, pairs and letters, and as the mean of word vectors; rows have length 1 or less."""
+
+    kinds = ("words", "pairs", "letters", "combined", "across")
 
     def __init__(self, texts: Sequence[str]) -> None:
         from sklearn.utils.extmath import randomized_svd
 
-        self.words, self.pairs, self.letters = (_tfidf(kind).fit(texts) for kind in ("words", "pairs", "letters"))
+        self.count(texts)
         x = self.words.transform(texts)
         seen = (x > 0).astype(np.float32)
         together = (seen.T @ seen).toarray()
@@ -85,6 +101,11 @@ class _Views:
         u, s, _ = randomized_svd(ppmi, min(150, len(n)), random_state=0)
         self.vectors = (u * np.sqrt(s)).astype(np.float32)
 
+    def count(self, texts: Sequence[str]) -> None:
+        """What is only counted, and not trained."""
+        self.by = {kind: _tfidf(kind, len(texts)).fit(texts) for kind in self.kinds}
+        self.words = self.by["words"]
+
     def __call__(self, texts: Sequence[str]) -> dict[str, Any]:
         from scipy.sparse import diags
         from sklearn.preprocessing import normalize
@@ -92,7 +113,8 @@ class _Views:
         x = self.words.transform(texts)
         known = self.known(texts)
         mean = normalize(x @ self.vectors) * known[:, None]
-        return {"words": diags(known) @ x, "pairs": self.pairs.transform(texts), "letters": self.letters.transform(texts), "vectors": mean}
+        rest = {kind: self.by[kind].transform(texts) for kind in self.kinds[1:]}
+        return {"words": diags(known) @ x, "vectors": mean, **rest}
 
     def known(self, texts: Sequence[str]) -> Floats:
         """What share of a text's length its known words have, ``(B,)``; words that no example has are as rare as can be.
@@ -119,12 +141,19 @@ class _Kernel:
     def fit(self, x: dict[str, Any], y: Floats) -> _Kernel:
         from scipy.linalg import cho_factor, cho_solve
 
-        self.x = {name: x[name] for name in self.views}
-        self.turned = {name: rows.T.tocsr() if hasattr(rows, "tocsr") else np.ascontiguousarray(rows.T) for name, rows in self.x.items()}
+        self.hold(x)
         k = self.kernel(x)
         k[np.diag_indices(len(k))] += 0.15
-        self.alpha = cho_solve(cho_factor(k, lower=True, overwrite_a=True, check_finite=False), y, check_finite=False).astype(np.float32)
+        self.alpha = cho_solve(
+            cho_factor(k, lower=True, overwrite_a=True, check_finite=False), y, check_finite=False
+        ).astype(np.float32)
         return self
+
+    def hold(self, x: dict[str, Any]) -> None:
+        """Keep the examples, which every message is compared with."""
+        self.turned = {
+            n: x[n].T.tocsr() if hasattr(x[n], "tocsr") else np.ascontiguousarray(x[n].T) for n in self.views
+        }
 
     def kernel(self, x: dict[str, Any]) -> Floats:
         total: Any = 0.0
@@ -142,103 +171,33 @@ class _Kernel:
 
 
 class _Linear:
-    """A linear SVM on words, pairs and letters."""
+    """A linear SVM, one against all others, on some views side by side."""
+
+    def __init__(self, views: tuple[str, ...]) -> None:
+        self.views = views
 
     def fit(self, x: dict[str, Any], of: NDArray[np.int64]) -> _Linear:
         from sklearn.svm import LinearSVC
 
-        model = LinearSVC(C=1.0, random_state=0).fit(self.rows(x), of)
-        weights = model.coef_ if len(model.coef_) > 1 else np.concatenate([-model.coef_, model.coef_])
-        bias = model.intercept_ if len(model.coef_) > 1 else np.concatenate([-model.intercept_, model.intercept_])
+        model = LinearSVC(C=1.0, tol=1e-3, random_state=0).fit(self.rows(x), of)
+        weights, bias = model.coef_, model.intercept_
+        if len(weights) == 1:  # of two classes the library keeps one row
+            weights, bias = np.concatenate([-weights, weights]), np.concatenate([-bias, bias])
         self.weights, self.bias = np.ascontiguousarray(weights.T, np.float32), bias.astype(np.float32)
         return self
 
-    @staticmethod
-    def rows(x: dict[str, Any]) -> Any:
+    def rows(self, x: dict[str, Any]) -> Any:
         from scipy.sparse import hstack
 
-        return hstack([x["pairs"], x["letters"]]).tocsr()
+        return hstack([x[name] for name in self.views]).tocsr() if len(self.views) > 1 else x[self.views[0]]
 
     def scores(self, x: dict[str, Any]) -> Floats:
-        return np.asarray(self.rows(x) @ self.weights) + self.bias
-
-
-class _Words:
-    """Convolutions over words (Kim 2014), the mean of the log probabilities of networks with different beginnings.
-
-    Args:
-        seeds: one network for each.
-        epochs: over the examples.
-    """
-
-    def __init__(self, seeds: Sequence[int] = (0, 1), epochs: int = 12) -> None:
-        self.seeds, self.epochs = seeds, epochs
-
-    def fit(self, texts: Sequence[str], of: NDArray[np.int64], classes: int) -> _Words:
-        counts = Counter(word for text in texts for word in set(_tokens(text)))
-        self.known = {word: k for k, word in enumerate((w for w, n in counts.items() if n > 1), 2)}
-        self.classes = classes
-        self.nets = [self._trained(self.rows(texts), of, seed) for seed in self.seeds]
-        return self
-
-    def rows(self, texts: Sequence[str], most: int = 48) -> Any:
-        import torch
-
-        coded = [[self.known.get(w, 1) for w in _tokens(text)][:most] or [1] for text in texts]
-        x = torch.zeros(len(coded), max(6, max(map(len, coded))), dtype=torch.long)
-        for i, row in enumerate(coded):
-            x[i, : len(row)] = torch.tensor(row)
-        return x
-
-    def net(self) -> Any:
-        from torch import nn
-
-        class Net(nn.Module):
-            def __init__(self, words: int, classes: int, wide: int = 128, many: int = 160) -> None:
-                super().__init__()
-                self.embed = nn.Embedding(words, wide, padding_idx=0)
-                self.convolve = nn.ModuleList(nn.Conv1d(wide, many, k, padding=k // 2) for k in (1, 2, 3, 5))
-                self.out, self.before, self.behind = nn.Linear(4 * many, classes), nn.Dropout(0.3), nn.Dropout(0.5)
-
-            def forward(self, x: Any) -> Any:
-                import torch
-
-                h = self.before(self.embed(x)).transpose(1, 2)
-                return self.out(self.behind(torch.cat([conv(h).relu().amax(2) for conv in self.convolve], 1)))
-
-        return Net(len(self.known) + 2, self.classes)
-
-    def _trained(self, x: Any, of: NDArray[np.int64], seed: int) -> Any:
-        import torch
-        import torch.nn.functional as F
-
-        with torch.random.fork_rng(devices=[]):
-            torch.manual_seed(seed)
-            net, y = self.net(), torch.from_numpy(of)
-            moves = torch.optim.AdamW(net.parameters(), lr=2e-3, weight_decay=1e-2)
-            for epoch in range(self.epochs):
-                for group in moves.param_groups:
-                    group["lr"] = 2e-3 * (1 - epoch / self.epochs)
-                for rows in torch.randperm(len(x)).split(64):
-                    some = x[rows]
-                    some = some[:, : max(6, int((some > 0).sum(1).max()))]
-                    some = some.masked_fill((torch.rand(some.shape) < 0.15) & (some > 0), 1)
-                    loss = F.cross_entropy(net(some), y[rows], label_smoothing=0.1)
-                    moves.zero_grad()
-                    loss.backward()
-                    moves.step()
-        return net.eval()
-
-    def scores(self, texts: Sequence[str]) -> Floats:
-        import torch
-
-        with torch.no_grad():
-            parts = [sum(net(rows).log_softmax(1) for net in self.nets) for rows in self.rows(texts).split(256)]
-        return np.asarray(torch.cat(parts).numpy(), np.float32)
-
-
-def _tokens(text: str) -> list[str]:
-    return _TOKEN.findall(text.lower())
+        at, total = 0, self.bias
+        for name in self.views:  # part by part: nothing is put together for one message
+            wide = x[name].shape[1]
+            total = total + x[name] @ self.weights[at : at + wide]
+            at += wide
+        return np.asarray(total)
 
 
 class _Ensemble:
@@ -246,47 +205,42 @@ class _Ensemble:
 
     def __init__(self, texts: Sequence[str], of: NDArray[np.int64], classes: int) -> None:
         self.classes = classes
-        self.views = _Views(texts)
+        self.views, self.present = _Views(texts), np.unique(of)
         x = self.views(texts)
         target = np.zeros((len(texts), classes), np.float32)
         target[np.arange(len(texts)), of] = 1
-        names: list[tuple[str, ...]] = [("words",), ("letters",), ("vectors",)]
-        if len(texts) > _KERNEL:
-            names = [("words", "letters", "vectors")]
-        self.kernels = [_Kernel(some).fit(x, target) for some in names]
-        self.linear = _Linear().fit(x, of) if len(np.unique(of)) > 1 else None
-        self.present = np.unique(of)
-        self.words = _Words().fit(texts, of, classes) if len(texts) >= _MANY else None
+        self.kernels = [_Kernel(some).fit(x, target) for some in _kernels_of(len(texts))]
+        self.linear = [_Linear(some).fit(x, of) for some in _LINEAR] if len(self.present) > 1 else []
 
     def __call__(self, texts: Sequence[str]) -> tuple[Floats, Floats]:
         """Scores ``(B, classes)``, and what scope is judged by ``(B, 7)``."""
         x = self.views(texts)
         ridge = [kernel.scores(x) for kernel in self.kernels]
-        total = _standard(np.mean(ridge, 0)) if len(ridge) == 1 else np.sum([_standard(r) for r in ridge], 0) / len(ridge)
-        total = 1.5 * total
-        raw = np.mean(ridge, 0)
-        if self.linear is not None:
-            part = np.full_like(total, -1.0)
-            part[:, self.present] = self.linear.scores(x)
-            total = total + _standard(part)
-            raw = raw + 0.25 * part
-        best_log = np.zeros(len(texts), np.float32)
-        if self.words is not None:
-            logs = self.words.scores(texts)
-            total = total + 1.2 * _standard(logs)
-            best_log = logs.max(1)
-        absent = np.setdiff1d(np.arange(self.classes), self.present)
-        if len(absent):
-            total[:, absent] = -np.inf
-        ordered = np.sort(np.where(np.isfinite(total), total, -9.0), 1)
-        last = ordered[:, -2] if self.classes > 1 else ordered[:, -1] - 1
-        raw_ordered = np.sort(raw, 1)
-        ridge_mean = np.mean(ridge, 0)
-        told = np.stack([
-            ordered[:, -1], ordered[:, -1] - last, raw_ordered[:, -1],
-            raw_ordered[:, -1] - (raw_ordered[:, -2] if self.classes > 1 else 0.0), ridge_mean.max(1), self.kernels[0].nearest(x), best_log,
-        ], 1)  # fmt: skip
+        margins = []
+        for one in self.linear:
+            part = np.full(
+                (len(texts), self.classes), -1.0, np.float32
+            )  # a class that is not there is as far as can be
+            part[:, self.present] = one.scores(x)
+            margins.append(part)
+        total = np.sum([_standard(s) for s in (*ridge, *margins)], 0)
+        total[:, np.setdiff1d(np.arange(self.classes), self.present)] = -99.0
+        soft, hard = np.mean(ridge, 0), np.mean(margins, 0) if margins else np.mean(ridge, 0)
+        (first, second), (m1, m2), (r1, r2) = (_two(s) for s in (total, hard, soft))
+        told = np.stack([first, first - second, m1, m1 - m2, r1, r1 - r2, self.kernels[0].nearest(x)], 1)
         return total, told.astype(np.float32)
+
+
+def _kernels_of(n: int) -> list[tuple[str, ...]]:
+    return [(name,) for name in _RIDGE] if n <= _KERNEL else [_RIDGE]
+
+
+def _two(scores: Floats) -> tuple[Floats, Floats]:
+    """The largest and the second of each row."""
+    if scores.shape[1] < 2:
+        return scores[:, 0], scores[:, 0] - 1
+    top = -np.partition(-scores, 1, axis=1)[:, :2]
+    return top[:, 0], top[:, 1]
 
 
 class Intents:
@@ -317,14 +271,25 @@ class Intents:
         counts = Counter(labels)
         if len(texts) != len(labels) or not counts or min(counts.values()) < 2:
             few = next((name for name, n in counts.items() if n < 2), "")
-            raise DataError(f"intent {few!r} has fewer than two examples; give it more" if few else "there are no examples of intents")
+            raise DataError(
+                f"intent {few!r} has fewer than two examples; give it more"
+                if few
+                else "there are no examples of intents"
+            )
         self.names = sorted(counts)
         at = {name: k for k, name in enumerate(self.names)}
         self.of = np.array([at[name] for name in labels], np.int64)
 
     # ---- what is sure ------------------------------------------------------------------------------------------------
 
-    def calibrate(self, texts: Sequence[str], outside: Sequence[str], give_up: float | None, seed: int, progress: Callable[[str], None]) -> None:
+    def calibrate(
+        self,
+        texts: Sequence[str],
+        outside: Sequence[str],
+        give_up: float | None,
+        seed: int,
+        progress: Callable[[str], None],
+    ) -> None:
         """Weights of the confidence, and the threshold, from folds in which examples and whole intents are left out."""
         from sklearn.linear_model import LogisticRegression
 
@@ -338,7 +303,9 @@ class Intents:
         away_from = [rng.permutation(len(outside)), np.arange(len(outside)) % _FOLDS]
         for k in range(_FOLDS):
             progress(f"cross-validation {k + 1} of {_FOLDS}")
-            left = shuffled[k::_FOLDS][: max(1, round(0.2 * len(self.names)))] if len(self.names) > 3 else np.zeros(0, int)
+            left = (
+                shuffled[k::_FOLDS][: max(1, round(0.2 * len(self.names)))] if len(self.names) > 3 else np.zeros(0, int)
+            )
             gone = np.isin(self.of, left)
             fitted = (fold != k) & ~gone
             held = (fold == k) & ~gone
@@ -370,7 +337,9 @@ class Intents:
         good = np.sort(sure[y])
         if give_up is not None and len(good):
             self.threshold = float(good[int(give_up * len(good))]) - 1e-9
-        elif len(good) and not y.all():  # the largest sum of what is rightly kept and what is rightly left (Youden 1950)
+        elif (
+            len(good) and not y.all()
+        ):  # the largest sum of what is rightly kept and what is rightly left (Youden 1950)
             bad = np.sort(sure[~y & ~inside] if (~inside).any() else sure[~y])
             kept = 1 - np.searchsorted(good, good, "left") / len(good)
             left = np.searchsorted(bad, good, "left") / len(bad)
@@ -401,7 +370,9 @@ class Intents:
     @classmethod
     def cached(cls, place: Path, texts: Sequence[str], labels: Sequence[str], **told: Any) -> Intents:
         """Trained, or read from ``place`` where the same examples were trained on: numbers as safetensors, never pickle."""
-        key = hashlib.sha256(json.dumps([_CACHE, list(texts), list(labels), sorted(map(str, told.items()))]).encode()).hexdigest()[:24]
+        key = hashlib.sha256(
+            json.dumps([_CACHE, list(texts), list(labels), sorted(map(str, told.items()))]).encode()
+        ).hexdigest()[:24]
         file = place / f"{key}.safetensors"
         if file.is_file():
             return cls.load(file, texts, labels)
@@ -417,13 +388,20 @@ class Intents:
 
         r = self.readers
         tensors: dict[str, Any] = {f"kernel.{k}": one.alpha for k, one in enumerate(r.kernels)}
-        if r.linear is not None:
-            tensors |= {"linear.weights": r.linear.weights, "linear.bias": r.linear.bias}
-        if r.words is not None:
-            for k, net in enumerate(r.words.nets):
-                tensors |= {f"words.{k}.{name}": value.numpy() for name, value in net.state_dict().items()}
-        tensors |= {"vectors": r.views.vectors, "mean": self.mean, "scale": self.scale, "confidence": np.asarray(self.weights, np.float64)}
-        head = {"bias": self.bias, "threshold": self.threshold, "accuracy": self.accuracy, "found_outside": self.found_outside}
+        for k, svm in enumerate(r.linear):
+            tensors |= {f"linear.{k}.weights": svm.weights, f"linear.{k}.bias": svm.bias}
+        tensors |= {
+            "vectors": r.views.vectors,
+            "mean": self.mean,
+            "scale": self.scale,
+            "confidence": np.asarray(self.weights, np.float64),
+        }
+        head = {
+            "bias": self.bias,
+            "threshold": self.threshold,
+            "accuracy": self.accuracy,
+            "found_outside": self.found_outside,
+        }
         tensors = {name: np.ascontiguousarray(value) for name, value in tensors.items()}
         write_atomically(file, save(tensors, {"bottega_intents": json.dumps(head)}))
 
@@ -443,43 +421,28 @@ class Intents:
             made.found_outside = head["found_outside"]
             made.readers = _revived(texts, made.of, len(made.names), kept)
         except (OSError, SafetensorError, KeyError, ValueError, RuntimeError) as error:
-            raise CheckpointError(f"{file} holds no trained intents ({error}); delete it, and they are trained again") from error
+            raise CheckpointError(
+                f"{file} holds no trained intents ({error}); delete it, and they are trained again"
+            ) from error
         return made
 
 
 def _revived(texts: Sequence[str], of: NDArray[np.int64], classes: int, kept: dict[str, Any]) -> _Ensemble:
     """Readers from their trained numbers; what is counted (TF-IDF) is counted again."""
-    import torch
-
     made = _Ensemble.__new__(_Ensemble)
     made.classes, made.present = classes, np.unique(of)
-    made.views = views = _Views.__new__(_Views)
-    views.words, views.pairs, views.letters = (_tfidf(kind).fit(texts) for kind in ("words", "pairs", "letters"))
-    views.vectors = kept["vectors"]
-    x = views(texts)
-    names: list[tuple[str, ...]] = [("words",), ("letters",), ("vectors",)]
-    if len(texts) > _KERNEL:
-        names = [("words", "letters", "vectors")]
-    made.kernels = []
-    for k, some in enumerate(names):
+    made.views = _Views.__new__(_Views)
+    made.views.count(texts)
+    made.views.vectors = kept["vectors"]
+    x = made.views(texts)
+    made.kernels, made.linear = [], []
+    for k, some in enumerate(_kernels_of(len(texts))):
         one = _Kernel(some)
-        one.x = {name: x[name] for name in some}
-        one.turned = {name: rows.T.tocsr() if hasattr(rows, "tocsr") else np.ascontiguousarray(rows.T) for name, rows in one.x.items()}
+        one.hold(x)
         one.alpha = kept[f"kernel.{k}"]
         made.kernels.append(one)
-    made.linear = None
-    if "linear.weights" in kept:
-        made.linear = _Linear()
-        made.linear.weights, made.linear.bias = kept["linear.weights"], kept["linear.bias"]
-    made.words = None
-    if "words.0.out.weight" in kept:
-        made.words = _Words()
-        counts = Counter(word for text in texts for word in set(_tokens(text)))
-        made.words.known = {word: k for k, word in enumerate((w for w, n in counts.items() if n > 1), 2)}
-        made.words.classes, made.words.nets = classes, []
-        for k in made.words.seeds:
-            net = made.words.net()
-            prefix = f"words.{k}."
-            net.load_state_dict({n.removeprefix(prefix): torch.from_numpy(v) for n, v in kept.items() if n.startswith(prefix)})
-            made.words.nets.append(net.eval())
+    for k, some in enumerate(_LINEAR if "linear.0.bias" in kept else ()):
+        svm = _Linear(some)
+        svm.weights, svm.bias = kept[f"linear.{k}.weights"], kept[f"linear.{k}.bias"]
+        made.linear.append(svm)
     return made

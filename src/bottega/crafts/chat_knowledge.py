@@ -123,13 +123,19 @@ class _Read:
             heading = heads[-1] if heads else ""
         return Cited(found.passage, found.text, found.source, line, heading, found.confidence, instructs(found.passage))
 
-
     def whole(self, question: str) -> Answer:
         """The nearest sentence where it has enough of the question."""
         for _, at in self.library.search(question, 3):
             covered, passage = self.library._covered(question, at), self.library.passages[at]
             if covered >= self.library.least:
-                return Answer(passage.text, passage.source, passage.start, passage.start + len(passage.text), passage.text, covered)
+                return Answer(
+                    passage.text,
+                    passage.source,
+                    passage.start,
+                    passage.start + len(passage.text),
+                    passage.text,
+                    covered,
+                )
         return Answer("")
 
 
@@ -162,7 +168,9 @@ class Knowledge:
         DataError: nothing is there, or a file cannot be read; its name is said.
     """
 
-    def __init__(self, folder: Path, *, least: float = 0.6, reader: Callable[[str, Library], Answer] | None = None) -> None:
+    def __init__(
+        self, folder: Path, *, least: float = 0.6, reader: Callable[[str, Library], Answer] | None = None
+    ) -> None:
         self.folder, self.least, self.reader = folder, least, reader
         self.fault = ""
         self._lock, self._looked = threading.Lock(), time.monotonic()
@@ -203,7 +211,9 @@ class Knowledge:
         if not re.search(r"\w", question):
             return None
         found = now.library.ask(question)
-        if not found.text and "does not speak of" not in found.why:  # no span, and yet a sentence that has what is asked
+        if (
+            not found.text and "does not speak of" not in found.why
+        ):  # no span, and yet a sentence that has what is asked
             found = now.whole(question)
         if self.reader is not None and (not found.text or found.source not in now.library.tables):
             read = self.reader(question, now.library)
@@ -217,7 +227,9 @@ class Knowledge:
         for score, at in now.library.search(question, k):
             passage = now.library.passages[at]
             end = passage.start + len(passage.text)
-            cited = now.cite(Answer(passage.text, passage.source, passage.start, end, passage.text, min(1.0, score / 20)))
+            cited = now.cite(
+                Answer(passage.text, passage.source, passage.start, end, passage.text, min(1.0, score / 20))
+            )
             if not cited.orders:
                 out.append(cited)
         return out

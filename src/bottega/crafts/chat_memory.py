@@ -7,6 +7,7 @@ import time
 import uuid
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
+from datetime import datetime
 from pathlib import Path
 from typing import Any
 
@@ -18,7 +19,7 @@ from bottega.core.errors import BottegaError
 from bottega.crafts import chat_tables as t
 from bottega.workshop.store import open_store, reading
 
-__all__ = ["Conversation", "Fact", "Memory", "facts_in", "recalled"]
+__all__ = ["Conversation", "Fact", "Memory", "Snapshot", "facts_in", "recalled"]
 
 KEPT = 8 * 86_400  # seconds for which ids of other services are kept: longer than any of them tries again
 MOST_FACTS, MOST_VALUE = 200, 500  # of one user; so that nobody fills the disk by talking
@@ -43,6 +44,16 @@ class Conversation:
     channel: str = "chat"
     begun: float = 0.0
     last: float = 0.0
+
+
+@dataclass(frozen=True)
+class Snapshot:
+    """What a message is answered from: the conversation, what is known of the user, who has taken over, whether a reminder is due."""
+
+    talk: Conversation
+    facts: dict[str, str]
+    taken: str | None
+    due: bool
 
 
 @dataclass(frozen=True)
@@ -107,6 +118,34 @@ class Memory:
             ).scalar()  # fmt: skip
         found = self.find(row, user) if row else None
         return found or self.begin(user, channel)
+
+    def snapshot(self, user: str, conversation: str, channel: str, now: datetime) -> Snapshot | None:
+        """All that one message is answered from, of one moment; None where there is no such conversation of the user's."""
+        v, m, h, r = t.CONVERSATIONS.c, t.MEMORY.c, t.HANDOFFS.c, t.REMINDERS.c
+        with self.reads() as c:
+            if conversation:
+                where = [v.id == conversation]
+            else:
+                where = [v.channel == channel]
+            row = c.execute(
+                sa.select(t.CONVERSATIONS)
+                .where(v.bot == self.bot, v.user == user, *where)
+                .order_by(v.last.desc())
+                .limit(1)
+            ).first()
+            if row is None:
+                return None
+            facts = {
+                f.name: f.value for f in c.execute(sa.select(m.name, m.value).where(m.bot == self.bot, m.user == user))
+            }
+            taken = c.execute(
+                sa.select(h.by).where(h.conversation == row.id, h.closed.is_(None), h.taken.is_not(None))
+            ).scalar()
+            due = c.execute(
+                sa.select(r.id).where(r.bot == self.bot, r.user == user, sa.not_(r.told), r.due <= now).limit(1)
+            ).first()
+        talk = Conversation(row.id, row.user, row.turn, dict(row.state), row.channel, row.begun, row.last)
+        return Snapshot(talk, facts, taken, due is not None)
 
     def list(self, user: str, limit: int = 50) -> list[Conversation]:
         """A user's conversations, the latest first."""
@@ -178,7 +217,10 @@ class Memory:
                     f"{name[:60]!r} cannot be remembered: a name is up to 60 small letters, digits and _, a value up to {MOST_VALUE} characters"
                 )
             mine = (m.bot == self.bot) & (m.user == user)
-            if c.execute(t.MEMORY.update().where(mine, m.name == name).values(value=value, at=time.time())).rowcount == 0:
+            if (
+                c.execute(t.MEMORY.update().where(mine, m.name == name).values(value=value, at=time.time())).rowcount
+                == 0
+            ):
                 if c.execute(sa.select(sa.func.count()).select_from(t.MEMORY).where(mine)).scalar_one() >= MOST_FACTS:
                     raise BottegaError(f"{MOST_FACTS} facts are remembered already; erase some")
                 c.execute(t.MEMORY.insert().values(bot=self.bot, user=user, name=name, value=value, at=time.time()))

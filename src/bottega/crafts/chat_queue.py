@@ -58,13 +58,19 @@ class Queue:
         if open_one is None:
             c.execute(t.HANDOFFS.insert().values(conversation=conversation, bot=self.memory.bot, why=why[:64], urgent=urgent, asked=now, due=due, by="", taken=None, closed=None))  # fmt: skip
         elif urgent and not open_one.urgent:
-            c.execute(t.HANDOFFS.update().where(h.id == open_one.id).values(urgent=True, due=min(due, open_one.due), why=why[:64]))
+            c.execute(
+                t.HANDOFFS.update()
+                .where(h.id == open_one.id)
+                .values(urgent=True, due=min(due, open_one.due), why=why[:64])
+            )
 
     def taken(self, conversation: str) -> str | None:
         """Who is in a conversation now; None where nobody took it."""
         h = t.HANDOFFS.c
         with self.memory.reads() as c:
-            row = c.execute(sa.select(h.by).where(h.conversation == conversation, h.closed.is_(None), h.taken.is_not(None))).first()
+            row = c.execute(
+                sa.select(h.by).where(h.conversation == conversation, h.closed.is_(None), h.taken.is_not(None))
+            ).first()
         return None if row is None else str(row.by)
 
     def waiting(self, *, all_of_them: bool = False) -> list[Waiting]:
@@ -90,7 +96,9 @@ class Queue:
                 .values(by=by, taken=time.time())
             ).rowcount  # fmt: skip
         if n != 1:
-            raise DataError(f"hand-off {handoff} is not open to you: there is none, it is closed, or somebody else has it")
+            raise DataError(
+                f"hand-off {handoff} is not open to you: there is none, it is closed, or somebody else has it"
+            )
         return next(one for one in self.waiting() if one.id == handoff)
 
     def say(self, handoff: int, by: str, text: str) -> int:
@@ -102,7 +110,9 @@ class Queue:
             row = c.execute(sa.select(h.conversation).where(h.id == handoff, h.by == by, h.closed.is_(None), h.taken.is_not(None), h.bot == self.memory.bot)).first()  # fmt: skip
             if row is None:
                 raise DataError(f"hand-off {handoff} is not yours; take it first")
-            turn = c.execute(sa.select(t.CONVERSATIONS.c.turn).where(t.CONVERSATIONS.c.id == row.conversation)).scalar_one()
+            turn = c.execute(
+                sa.select(t.CONVERSATIONS.c.turn).where(t.CONVERSATIONS.c.id == row.conversation)
+            ).scalar_one()
             return self.memory.add(c, row.conversation, turn, "human", text.strip(), route="human", source=by)
 
     def close(self, handoff: int, by: str) -> None:
@@ -113,5 +123,11 @@ class Queue:
             if n != 1:
                 raise DataError(f"hand-off {handoff} is not yours to close; take it first")
             row = c.execute(sa.select(h.conversation).where(h.id == handoff)).one()
-            state = c.execute(sa.select(t.CONVERSATIONS.c.state).where(t.CONVERSATIONS.c.id == row.conversation)).scalar_one()
-            c.execute(t.CONVERSATIONS.update().where(t.CONVERSATIONS.c.id == row.conversation).values(state={**state, "misses": 0}))
+            state = c.execute(
+                sa.select(t.CONVERSATIONS.c.state).where(t.CONVERSATIONS.c.id == row.conversation)
+            ).scalar_one()
+            c.execute(
+                t.CONVERSATIONS.update()
+                .where(t.CONVERSATIONS.c.id == row.conversation)
+                .values(state={**state, "misses": 0})
+            )

@@ -152,12 +152,18 @@ def report(memory: Memory, *, since: float | None = None, until: float | None = 
     m, v, h, f = t.MESSAGES.c, t.CONVERSATIONS.c, t.HANDOFFS.c, t.FEEDBACK.c
     when = (m.at >= since) & (m.at < until) & (v.bot == memory.bot)
     with memory.reads() as c:
-        rows = c.execute(sa.select(m.id, m.role, m.text, m.route, m.intent, m.milliseconds, m.conversation, m.turn, v.user).join(t.CONVERSATIONS).where(when).order_by(m.id)).all()  # fmt: skip
+        rows = c.execute(sa.select(m.id, m.role, m.text, m.route, m.intent, m.milliseconds, m.conversation, m.turn, v.user).select_from(t.MESSAGES.join(t.CONVERSATIONS)).where(when).order_by(m.id)).all()  # fmt: skip
         calls = c.execute(sa.select(h.conversation, h.asked, h.due, h.taken).where(h.bot == memory.bot, h.asked >= since, h.asked < until)).all()  # fmt: skip
-        thumbs = c.execute(sa.select(f.thumb, f.edit).join(t.MESSAGES).join(t.CONVERSATIONS).where(when)).all()
+        thumbs = c.execute(
+            sa.select(f.thumb, f.edit).select_from(t.FEEDBACK.join(t.MESSAGES).join(t.CONVERSATIONS)).where(when)
+        ).all()
     said = [r for r in rows if r.role == "bot"]
     asked = {(r.conversation, r.turn): r.text for r in rows if r.role == "user"}
-    lost = [redacted(asked[key]) for r in said if r.route in ("fallback", "human") and r.intent == "" and (key := (r.conversation, r.turn)) in asked]
+    lost = [
+        redacted(asked[key])
+        for r in said
+        if r.route in ("fallback", "human") and r.intent == "" and (key := (r.conversation, r.turn)) in asked
+    ]
     routes = Counter(r.route for r in said)
     intents = Counter(r.intent for r in said if r.intent and r.route in ("canned", "flow", "tool", "human"))
     talks = {r.conversation for r in rows}

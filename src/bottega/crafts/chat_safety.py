@@ -31,20 +31,29 @@ CRISIS = (
 _SPELT = {
     "im": "i am", "ive": "i have", "id": "i would", "dont": "do not", "cant": "can not", "wont": "will not", "wanna": "want to",
     "gonna": "going to", "gotta": "got to", "myslef": "myself", "u": "you", "ur": "your", "kms": "kill myself", "kys": "kill yourself",
-    "unalive": "kill", "wna": "want to", "rn": "now", "isnt": "is not", "wouldnt": "would not", "shouldnt": "should not", "didnt": "did not",
+    "unalive": "kill", "unlaive": "kill", "unaliv": "kill", "ualive": "kill", "wna": "want to", "rn": "now", "isnt": "is not", "wouldnt": "would not", "shouldnt": "should not", "didnt": "did not",
     "cannot": "can not", "thats": "that is", "theres": "there is", "whats": "what is", "tmrw": "tomorrow", "b": "be", "suicid": "suicide",
 }  # fmt: skip
 _LEET = str.maketrans("013457@$!", "oieastasi")
-_WORDS_OF_IT = (
-    "suicide suicidal kill killing myself yourself living alive hurting harming cutting overdose hanging ending worthless goodbye anymore without "
-    "better tired wrists jumping sleep forever existing exist"
-).split()  # fmt: skip
 _CLOSE_SAFE = frozenset(
-    "kilo kilos killed kills skill skilled still hill pill pills bill billing till filling willing myself yourself itself living leaving loving giving "
-    "driving alive live olive active better letter bitter butter tired tried wired fired wire hired jumping pumping dumping bumping sleep "
-    "slept sheep steep cutting putting getting hunting setting overdone overdue hanging changing banging ending sending vending lending bending spending pending "
-    "mending existing exiting listing exist exit exits hurting hunting harming farming warming charming without within goodbye forever however killing drilling grilling spilling "
-    "itself tilling milling pulling calling rolling selling telling yelling".split()
+    (
+        "kilo kilos killed kills skill skilled still hill pill pills bill billing till filling willing myself yourself itself "
+        "living leaving loving giving driving alive live olive active better letter bitter butter tired tried wired fired wire "
+        "hired jumping pumping dumping bumping sleep slept sheep steep cutting putting getting hunting setting overdone overdue "
+        "hanging changing banging ending sending vending lending bending spending pending mending existing exiting listing exist "
+        "exit exits hurting harming farming warming charming without within goodbye forever however killing drilling grilling "
+        "spilling quite through though thought things thinks think there their where whole while would could should might sound "
+        "count party parties reasons seasons season treason pointer pointers points bottles notes noted voted letters litter "
+        "ladder latter batter sister mister brothers bother other another mother smother father farther rather gather friends "
+        "nothing noting something anything bridges fridge roots rooms roofs train trains brain brains drain drains rain traffic "
+        "tablet table tablets cable fable night light right fight sight decide decides divided worth worthy world words wordless "
+        "word north forth fourth planning plain planed planting panning pants plants tonight tomorrow today todays goodbyes "
+        "prefer prefers refer ready reads really truly trying crying drying frying buying hoping hopping shopping coping wishing "
+        "washing fishing wanted waited wanting waiting wants taken token takes taking making baking raking waking write writes "
+        "wrote writing biting swallow swallows follow following reasonable person persons parents feels feeling wheels heels "
+        "fells peels leaves leave leaver lives livers liver lived lover loved livid sharing sleeps sleepy steeps plant plants plane planes plans plate plates tilling milling "
+        "pulling calling rolling selling telling yelling "
+    ).split()
 )  # fmt: skip
 
 
@@ -64,12 +73,24 @@ def _plain(text: str) -> str:
 @lru_cache(maxsize=20_000)
 def _mended(word: str) -> str:
     """One of the words that matter, where ``word`` is one slip of the keyboard away from it and no word of its own."""
-    if len(word) < 5 or word in _CLOSE_SAFE or " " in word:
+    if len(word) < 4 or word in _CLOSE_SAFE or " " in word or word in _known():
         return word
-    for right in _WORDS_OF_IT:
-        if abs(len(right) - len(word)) < 2 and word != right and word[0] == right[0] and _one_off(word, right):
+    for right in _matter():
+        if abs(len(right) - len(word)) < 2 and word[0] == right[0] and _one_off(word, right):
             return right
     return word
+
+
+@lru_cache(maxsize=1)
+def _matter() -> dict[str, None]:
+    """The longer words of the patterns, English ones first."""
+    return {w: None for w in _known() if len(w) > 4 or w == "kill"} | {"nobody": None}
+
+
+@lru_cache(maxsize=1)
+def _known() -> dict[str, None]:
+    """All words of the patterns."""
+    return dict.fromkeys(w for p in _CRISIS for w in re.findall(r"(?<![\\a-z])[a-z]{3,}", p.pattern))
 
 
 def _one_off(a: str, b: str) -> bool:
@@ -97,7 +118,7 @@ _CRISIS = [re.compile(rf"(?<![a-z]){p}(?![a-z])") for p in (
     r"(?:do not|not|no longer|never|hardly)(?: [a-z]+){0,1}? (?:want|wish|care|feel like|wanting|able)(?: [a-z]+){0,2}? (?:to )?(?:live|living|be alive|be here anymore|exist|existing|wake up|go on living|be on this (?:earth|planet)|be in this world|keep living|stay alive)(?! (?:in|at|on|near|with|here in|there|close|far|early|late|to|before|so))",
     r"(?:tired|sick|exhausted|fed up)(?: [a-z]+){0,2}? (?:of|with|from) (?:living|being alive|life itself|my life|existing|being here anymore)",
     r"can not (?:go on|live|take it|do this|do it|bear it|keep going|stand it|stand living|carry on|bear living)(?: like this| this way)? (?:anymore|any more|any longer|living)(?! [a-z]*(?: delay| wait))",
-    r"(?:life|living|my life)(?: [a-z]+){0,1}? (?:is|feels|has become|seems)(?: [a-z]+){0,2}? (?:not worth|worthless|pointless|not worth living|unbearable|over for me)|not worth living|nothing (?:left )?to live for|nothing (?:left )?worth living for|no (?:one|body) would (?:miss|care|notice)(?: [a-z]+){0,3}? (?:me|if i|i was|i am) ?(?:died|dead|gone|disappeared|was gone|were gone|was dead)?",
+    r"(?:life|living|my life)(?: [a-z]+){0,1}? (?:is|feels|has become|seems)(?: [a-z]+){0,2}? (?:not worth|worthless|pointless|not worth living|unbearable|over for me)|not worth living|nothing (?:left )?to live for|nothing (?:left )?worth living for|no ?(?:one|body) would (?:miss|care|notice)(?: [a-z]+){0,3}? (?:me|if i|i was|i am) ?(?:died|dead|gone|disappeared|was gone|were gone|was dead)?",
     r"(?:everyone|everybody|they|the world|my family|my kids|people|you|you all|mum|mom)(?: [a-z]+){0,3}? (?:would|will|is|are|be)(?: [a-z]+){0,1}? better (?:off )?(?:without|if i)",
     r"(?:this is|here is|writing|wrote|write|leaving|left) (?:my |a |the )(?:[a-z]+ )?(?:suicide note|final goodbye|last goodbye|goodbye note|goodbye letter|farewell letter|final message|last message)",
     r"(?:goodbye|good bye|farewell) (?:cruel )?(?:world|everyone forever|forever everyone)|this is goodbye forever|(?:will|wont|will not) (?:not )?be (?:here|around|alive) (?:tomorrow|anymore|much longer)(?! (?:for|to (?:sign|receive|collect|pick)))",
@@ -120,11 +141,11 @@ _CRISIS = [re.compile(rf"(?<![a-z]){p}(?![a-z])") for p in (
 _NOT_CRISIS = re.compile(
     r"(?:dying|die) (?:to (?:try|know|see|eat|hear|meet|get|go|visit|buy|learn|play|watch|read)|for (?:a|some|an))|"
     r"(?:kill(?:ing)?|murder(?:ing)?) (?:time|it|the|two birds|a process|process|my (?:feet|back|legs|head|battery|vibe|mood|phone|budget|wallet)|me (?:with|softly)|(?:a |the )?(?:task|job|server|program|app|engine|lights?|weeds?|bugs?))|"
-    r"(?:battery|phone|plant|plants|fern|car|laptop|bonsai|flowers?|tree|cactus|basil|orchid|engine|computer|printer|connection|app) (?:is |are |has |will |would |does not |do not |did not )*(?:want to |going to |about to |trying to |just |keeps )*(?:die|died|dying|dead|be dead|live|commit suicide)|"
+    r"(?:battery|phone|plant|plants|fern|car|laptop|bonsai|flowers?|tree|cactus|basil|orchid|engine|computer|printer|connection|app) (?:is |are |has |will |would |does not |do not |did not )*(?:wants? to |going to |about to |trying to |just |keeps )*(?:die|died|dying|dead|be dead|live|commit suicide)|"
     r"die of (?:laughter|laughing|boredom|embarrassment|shame|curiosity|hunger|thirst|heat|cold|happiness)|die laughing|suicide squad|life insurance"
 )
 _NEEDED = re.compile(r"kill|di[ei]|dy|dead|suic|suiz|life|liv|alive|exist|hang|drown|hurt|harm|cut|burn|slit|overdos|end|jump|wake|born|goodbye|farewell|without me|if i|"
-                     r"miss|anymore|any|pills|tablets|poison|stab|starve|shoot|strangle|wrist|sterben|toten|umbr|leben|mour|tuer|viv|mor|mat|selbst|pend|ritz|dano|fin|sleep|here|pain|injur|throw|step|walk|unal|muert|vida|mir|tot|suc|sui")  # fmt: skip
+                     r"miss|anymore|any|pills|tablets|poison|stab|starve|shoot|strangle|wrist|sterben|toten|umbr|leben|mour|tuer|viv|mor|mat|selbst|pend|ritz|dano|fin|sleep|here|pain|injur|throw|step|walk|unal|muert|vida|mir|tot|suc|sui|disap|pointless")  # fmt: skip
 
 
 def crisis(text: str) -> bool:
@@ -142,19 +163,21 @@ def crisis(text: str) -> bool:
 
 # ---- a program, not a person -------------------------------------------------------------------------------------------
 
-_PERSON = r"(?:human|a human|a human being|a real person|a person|a real human|real|a live person|a living person|a man|a woman|a real man|a real woman|a guy|a girl|alive|a live agent|a real agent|flesh and blood|somebody real|someone real|an actual person|an actual human|an actual human being|a living being|ein mensch|ein echter mensch|eine echte person|une personne|un humain|une vraie personne|humain|una persona|un humano|humano|humana|una persona real)"
+_PERSON = r"(?:human|a human|a human being|a real person|a person|a real human|a live person|a living person|a man|a woman|a real man|a real woman|a guy|a girl|a live agent|a real agent|flesh and blood|somebody real|someone real|an actual person|an actual human|an actual human being|a living being|ein mensch|ein echter mensch|eine echte person|une personne|un humain|une vraie personne|humain|una persona|un humano|humano|humana|una persona real)"
 _MACHINE = r"(?:a bot|a robot|bot|robot|an ai|ai|a machine|a computer|a chatbot|a program|artificial|automated|a computer program|ein bot|ein roboter|eine maschine|un robot|une machine|una maquina)"
 _ASKS = [re.compile(p) for p in (
-    rf"(?:are|r|aint|is|arent|you are not|am i (?:talking|speaking|chatting|writing) (?:to|with)|is (?:this|that|it)|who am i (?:talking|speaking) (?:to|with)|be honest) ?(?:you|u|ya|this|it|there|not)?(?: [a-z]+){{0,3}}? (?:{_PERSON}|{_MACHINE})(?![a-z])",
+    rf"(?:are|r|aint|arent|you are not|am i (?:talking|speaking|chatting|writing) (?:to|with)|is (?:this|that|it)|be honest|is this|is it|is that) ?,? ?(?:you|u|ya|this|it|there|not)?(?: [a-z]+){{0,3}}? (?:{_PERSON}|{_MACHINE})(?![a-z])",
+    r"who am i (?:talking|speaking|chatting|writing) (?:to|with)|(?:who|what) are you(?![a-z])(?! (?:open|doing|selling|going))",
     rf"(?:talking|speaking|chatting|writing) (?:to|with) (?:{_PERSON}|{_MACHINE})(?![a-z])",
     rf"(?:say|admit|confirm|tell me|swear|promise|pretend|prove)(?: [a-z]+){{0,4}}? you are(?: [a-z]+){{0,1}}? (?:{_PERSON}|{_MACHINE})(?![a-z])",
     rf"(?:bist du|sind sie|bin ich hier bei|etes vous|es tu|tu es|vous etes|eres|es usted)(?: [a-z]+){{0,2}}? (?:{_PERSON}|{_MACHINE})(?![a-z])",
+    r"(?:are|r) (?:you|u)(?: [a-z]+)? (?:real|alive)(?![a-z])(?! (?:about|estate))",
     r"(?:do|are|did) you (?:have (?:a body|feelings|a soul|parents|a mother|a childhood|a heart)|breathe|sleep at night|eat food|get born|born|married)",
     rf"you (?:sound|seem|look)(?: like)? (?:{_PERSON}|{_MACHINE})(?![a-z])|human or (?:a )?(?:bot|robot|machine|ai|computer)|(?:bot|robot|machine|ai) or (?:a )?(?:human|person|real person)",
 )]  # fmt: skip
 _CLAIM = re.compile(
-    rf"(?:\bi am|\bwe are|\bich bin|\bje suis|\bsoy|\byo soy)(?! not)(?: [a-z]+){{0,3}}? (?:{_PERSON.replace('|real|', '|').replace('|alive|', '|')})(?![a-z])"
-    r"|\bi am (?:real|alive)\b|\bi am not (?:just )?(?:a |an )?(?:[a-z]+ )?(?:bot|robot|ai|machine|computer|program|chatbot|computer program)\b|as a (?:human|person|human being|fellow human)\b|i (?:was born|grew up) (?:in|on)\b"
+    rf"(?:\bi am|\bwe are|\bich bin|\bje suis|\bsoy|\byo soy)(?! not)(?: [a-z]+){{0,3}}? (?:{_PERSON})(?![a-z])"
+    r"|\bi am (?:real|alive)\b|\bi am not (?:just )?(?:a |an )?(?:[a-z]+ )?(?:bot|robot|ai|machine|computer|program|chatbot|computer program)\b|as a (?:human|person|human being|fellow human) ?,|i (?:was born|grew up) (?:in|on)\b"
     r"|\bmy (?:wife|husband|kids|children|body|mother|father|childhood)\b|\byes ,? (?:i am )?(?:a )?(?:human|real person)\b"
 )  # fmt: skip
 
@@ -216,6 +239,7 @@ def _readings(text: str) -> Iterable[str]:
     lines = [line.strip() for line in text.splitlines() if line.strip()]
     if len(lines) > 2:
         yield _bare("".join(line[0] for line in lines))  # an acrostic
+        yield _bare("".join(re.sub(r"^[\w ]{1,20}:\s*", "", line)[:1] for line in lines))
     parts = re.findall(r"\w+", text)
     if len(parts) > 2:
         yield _bare("".join(part[0] for part in parts))
@@ -228,7 +252,9 @@ def guard_secrets(text: str, secrets: Sequence[Secret], known: Mapping[str, str]
     >>> [guard_secrets(t, secret, {}) for t in ("It is four four seven one.", "It is 1 7 4 4 backwards.", "It is 12.")]
     [True, True, False]
     """
-    closed = [s for s in secrets if not s.until or any(known.get(k, "").lower() != v.lower() for k, v in s.until.items())]
+    closed = [
+        s for s in secrets if not s.until or any(known.get(k, "").lower() != v.lower() for k, v in s.until.items())
+    ]
     if not closed:
         return False
     readings = set(_readings(text))

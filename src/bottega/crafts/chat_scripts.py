@@ -62,7 +62,9 @@ def run_scripts(path: Path, files: list[Path] | None = None, *, clock: datetime 
     folder = path if path.is_dir() else path.parent
     files = files or sorted((folder / "tests").glob("*.toml"))
     if not files:
-        raise DataError(f"there are no scripted conversations in {folder / 'tests'}; bottega chat new writes an example")
+        raise DataError(
+            f"there are no scripted conversations in {folder / 'tests'}; bottega chat new writes an example"
+        )
     with tempfile.TemporaryDirectory() as state:
         bot = Bot.open(folder / BOT, Path(state) / "state.db", **({"clock": lambda: clock} if clock else {}))
         for file in files:
@@ -90,11 +92,15 @@ def _read(file: Path) -> Iterator[tuple[str, int, list[dict[str, Any]]]]:
         here = ("conversation", k)
         turns = one.get("turn", [])
         if not turns:
-            raise RecipeError(f"{file}, line {lines.of('', here)}: the conversation has no turns; write [[conversation.turn]]")
+            raise RecipeError(
+                f"{file}, line {lines.of('', here)}: the conversation has no turns; write [[conversation.turn]]"
+            )
         for j, turn in enumerate(turns):
             for key in turn:
                 if key not in _TURN:
-                    raise RecipeError(f"{file}, line {lines.of(key, here, ('turn', j))}: there is no key {key!r}{nearest(key, _TURN)}")
+                    raise RecipeError(
+                        f"{file}, line {lines.of(key, here, ('turn', j))}: there is no key {key!r}{nearest(key, _TURN)}"
+                    )
             if not isinstance(turn.get("say"), str):
                 raise RecipeError(f"{file}, line {lines.of('', here, ('turn', j))}: the turn says nothing; give it say")
         yield str(one.get("name", f"conversation {k + 1}")), lines.of("", here), turns

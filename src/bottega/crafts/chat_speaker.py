@@ -32,7 +32,13 @@ class Speaker(Protocol):
     version: str
 
     def prompt(
-        self, folder: Folder, text: str, history: Sequence[tuple[str, str]], passages: Sequence[Cited], facts: Mapping[str, str], language: str,
+        self,
+        folder: Folder,
+        text: str,
+        history: Sequence[tuple[str, str]],
+        passages: Sequence[Cited],
+        facts: Mapping[str, str],
+        language: str,
     ) -> Any:
         """What it is asked."""  # fmt: skip
 
@@ -44,7 +50,9 @@ def system_text(folder: Folder, passages: Sequence[Cited], facts: Mapping[str, s
     """The instruction of a model that follows some."""
     lines = [
         f"You are {folder.name}, a computer program. {folder.purpose} {TONES[folder.tone]}",
-        "Never say that you are human. If you do not know, say so. Answer in the language with the code " + language + ".",
+        "Never say that you are human. If you do not know, say so. Answer in the language with the code "
+        + language
+        + ".",
     ]
     if folder.persona.story:
         lines.append(folder.persona.story)
@@ -67,7 +75,13 @@ class EndpointSpeaker:
         self.endpoint, self.version = endpoint, endpoint.model
 
     def prompt(
-        self, folder: Folder, text: str, history: Sequence[tuple[str, str]], passages: Sequence[Cited], facts: Mapping[str, str], language: str
+        self,
+        folder: Folder,
+        text: str,
+        history: Sequence[tuple[str, str]],
+        passages: Sequence[Cited],
+        facts: Mapping[str, str],
+        language: str,
     ) -> tuple[str, list[dict[str, str]]]:
         """The message and what stands before it."""
         before = [{"role": "system", "content": system_text(folder, passages, facts, language)}]
@@ -77,7 +91,9 @@ class EndpointSpeaker:
     def stream(self, prompt: tuple[str, list[dict[str, str]]], folder: Folder, *, seed: int = 0) -> Iterator[str]:
         """The answer, part by part; raises BottegaError where none comes."""
         text, before = prompt
-        yield from self.endpoint.stream(text, history=before, max_new=folder.model.max_new, temperature=folder.model.temperature, seed=seed)
+        yield from self.endpoint.stream(
+            text, history=before, max_new=folder.model.max_new, temperature=folder.model.temperature, seed=seed
+        )
 
 
 class RunSpeaker:
@@ -96,13 +112,23 @@ class RunSpeaker:
         self.answers = bool(getattr(run.codec, "answers_only", False))
 
     def prompt(
-        self, folder: Folder, text: str, history: Sequence[tuple[str, str]], passages: Sequence[Cited], facts: Mapping[str, str], language: str
+        self,
+        folder: Folder,
+        text: str,
+        history: Sequence[tuple[str, str]],
+        passages: Sequence[Cited],
+        facts: Mapping[str, str],
+        language: str,
     ) -> Any:
         """Messages, or a text; the earliest are left out where the model has no room for all."""
         codec: Any = self.run.codec
         room = self.run.spec.shape[0] - min(folder.model.max_new, self.run.spec.shape[0] // 2)
         turns = [("user" if role == "user" else "assistant", said) for role, said in history]
-        instructed = getattr(self.run.model, "instructed", False) or getattr(codec, "template", "plain") == "own" and self.run.header.get("imported")
+        instructed = (
+            getattr(self.run.model, "instructed", False)
+            or getattr(codec, "template", "plain") == "own"
+            and self.run.header.get("imported")
+        )
         while True:
             said: Any = [Message(role, content) for role, content in [*turns, ("user", text)]]
             if instructed:
@@ -121,8 +147,18 @@ class RunSpeaker:
         """The answer, part by part; raises BottegaError where the model cannot read the prompt."""
         from bottega.crafts.write import stream
 
-        knobs: dict[str, Any] = {"temperature": folder.model.temperature} if folder.model.temperature else {"temperature": 0.0}
-        yield from stream(self.run, prompt, seed=seed, max_new=folder.model.max_new, stop=[] if self.answers else ["\n"], long="slide", **knobs)
+        knobs: dict[str, Any] = (
+            {"temperature": folder.model.temperature} if folder.model.temperature else {"temperature": 0.0}
+        )
+        yield from stream(
+            self.run,
+            prompt,
+            seed=seed,
+            max_new=folder.model.max_new,
+            stop=[] if self.answers else ["\n"],
+            long="slide",
+            **knobs,
+        )
 
 
 def live(folder: Folder) -> str:

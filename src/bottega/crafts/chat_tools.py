@@ -83,7 +83,9 @@ class Agenda:
             f"You would be free at {chat_dates.said(free)}."
         )
 
-    def book(self, user: str, start: datetime, end: datetime, what: str) -> tuple[bool, list[tuple[datetime, datetime, str]]]:
+    def book(
+        self, user: str, start: datetime, end: datetime, what: str
+    ) -> tuple[bool, list[tuple[datetime, datetime, str]]]:
         """Put down what overlaps with nothing; else what it overlaps with. Ends are not part of a meeting."""
         e = t.EVENTS.c
         with self.memory.writes() as c:  # one transaction: nobody books between the look and the entry
@@ -121,7 +123,11 @@ def _what(text: str, when: chat_dates.When, begin: re.Pattern[str]) -> str:
     """The sentence without its time and without what asks for the tool."""
     rest = f"{text[: when.start]} \x00 {text[when.end :]}"
     rest = begin.sub("", rest)
-    rest = re.sub(r"\b(?:for|during) (?:half an?|an?|\w+)(?: and a half)? (?:hours?|minutes?|mins?)\b|\b(?:until|till) \S+", "", rest)
+    rest = re.sub(
+        r"\b(?:for|during) (?:half an?|an?|\w+)(?: and a half)? (?:hours?|minutes?|mins?)\b|\b(?:until|till) \S+",
+        "",
+        rest,
+    )
     parts = [_EDGES.sub("", part).strip() for part in rest.split("\x00")]
     parts = [_EDGES.sub("", part).strip() for part in parts]
     return re.sub(r"\s+", " ", " ".join(part for part in parts if part)).strip(" ,.!?")
@@ -223,8 +229,14 @@ class Tutor:
         for (line, _), item in zip(rows, self.items, strict=True):
             if not item.question or not item.answer:
                 raise DataError(f"{path}, line {line}: a question and its answer may not be empty")
-            if _key(item.answer) and _key(item.answer) in _key(item.question + " " + item.hint) and len(_key(item.answer)) > 1:
-                raise DataError(f"{path}, line {line}: the question or the hint gives the answer away; write them in other words")
+            if (
+                _key(item.answer)
+                and _key(item.answer) in _key(item.question + " " + item.hint)
+                and len(_key(item.answer)) > 1
+            ):
+                raise DataError(
+                    f"{path}, line {line}: the question or the hint gives the answer away; write them in other words"
+                )
         self.memory = memory
 
     @property

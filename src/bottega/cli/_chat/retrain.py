@@ -55,7 +55,9 @@ def retrain(
         RunSpeaker(load(run, device=device)), RunSpeaker(load(old, device=device)), bot, craft.prompts_of(memory, n), judge,
         judge=told, seed=seed,
     )  # fmt: skip
-    say.say(f"{run}  wins {100 * win.rate:.0f} % of {win.n} ({100 * win.low:.0f} to {100 * win.high:.0f} %; {win.ties} ties), judged by {told}")
+    say.say(
+        f"{run}  wins {100 * win.rate:.0f} % of {win.n} ({100 * win.low:.0f} to {100 * win.high:.0f} %; {win.ties} ties), judged by {told}"
+    )
     if promoted:
         craft.promote(bot, run, win)
         say.say("promoted; bottega chat rollback takes it back")

@@ -75,7 +75,13 @@ def talk(
                 if not made:
                     say.note("nothing was answered yet")
                     continue
-                rate(bot.memory, made[-1].message, user, {"/good": 1, "/bad": -1}.get(word, 0), rest if word == "/edit" else "")
+                rate(
+                    bot.memory,
+                    made[-1].message,
+                    user,
+                    {"/good": 1, "/bad": -1}.get(word, 0),
+                    rest if word == "/edit" else "",
+                )
                 say.note("kept")
             elif line.strip():
                 answer(line)

@@ -20,7 +20,9 @@ EXAMPLES = """\
 
 def test(
     folder: Annotated[Path, typer.Argument(metavar="FOLDER", help="The bot.")],
-    files: Annotated[list[Path], typer.Argument(metavar="FILE", help="Conversations; FOLDER/tests/*.toml by default.")] = [],  # noqa: B006
+    files: Annotated[
+        list[Path], typer.Argument(metavar="FILE", help="Conversations; FOLDER/tests/*.toml by default.")
+    ] = [],  # noqa: B006
     as_json: Json = False,
     quiet: Quiet = False,
 ) -> None:
