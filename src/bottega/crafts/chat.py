@@ -30,6 +30,7 @@ from bottega.crafts.chat_tools import Agenda, Lookup, Tutor
 __all__ = ["LIMITS", "LONGEST", "Bot", "Repeated", "Reply"]
 
 LONGEST = 4000  # characters of a message
+CERTAIN = 0.9  # confidence of an intent from which on nothing else is looked up
 LIMITS = {
     "canned": "a prepared answer to what was most likely meant",
     "retrieved": "words of the source, quoted; whether the source is right was not looked at",
@@ -427,7 +428,7 @@ class Bot:
         guess = at.guess
         sure = guess is not None and self._sure(guess)
         passage = None
-        if self.knowledge is not None and not sure:
+        if self.knowledge is not None and not (sure and guess is not None and guess.confidence >= CERTAIN):
             passage = self.knowledge.ask(at.text)
         way: Way = choose(Facing(
             guess.confidence if guess else 0.0, self._least(), passage.confidence if passage else 0.0, self.folder.router.passage,
@@ -533,7 +534,7 @@ class Bot:
         told = speaker.prompt(self.folder, at.text, history, passages, at.facts, at.language)
         whole, shown, fault = "", "", ""
         try:
-            for part in speaker.stream(told, self.folder, seed=at.talk.turn):
+            for part in speaker.stream(told, self.folder, seed=int(_hash(f"{at.talk.id} {at.talk.turn}"), 16) % 2**31):
                 whole += part
                 done = whole[: _sentence_end(whole)]
                 if len(done) > len(shown):

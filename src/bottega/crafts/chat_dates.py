@@ -53,10 +53,9 @@ _NUMBERS |= _table("1 a an ein eine einer einem einen un une una uno; 2 zwei deu
 _ORDINALS = {
     word: k
     for k, word in enumerate(
-        "first second third fourth fifth sixth seventh eighth ninth tenth eleventh twelfth thirteenth fourteenth fifteenth sixteenth "
-        "seventeenth eighteenth nineteenth twentieth".split(), 1,
+        ["first", "second", "third", "fourth", "fifth", "sixth", "seventh", "eighth", "ninth", "tenth", "eleventh", "twelfth", "thirteenth", "fourteenth", "fifteenth", "sixteenth", "seventeenth", "eighteenth", "nineteenth", "twentieth"], 1,
     )
-} | {f"{t}{sep}{w}": 10 * i + k for i, t in ((2, "twenty"), (3, "thirty")) for k, w in enumerate("first second third fourth fifth sixth seventh eighth ninth".split(), 1) for sep in "- "} | {"thirtieth": 30, "premier": 1, "primero": 1, "erster": 1, "ersten": 1}  # fmt: skip
+} | {f"{t}{sep}{w}": 10 * i + k for i, t in ((2, "twenty"), (3, "thirty")) for k, w in enumerate(["first", "second", "third", "fourth", "fifth", "sixth", "seventh", "eighth", "ninth"], 1) for sep in "- "} | {"thirtieth": 30, "premier": 1, "primero": 1, "erster": 1, "ersten": 1}  # fmt: skip
 _WEEKDAYS = _table("0 monday mondays mon montag lundi lunes; 1 tuesday tuesdays tue tues dienstag mardi martes; 2 wednesday wednesdays wed mittwoch mercredi miercoles; "
                    "3 thursday thursdays thu thur thurs donnerstag jeudi jueves; 4 friday fridays fri freitag vendredi viernes; "
                    "5 saturday saturdays sat samstag sonnabend samedi sabado; 6 sunday sundays sun sonntag dimanche domingo")  # fmt: skip
@@ -417,6 +416,6 @@ def said(at: datetime, timed: bool = True) -> str:
     >>> said(datetime(2026, 3, 20, 15, 30))
     'Friday 20 March 2026, 15:30'
     """
-    days = "Monday Tuesday Wednesday Thursday Friday Saturday Sunday".split()
+    days = ["Monday", "Tuesday", "Wednesday", "Thursday", "Friday", "Saturday", "Sunday"]
     told = f"{days[at.weekday()]} {at.day} {MONTHS[at.month - 1]} {at.year}"
     return f"{told}, {at:%H:%M}" if timed else told

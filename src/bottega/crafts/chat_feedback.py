@@ -135,12 +135,14 @@ def retrain(
     """A new model from what users said of the old one's answers; the old one stays as it is.
 
     Args:
-        folder, memory: of the bot.
+        folder: of the bot.
+        memory: of the bot.
         out: where it is written; ``.bot/models/N`` by default.
         way: ``"dpo"`` on pairs, ``"tune"`` on good answers, or ``"auto"``: DPO where there are 20 pairs.
         steps: of the optimiser; by default twelve times over the pairs, 60 to 600.
         seed: of the training.
-        beta, kl: see ``workshop.rewarding.Feedback``.
+        beta: see ``workshop.rewarding.Feedback``.
+        kl: see there.
         lr: learning rate; 0 is a tenth of the run's own for DPO.
         progress: told a few times a second.
         device: to train on.

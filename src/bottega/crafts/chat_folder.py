@@ -235,9 +235,9 @@ class Folder:
 
 
 class Lines:
-    """Where the tables and keys of a TOML file stand, which the parser does not tell.
+    r"""Where the tables and keys of a TOML file stand, which the parser does not tell.
 
-    >>> at = Lines("name = 'x'\\n[[flow]]\\nname = 'a'\\n[[flow.step]]\\nsay = 'b'\\n")
+    >>> at = Lines("name = 'x'\n[[flow]]\nname = 'a'\n[[flow.step]]\nsay = 'b'\n")
     >>> at.of("name"), at.of("say", ("flow", 0), ("step", 0)), at.of("ask", ("flow", 0), ("step", 0))
     (1, 5, 4)
     """

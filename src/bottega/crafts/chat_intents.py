@@ -105,24 +105,41 @@ class _Views:
         """What is only counted, and not trained."""
         self.by = {kind: _tfidf(kind, len(texts)).fit(texts) for kind in self.kinds}
         self.words = self.by["words"]
+        self.quick = {kind: (one.build_analyzer(), one.vocabulary_, one.idf_.astype(np.float32)) for kind, one in self.by.items()}
+
+    def counted(self, kind: str, texts: Sequence[str]) -> Any:
+        """TF-IDF of some texts; of a few of them without the library's checks, which take longer than the counting."""
+        from scipy.sparse import csr_matrix
+
+        if len(texts) > 8:
+            return self.by[kind].transform(texts)
+        said, vocabulary, idf = self.quick[kind]
+        rows, values, ends = [], [], [0]
+        for text in texts:
+            counts = Counter(k for token in said(text) if (k := vocabulary.get(token)) is not None)
+            at = np.fromiter(counts.keys(), np.int32, len(counts))
+            weight = (1 + np.log(np.fromiter(counts.values(), np.float32, len(counts)))) * idf[at]
+            rows.append(at)
+            values.append(weight / max(float(np.sqrt(weight @ weight)), 1e-12))
+            ends.append(ends[-1] + len(counts))
+        return csr_matrix((np.concatenate(values).astype(np.float32), np.concatenate(rows), ends), (len(texts), len(vocabulary)))
 
     def __call__(self, texts: Sequence[str]) -> dict[str, Any]:
-        from scipy.sparse import diags
-        from sklearn.preprocessing import normalize
-
-        x = self.words.transform(texts)
+        x = self.counted("words", texts)
         known = self.known(texts)
-        mean = normalize(x @ self.vectors) * known[:, None]
-        rest = {kind: self.by[kind].transform(texts) for kind in self.kinds[1:]}
-        return {"words": diags(known) @ x, "vectors": mean, **rest}
+        mean = np.asarray(x @ self.vectors)
+        mean *= (known / np.maximum(np.linalg.norm(mean, axis=1), 1e-12))[:, None]
+        rest = {kind: self.counted(kind, texts) for kind in self.kinds[1:]}
+        x.data *= np.repeat(known, np.diff(x.indptr))
+        return {"words": x, "vectors": mean, **rest}
 
     def known(self, texts: Sequence[str]) -> Floats:
         """What share of a text's length its known words have, ``(B,)``; words that no example has are as rare as can be.
 
         Without it a text of unknown words and one known one would look just like an example of that word.
         """
-        said, weight = self.words.build_analyzer(), self.words.idf_
-        vocabulary, rare = self.words.vocabulary_, float(weight.max()) ** 2
+        said, vocabulary, weight = self.quick["words"]
+        rare = float(weight.max()) ** 2
         out = np.ones(len(texts), np.float32)
         for i, text in enumerate(texts):
             tokens = set(said(text))
@@ -162,12 +179,10 @@ class _Kernel:
             total = total + (like.toarray() if hasattr(like, "toarray") else like)
         return np.exp((2.0 / len(self.views)) * total - 2.0).astype(np.float32)
 
-    def scores(self, x: dict[str, Any]) -> Floats:
-        return self.kernel(x) @ self.alpha
-
-    def nearest(self, x: dict[str, Any]) -> Floats:
-        """Cosine of the nearest example, ``(B,)``."""
-        return 1 + 0.5 * np.log(np.maximum(self.kernel(x).max(1), 1e-9))
+    def scores(self, x: dict[str, Any]) -> tuple[Floats, Floats]:
+        """``(B, classes)``, and the cosine of the nearest example, ``(B,)``."""
+        k = self.kernel(x)
+        return k @ self.alpha, 1 + 0.5 * np.log(np.maximum(k.max(1), 1e-9))
 
 
 class _Linear:
@@ -215,7 +230,8 @@ class _Ensemble:
     def __call__(self, texts: Sequence[str]) -> tuple[Floats, Floats]:
         """Scores ``(B, classes)``, and what scope is judged by ``(B, 7)``."""
         x = self.views(texts)
-        ridge = [kernel.scores(x) for kernel in self.kernels]
+        said = [kernel.scores(x) for kernel in self.kernels]
+        ridge, nearest = [scores for scores, _ in said], said[0][1]
         margins = []
         for one in self.linear:
             part = np.full(
@@ -227,7 +243,7 @@ class _Ensemble:
         total[:, np.setdiff1d(np.arange(self.classes), self.present)] = -99.0
         soft, hard = np.mean(ridge, 0), np.mean(margins, 0) if margins else np.mean(ridge, 0)
         (first, second), (m1, m2), (r1, r2) = (_two(s) for s in (total, hard, soft))
-        told = np.stack([first, first - second, m1, m1 - m2, r1, r1 - r2, self.kernels[0].nearest(x)], 1)
+        told = np.stack([first, first - second, m1, m1 - m2, r1, r1 - r2, nearest], 1)
         return total, told.astype(np.float32)
 
 

@@ -45,12 +45,15 @@ class Facing:
 def choose(at: Facing) -> Way:
     """The first way that is sure enough; never none.
 
+    A passage that has more of what was asked than the intent is sure goes before it.
+
     >>> choose(Facing(intent=0.9)), choose(Facing(passage=0.7)), choose(Facing(misses=1)), choose(Facing())
     ('canned', 'retrieved', 'human', 'fallback')
     """
-    if at.intent >= at.least_intent > 0:
+    quotes = at.passage >= at.least_passage
+    if at.intent >= at.least_intent > 0 and not (quotes and at.passage > at.intent):
         return "canned"
-    if at.passage >= at.least_passage:
+    if quotes:
         return "retrieved"
     if at.generates:
         return "generated"

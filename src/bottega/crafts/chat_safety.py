@@ -36,24 +36,7 @@ _SPELT = {
 }  # fmt: skip
 _LEET = str.maketrans("013457@$!", "oieastasi")
 _CLOSE_SAFE = frozenset(
-    (
-        "kilo kilos killed kills skill skilled still hill pill pills bill billing till filling willing myself yourself itself "
-        "living leaving loving giving driving alive live olive active better letter bitter butter tired tried wired fired wire "
-        "hired jumping pumping dumping bumping sleep slept sheep steep cutting putting getting hunting setting overdone overdue "
-        "hanging changing banging ending sending vending lending bending spending pending mending existing exiting listing exist "
-        "exit exits hurting harming farming warming charming without within goodbye forever however killing drilling grilling "
-        "spilling quite through though thought things thinks think there their where whole while would could should might sound "
-        "count party parties reasons seasons season treason pointer pointers points bottles notes noted voted letters litter "
-        "ladder latter batter sister mister brothers bother other another mother smother father farther rather gather friends "
-        "nothing noting something anything bridges fridge roots rooms roofs train trains brain brains drain drains rain traffic "
-        "tablet table tablets cable fable night light right fight sight decide decides divided worth worthy world words wordless "
-        "word north forth fourth planning plain planed planting panning pants plants tonight tomorrow today todays goodbyes "
-        "prefer prefers refer ready reads really truly trying crying drying frying buying hoping hopping shopping coping wishing "
-        "washing fishing wanted waited wanting waiting wants taken token takes taking making baking raking waking write writes "
-        "wrote writing biting swallow swallows follow following reasonable person persons parents feels feeling wheels heels "
-        "fells peels leaves leave leaver lives livers liver lived lover loved livid sharing sleeps sleepy steeps plant plants plane planes plans plate plates tilling milling "
-        "pulling calling rolling selling telling yelling "
-    ).split()
+    ["kilo", "kilos", "killed", "kills", "skill", "skilled", "still", "hill", "pill", "pills", "bill", "billing", "till", "filling", "willing", "myself", "yourself", "itself", "living", "leaving", "loving", "giving", "driving", "alive", "live", "olive", "active", "better", "letter", "bitter", "butter", "tired", "tried", "wired", "fired", "wire", "hired", "jumping", "pumping", "dumping", "bumping", "sleep", "slept", "sheep", "steep", "cutting", "putting", "getting", "hunting", "setting", "overdone", "overdue", "hanging", "changing", "banging", "ending", "sending", "vending", "lending", "bending", "spending", "pending", "mending", "existing", "exiting", "listing", "exist", "exit", "exits", "hurting", "harming", "farming", "warming", "charming", "without", "within", "goodbye", "forever", "however", "killing", "drilling", "grilling", "spilling", "quite", "through", "though", "thought", "things", "thinks", "think", "there", "their", "where", "whole", "while", "would", "could", "should", "might", "sound", "count", "party", "parties", "reasons", "seasons", "season", "treason", "pointer", "pointers", "points", "bottles", "notes", "noted", "voted", "letters", "litter", "ladder", "latter", "batter", "sister", "mister", "brothers", "bother", "other", "another", "mother", "smother", "father", "farther", "rather", "gather", "friends", "nothing", "noting", "something", "anything", "bridges", "fridge", "roots", "rooms", "roofs", "train", "trains", "brain", "brains", "drain", "drains", "rain", "traffic", "tablet", "table", "tablets", "cable", "fable", "night", "light", "right", "fight", "sight", "decide", "decides", "divided", "worth", "worthy", "world", "words", "wordless", "word", "north", "forth", "fourth", "planning", "plain", "planed", "planting", "panning", "pants", "plants", "tonight", "tomorrow", "today", "todays", "goodbyes", "prefer", "prefers", "refer", "ready", "reads", "really", "truly", "trying", "crying", "drying", "frying", "buying", "hoping", "hopping", "shopping", "coping", "wishing", "washing", "fishing", "wanted", "waited", "wanting", "waiting", "wants", "taken", "token", "takes", "taking", "making", "baking", "raking", "waking", "write", "writes", "wrote", "writing", "biting", "swallow", "swallows", "follow", "following", "reasonable", "person", "persons", "parents", "feels", "feeling", "wheels", "heels", "fells", "peels", "leaves", "leave", "leaver", "lives", "livers", "liver", "lived", "lover", "loved", "livid", "sharing", "sleeps", "sleepy", "steeps", "plant", "plants", "plane", "planes", "plans", "plate", "plates", "tilling", "milling", "pulling", "calling", "rolling", "selling", "telling", "yelling"]
 )  # fmt: skip
 
 
@@ -110,7 +93,7 @@ _CRISIS = [re.compile(rf"(?<![a-z]){p}(?![a-z])") for p in (
     rf"(?:take|taking|end|ending|finish){_G2} (?:my|my own) life(?! insurance)",
     r"(?:end|ending) it all",
     r"(?:want|wanted|wants|wish|wishing|ready|going|plan|planning|decided|rather|hope|hoping|trying|prefer|need|like|love|try|about)(?: [a-z]+){0,2}? (?:to )?(?:die|be dead|be dying|end it|not be alive|disappear forever|never wake up|not wake up|stop living|stop existing|not exist|cease to exist|jump off|jump in front|overdose|slit my)(?! (?:of laughter|laughing|of boredom|from boredom|of embarrassment|of curiosity|for|hard|down|out|in a game|in the game))",
-    rf"i (?:wish|wished) (?:that )?i (?:was|were|am|would be|could be)(?: just)? (?:dead|never born|gone forever|not alive|not here anymore|no longer alive)",
+    r"i (?:wish|wished) (?:that )?i (?:was|were|am|would be|could be)(?: just)? (?:dead|never born|gone forever|not alive|not here anymore|no longer alive)",
     r"wish i (?:had|have) never been born|wish i was not (?:alive|born|here anymore)|wish i (?:could|would)(?: just)? (?:die|disappear forever|not wake up|fall asleep forever|sleep forever|stop existing)",
     r"(?:should|could|might|would|will|i am going to|may as well|might as well|just)(?: [a-z]+){0,1}? (?:be dead|die tonight|die today|just die|be better off dead|end it tonight|end it now|end it today)",
     r"better (?:off )?(?:dead|without me|if i (?:was|were) (?:dead|gone|not here|not around|never born)|if i had never been born|if i die|if i died)",
@@ -132,6 +115,23 @@ _CRISIS = [re.compile(rf"(?<![a-z]){p}(?![a-z])") for p in (
     r"(?:going|want|need|plan|decided) to end (?:it|things|everything) (?:tonight|today|now|for good|forever|once and for all|all)",
     r"(?:fall|go to|going to|go) (?:a)?sleep and (?:never|not) wake up|sleep forever|never wake up(?: again)?(?! (?:on time|early|in time))",
     r"(?:he|she|husband|wife|partner|boyfriend|girlfriend|dad|father|mum|mom|brother|sister|friend|son|daughter|child|kid)(?: [a-z]+){0,5}? (?:going to|wants to|want to|threatened to|tried to|trying to|might|will|talks about|talking about) (?:kill|killing|hurt|hurting|harm|ending|end) (?:himself|herself|themselves|themself|itself|it all|his life|her life|their life|me)",
+    r"(?:think|thinking|thought|thoughts|dream|dreaming|fantasi[sz]e|fantasi[sz]ing|obsessed)(?: [a-z]+){0,2}? (?:of|about|with) (?:dying|death|being dead|ending (?:it|everything|things|my)|suicide|not being here|not being alive|how to die|taking my|jumping)",
+    r"(?:done|finished|through|over) with (?:my |this |all of this |my whole )?(?:life|living|existence)(?! insurance)|(?:give|giving|gave|given) up on (?:life|living|my life)",
+    r"(?:not|never|hardly|no longer|can not)(?: [a-z]+){0,2}? (?:see|find|have|feel|know)(?: [a-z]+){0,2}? (?:reason|point|sense|purpose|meaning|future)(?: [a-z]+){0,3}? (?:live|living|life|alive|go on|going on|exist|for me|myself|carry on)",
+    r"what(?: is|s)? the (?:point|use|sense)(?: [a-z]+){0,2}? (?:of|in) (?:living|being alive|life|going on|existing|staying alive|my life)|why (?:am i|should i|do i)(?: even| still)? (?:alive|be alive|live|stay alive|go on living|exist)(?! in| at| here)",
+    r"(?:my life|life|living|my existence)(?: [a-z]+){0,2}? (?:no|without|any|lost its|lost all) (?:meaning|purpose|sense|worth|value|hope|point|future)|(?:there is|i have|have|has|see) no (?:hope|future)(?: [a-z]+){0,3}? (?:for me|left|anymore|ahead)(?! (?:of getting|of finding|that))",
+    r"(?:no ?(?:one|body)|not anyone|who)(?: [a-z]+){0,1}? (?:would|will|should)(?: [a-z]+){0,1}? (?:notice|miss|care|cry|mind|mourn|be sad)(?: [a-z]+){0,2}? (?:me|if i|when i)(?: [a-z]+){0,2}? ?(?:died|die|dead|gone|disappeared|vanished|was not here|killed)",
+    r"(?:hate|hating|loathe|despise|regret) (?:being alive|to be alive|living|my life|life|that i am alive|that i was born|being born|my existence|waking up alive)",
+    r"(?:goodbye|farewell|suicide) (?:letters?|notes?|messages?)|(?:say|saying|said|tell|write|wrote|written)(?: [a-z]+){0,2}? (?:my )?(?:last|final) (?:goodbyes?|farewells?|words|letters?)",
+    r"(?:death|dying|being dead)(?: [a-z]+){0,2}? (?:seems|is|would be|sounds|feels|looks)(?: [a-z]+){0,2}? (?:better|easier|peaceful|best|relief|only|nice|good|welcome|tempting|comforting)",
+    r"(?:not|never|no longer|hardly)(?: [a-z]+){0,1}? (?:deserve|deserving|fit|worthy|meant|supposed)(?: of)? (?:to )?(?:live|be alive|life|living|exist|be here|be born)(?! (?:in|at|near))",
+    r"(?:not|never|can not)(?: [a-z]+){0,2}? (?:see|picture|imagine) (?:myself|me)(?: [a-z]+){0,2}? (?:alive|around|here|being here|living|making it|getting old|growing old)",
+    r"(?:leave|leaving|depart|go from|exit) (?:this|the) (?:world|earth|life|planet)|want(?: [a-z]+){0,1}? out of (?:life|this life|this world)|(?:only|easy|no other|no) way out(?: [a-z]+){0,2}? (?:is|but|than|for me)?(?: [a-z]+){0,2}? ?(?:death|dying|die|suicide|kill)",
+    r"(?:a|such a|just a|nothing but a) burden (?:to|for|on) (?:everyone|everybody|my family|my kids|my parents|all of|them|others|you all|people)",
+    r"(?:tie|tied|tying|made|bought|have|got|holding|hold)(?: [a-z]+){0,3}? (?:noose|rope|razor|razors|blade|blades|gun|knife|pills)(?: [a-z]+){0,5}? (?:kill|end|die|neck|wrists?|myself|my head|use it on me|do it tonight)",
+    r"(?:it|all|everything|the pain|this pain|my pain|my suffering)(?: [a-z]+){0,1}? to (?:be over|end|stop)(?: [a-z]+){0,1}? (?:for good|forever|for ever|once and for all|now and die)|(?:make|want) (?:the|this|my) (?:pain|suffering|hurting) (?:stop|to stop|end|to end|go away forever)(?! (?:in my (?:back|knee|leg|arm|tooth|neck|foot|shoulder)))",
+    r"(?:not|never|no longer)(?: [a-z]+){0,1}? (?:want|wish|care|plan|intend|going)(?: [a-z]+){0,1}? (?:to )?(?:be here|be around|wake up|see tomorrow|see another day|make it to|survive|go on)(?: [a-z]+){0,2}? ?(?:anymore|any more|any longer|tomorrow|again|day|tonight|christmas)",
+    r"(?:can not|not able to|unable to)(?: [a-z]+){0,1}? (?:live|keep living|exist|survive)(?: [a-z]+){0,2}? (?:like this|this way|with myself|with this pain|with the pain|without (?:him|her|them))",
     # German, French, Spanish
     r"(?:will|mochte|wollte|werde|mag)(?: [a-z]+){0,3}? (?:sterben|tot sein|nicht mehr leben|nicht mehr da sein|mich umbringen|mich toten|mir das leben nehmen|mir etwas antun|allem ein ende setzen|mein leben beenden|mich verletzen)",
     r"(?:mich|mich selbst) (?:umbringen|umzubringen|toten|erhangen|ritzen|ritze)|umbringen will|selbstmord(?:gedanken)?|suizid(?:gedanken)?|suizidal|keinen? (?:sinn|grund|lust) (?:mehr )?(?:zu leben|im leben|am leben)|lebensmude|nicht mehr leben",
@@ -145,7 +145,7 @@ _NOT_CRISIS = re.compile(
     r"die of (?:laughter|laughing|boredom|embarrassment|shame|curiosity|hunger|thirst|heat|cold|happiness)|die laughing|suicide squad|life insurance"
 )
 _NEEDED = re.compile(r"kill|di[ei]|dy|dead|suic|suiz|life|liv|alive|exist|hang|drown|hurt|harm|cut|burn|slit|overdos|end|jump|wake|born|goodbye|farewell|without me|if i|"
-                     r"miss|anymore|any|pills|tablets|poison|stab|starve|shoot|strangle|wrist|sterben|toten|umbr|leben|mour|tuer|viv|mor|mat|selbst|pend|ritz|dano|fin|sleep|here|pain|injur|throw|step|walk|unal|muert|vida|mir|tot|suc|sui|disap|pointless")  # fmt: skip
+                     r"miss|anymore|any|pills|tablets|poison|stab|starve|shoot|strangle|wrist|sterben|toten|umbr|leben|mour|tuer|viv|mor|mat|selbst|pend|ritz|dano|fin|sleep|here|pain|injur|throw|step|walk|unal|muert|vida|mir|tot|suc|sui|disap|pointless|over|death|dream|point|meaning|purpose|hate|burden|deserve|notice|myself|noose|rope|leave|out")  # fmt: skip
 
 
 def crisis(text: str) -> bool:

@@ -270,10 +270,16 @@ class _Learning:
         begun, real = self.codec.prompts(some)
         made = self.codec.reply(self.model.eval(), begun, real, rng, max_new=self.codec.length // 2)
         self.model.train()
-        said = [Item(Conversation([Message("user", q), Message("assistant", text)]))
-                for q, text in zip(some, self.codec.strings(made.tolist()), strict=True)]  # fmt: skip
-        batch: Batch = self.codec.encode(said)
-        return batch.to(self.device)
+        end, length = self.codec.end, self.codec.length
+        x = torch.full((n, length), end)
+        mask = torch.zeros(n, length, dtype=torch.bool)
+        for i, (prompt, answer) in enumerate(zip(begun, made, strict=True)):
+            before = prompt[real[i]]
+            after = answer[: int((answer != end).sum()) + 1]  # its end, too, is a choice of the model's
+            row = torch.cat([before, after])[:length]
+            x[i, : len(row)] = row
+            mask[i, len(before) : len(row)] = True
+        return Batch(x, None, mask).to(self.device)
 
     def _asked(self, label: str) -> dict[str, Any]:
         """What is said in evidence before and after: reward or preferences, and divergence."""

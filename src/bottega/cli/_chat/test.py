@@ -9,7 +9,7 @@ import typer
 
 from bottega.cli._shared import Json, Out, Quiet
 
-__all__ = ["test"]
+__all__ = ["scripted"]
 
 PANEL, PLACE = "Make", 3
 EXAMPLES = """\
@@ -18,7 +18,7 @@ EXAMPLES = """\
 """
 
 
-def test(
+def scripted(
     folder: Annotated[Path, typer.Argument(metavar="FOLDER", help="The bot.")],
     files: Annotated[
         list[Path], typer.Argument(metavar="FILE", help="Conversations; FOLDER/tests/*.toml by default.")
