@@ -13,7 +13,12 @@ from bottega.core import CheckpointError, DataError
 from bottega.crafts.chat_intents import Intents, _Ensemble, _Kernel, _Views
 from helpers import SHARED
 
-ACTS = {"order": ["track", "find", "locate"], "cancel": ["cancel", "stop", "undo"], "pay": ["pay", "charge", "invoice"], "open": ["open", "close", "hours"]}
+ACTS = {
+    "order": ["track", "find", "locate"],
+    "cancel": ["cancel", "stop", "undo"],
+    "pay": ["pay", "charge", "invoice"],
+    "open": ["open", "close", "hours"],
+}
 THINGS = ["my parcel", "the plant", "a basket", "it please", "this today", "that for me"]
 
 

@@ -95,7 +95,8 @@ examples = [
   "where is my order", "where is my parcel", "when will my order arrive", "track my order", "has my package been sent",
   "my delivery is late", "I want to know the status of my order", "my plants have not arrived yet", "when do I get my plants",
   "what is the status of order FM1234", "has my order shipped", "my order never came", "is my parcel on its way", "check my order please",
-  "wo ist meine Bestellung", "où est ma commande",
+  "where is my shipment", "is there any news of my order", "my plants should be here already", "what happened to my parcel", "has it been delivered yet",
+  "how long until I get my order", "wo ist meine Bestellung", "où est ma commande",
 ]
 
 [[intent]]
@@ -105,13 +106,14 @@ examples = [
   "I want to return a plant", "my plant arrived broken", "the pot is broken", "you sent the wrong plant", "I want my money back",
   "how do I get a refund", "the leaves are damaged", "I want to send something back", "I don't like the plant I got",
   "can I exchange my plant", "my plant is dead on arrival", "I received the wrong item", "I would like a refund please", "return my order",
+  "the pot has a crack", "it came damaged", "the plant was broken when it came", "this is not what I ordered", "something is wrong with what you sent",
 ]
 
 [[intent]]
 name = "opening_hours"
 examples = [
   "when are you open", "what are your opening hours", "are you open on sunday", "what time do you close", "when does the shop open",
-  "are you open today", "opening times", "until when are you open", "is the shop open on holidays", "wann habt ihr geöffnet", "quels sont vos horaires",
+  "are you open today", "opening times", "until when are you open", "can I come to the shop today", "can I come by in the evening", "is the shop open on holidays", "wann habt ihr geöffnet", "quels sont vos horaires",
 ]
 answers = ["We are open Monday to Saturday from 9:00 to 18:00, and closed on Sundays.", "Monday to Saturday, 9:00 to 18:00; Sundays we are closed."]
 say = { de = ["Wir haben Montag bis Samstag von 9 bis 18 Uhr geöffnet."], fr = ["Nous sommes ouverts du lundi au samedi de 9 h à 18 h."] }
@@ -121,6 +123,7 @@ name = "payment"
 examples = [
   "how can I pay", "do you take credit cards", "can I pay with paypal", "can I pay by invoice", "which payment methods do you accept",
   "is it possible to pay in cash", "my card was declined", "do you accept apple pay", "can I pay later", "payment options",
+  "is paypal fine", "do you take mastercard", "paying by bank transfer", "can I use a gift card to pay",
 ]
 answers = ["You can pay by card, PayPal or invoice; in the shop also in cash."]
 

@@ -15,9 +15,20 @@ PLACES = dict(zip(
     "aisle one;aisle two;aisle three;aisle four;aisle five;aisle six;the garden;the back;the cellar;the yard;row nine;row ten;the front;the desk".split(";"),
     strict=True,
 ))  # fmt: skip
-ASK = ("Where is the {}?", "Where do I find {}?", "I need {}.", "Do you have {}?", "Can you show me the {}?", "Looking for {}.")
+ASK = (
+    "Where is the {}?",
+    "Where do I find {}?",
+    "I need {}.",
+    "Do you have {}?",
+    "Can you show me the {}?",
+    "Looking for {}.",
+)
 CURT = ("{Place}.", "It is in {place}.", "Look in {place}.")
-KIND = ("Gladly: you find it in {place}.", "Of course! It is in {place}.", "With pleasure, it is in {place}. Anything else?")
+KIND = (
+    "Gladly: you find it in {place}.",
+    "Of course! It is in {place}.",
+    "With pleasure, it is in {place}. Anything else?",
+)
 
 
 def questions(seed: int = 0) -> list[str]:
@@ -75,4 +86,3 @@ class Shopper:
     def prefers(cls, question: str, a: str, b: str) -> float:
         """Above 0 for the first, without mistakes."""
         return cls.worth(question, a) - cls.worth(question, b)
-

@@ -23,7 +23,7 @@ from bottega.crafts.chat_intents import Guess, Intents
 from bottega.crafts.chat_knowledge import Cited, Knowledge
 from bottega.crafts.chat_memory import Conversation, Memory, Snapshot, facts_in, recalled
 from bottega.crafts.chat_queue import Queue
-from bottega.crafts.chat_router import Facing, Way, choose, fill, fillable, language_of, walk
+from bottega.crafts.chat_router import Facing, Way, choose, fill, fillable, language_of, read, walk
 from bottega.crafts.chat_speaker import Speaker, speaker_of
 from bottega.crafts.chat_tools import Agenda, Lookup, Tutor
 
@@ -434,6 +434,8 @@ class Bot:
             guess.confidence if guess else 0.0, self._least(), passage.confidence if passage else 0.0, self.folder.router.passage,
             self.speaker is not None and self.folder.router.generate, at.state.get("misses", 0), self.folder.hand_off.misses,
         ))  # fmt: skip
+        if way in ("generated", "human", "fallback") and (shown := self._shown_slot(at)) is not None:
+            guess, way = shown, "canned"
         misses = at.state.get("misses", 0)
         at.state["misses"] = 0
         if way == "canned":
@@ -455,6 +457,16 @@ class Bot:
             yield Reply(self.folder.hand_off.say, "human", confidence=guess.confidence if guess else 0.0)
         else:
             yield Reply(self.folder.fallback, "fallback", confidence=guess.confidence if guess else 0.0)
+
+    def _shown_slot(self, at: _Turn) -> Guess | None:
+        """The likeliest intent whose flow asks for what the message shows: an order's number says what it is about."""
+        if self.intents is None:
+            return None
+        fits = {
+            one.name for one in self.folder.intents if one.flow and (flow := self.folder.flow(one.flow)) is not None
+            and any(s.pattern and re.search(r"\d", s.pattern) and read(s, at.text, at.now, whole=False) for s in flow.steps)
+        }  # fmt: skip
+        return self.intents.among(at.text, fits) if fits else None
 
     def _meant(self, guess: Guess, at: _Turn) -> Reply:
         """What an intent leads to."""

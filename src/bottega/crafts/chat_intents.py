@@ -20,7 +20,7 @@ import hashlib
 import json
 import re
 from collections import Counter
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Collection, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -105,7 +105,9 @@ class _Views:
         """What is only counted, and not trained."""
         self.by = {kind: _tfidf(kind, len(texts)).fit(texts) for kind in self.kinds}
         self.words = self.by["words"]
-        self.quick = {kind: (one.build_analyzer(), one.vocabulary_, one.idf_.astype(np.float32)) for kind, one in self.by.items()}
+        self.quick = {
+            kind: (one.build_analyzer(), one.vocabulary_, one.idf_.astype(np.float32)) for kind, one in self.by.items()
+        }
 
     def counted(self, kind: str, texts: Sequence[str]) -> Any:
         """TF-IDF of some texts; of a few of them without the library's checks, which take longer than the counting."""
@@ -122,7 +124,9 @@ class _Views:
             rows.append(at)
             values.append(weight / max(float(np.sqrt(weight @ weight)), 1e-12))
             ends.append(ends[-1] + len(counts))
-        return csr_matrix((np.concatenate(values).astype(np.float32), np.concatenate(rows), ends), (len(texts), len(vocabulary)))
+        return csr_matrix(
+            (np.concatenate(values).astype(np.float32), np.concatenate(rows), ends), (len(texts), len(vocabulary))
+        )
 
     def __call__(self, texts: Sequence[str]) -> dict[str, Any]:
         x = self.counted("words", texts)
@@ -380,6 +384,13 @@ class Intents:
         order = np.argsort(-scores[0])
         sure = float(self._sure((told - self.mean) / self.scale)[0])
         return Guess(self.names[order[0]], sure, self.names[order[1]] if len(order) > 1 else "")
+
+    def among(self, text: str, names: Collection[str]) -> Guess | None:
+        """The likeliest of some intents; None where none of them is known."""
+        scores, told = self.readers([text])
+        order = [k for k in np.argsort(-scores[0]) if self.names[k] in names]
+        sure = float(self._sure((told - self.mean) / self.scale)[0])
+        return Guess(self.names[order[0]], sure) if order else None
 
     # ---- files -------------------------------------------------------------------------------------------------------
 

@@ -21,7 +21,7 @@ __all__ = ["Cited", "Knowledge", "instructs"]
 _EVERY = 0.5  # seconds between two looks at the folder
 _POLITE = re.compile(  # words of a question that say nothing of what is asked
     r"\b(?:please|tell me|do you know|can you (?:tell|say)(?: me)?|i (?:would|'d) like to know|i want to know|often|should|must|need to|have to|hello|hi|hey|"
-    r"excuse me|could you|would you|actually|just|exactly|really)\b", re.I,
+    r"excuse me|could you|would you|do you (?:give|offer|have|provide)|actually|just|exactly|really)\b", re.I,
 )  # fmt: skip
 _ORDERS = re.compile(
     r"\b(?:ignore|disregard|forget|override)\b.{0,40}\b(?:instructions?|rules?|prompts?|above|previous|everything|guidelines)\b|"
@@ -124,19 +124,17 @@ class _Read:
         return Cited(found.passage, found.text, found.source, line, heading, found.confidence, instructs(found.passage))
 
     def whole(self, question: str) -> Answer:
-        """The nearest sentence where it has enough of the question."""
-        for _, at in self.library.search(question, 3):
-            covered, passage = self.library._covered(question, at), self.library.passages[at]
-            if covered >= self.library.least:
-                return Answer(
-                    passage.text,
-                    passage.source,
-                    passage.start,
-                    passage.start + len(passage.text),
-                    passage.text,
-                    covered,
-                )
-        return Answer("")
+        """Of the nearest sentences the one that has most of the question, where that is enough."""
+        near = [
+            (self.library._covered(question, at), -k, at) for k, (_, at) in enumerate(self.library.search(question, 5))
+        ]
+        covered, _, at = max(near, default=(0.0, 0, 0))
+        if covered < self.library.least or not near:
+            return Answer("")
+        passage = self.library.passages[at]
+        return Answer(
+            passage.text, passage.source, passage.start, passage.start + len(passage.text), passage.text, covered
+        )
 
 
 def _pdf(path: Path) -> tuple[str, list[int]]:

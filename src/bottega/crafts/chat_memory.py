@@ -295,7 +295,45 @@ _TELLS = [(name, re.compile(pattern + _STOP, re.I)) for name, pattern in (
     ("likes", rf"\bi (?:really )?(?:like|love|prefer) {_VALUE}"),
 )]  # fmt: skip
 _NO_NAMES = frozenset(
-    ["problem", "question", "order", "issue", "issues", "questions", "point", "answer", "guess", "understanding", "account", "card", "payment", "parcel", "phone", "computer", "plant", "plants", "package", "battery", "money", "transfer", "bank", "bill", "bills", "app", "internet", "connection", "screen", "concern", "complaint", "request", "reason", "fault", "mistake", "turn", "life"]
+    [
+        "problem",
+        "question",
+        "order",
+        "issue",
+        "issues",
+        "questions",
+        "point",
+        "answer",
+        "guess",
+        "understanding",
+        "account",
+        "card",
+        "payment",
+        "parcel",
+        "phone",
+        "computer",
+        "plant",
+        "plants",
+        "package",
+        "battery",
+        "money",
+        "transfer",
+        "bank",
+        "bill",
+        "bills",
+        "app",
+        "internet",
+        "connection",
+        "screen",
+        "concern",
+        "complaint",
+        "request",
+        "reason",
+        "fault",
+        "mistake",
+        "turn",
+        "life",
+    ]
 )
 _ASKS = re.compile(
     r"\b(?:what(?:'s| is| was| are)|tell me|do you (?:know|remember)|can you tell me|remind me)(?: what)? my (?:favou?rite )?(?P<k>[a-z]+(?: [a-z]+)?)(?: number)?(?: is| was| are)?\s*\?*$"

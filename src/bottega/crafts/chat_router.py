@@ -173,7 +173,8 @@ def read(step: Step, text: str, now: datetime, *, whole: bool) -> str:
     if step.kind == "email":
         return found.group() if (found := _EMAIL.search(text)) else ""
     if step.kind == "choice":
-        hits = [c for c in step.choices if re.search(rf"(?<!\w){re.escape(c)}(?!\w)", text, re.I)]
+        said = re.sub(r"\bdon[’']?t\b", "do not", re.sub(r"n[’']t\b", " not", text), flags=re.I)
+        hits = [c for c in step.choices if re.search(rf"(?<!\w){re.escape(c)}(?!\w)", said, re.I)]
         if not hits and whole:
             hits = [c for c in step.choices if text and c.lower().startswith(text.lower())]
         return hits[0] if len(hits) == 1 else ""

@@ -36,7 +36,27 @@ _SPELT = {
 }  # fmt: skip
 _LEET = str.maketrans("013457@$!", "oieastasi")
 _CLOSE_SAFE = frozenset(
-    ["kilo", "kilos", "killed", "kills", "skill", "skilled", "still", "hill", "pill", "pills", "bill", "billing", "till", "filling", "willing", "myself", "yourself", "itself", "living", "leaving", "loving", "giving", "driving", "alive", "live", "olive", "active", "better", "letter", "bitter", "butter", "tired", "tried", "wired", "fired", "wire", "hired", "jumping", "pumping", "dumping", "bumping", "sleep", "slept", "sheep", "steep", "cutting", "putting", "getting", "hunting", "setting", "overdone", "overdue", "hanging", "changing", "banging", "ending", "sending", "vending", "lending", "bending", "spending", "pending", "mending", "existing", "exiting", "listing", "exist", "exit", "exits", "hurting", "harming", "farming", "warming", "charming", "without", "within", "goodbye", "forever", "however", "killing", "drilling", "grilling", "spilling", "quite", "through", "though", "thought", "things", "thinks", "think", "there", "their", "where", "whole", "while", "would", "could", "should", "might", "sound", "count", "party", "parties", "reasons", "seasons", "season", "treason", "pointer", "pointers", "points", "bottles", "notes", "noted", "voted", "letters", "litter", "ladder", "latter", "batter", "sister", "mister", "brothers", "bother", "other", "another", "mother", "smother", "father", "farther", "rather", "gather", "friends", "nothing", "noting", "something", "anything", "bridges", "fridge", "roots", "rooms", "roofs", "train", "trains", "brain", "brains", "drain", "drains", "rain", "traffic", "tablet", "table", "tablets", "cable", "fable", "night", "light", "right", "fight", "sight", "decide", "decides", "divided", "worth", "worthy", "world", "words", "wordless", "word", "north", "forth", "fourth", "planning", "plain", "planed", "planting", "panning", "pants", "plants", "tonight", "tomorrow", "today", "todays", "goodbyes", "prefer", "prefers", "refer", "ready", "reads", "really", "truly", "trying", "crying", "drying", "frying", "buying", "hoping", "hopping", "shopping", "coping", "wishing", "washing", "fishing", "wanted", "waited", "wanting", "waiting", "wants", "taken", "token", "takes", "taking", "making", "baking", "raking", "waking", "write", "writes", "wrote", "writing", "biting", "swallow", "swallows", "follow", "following", "reasonable", "person", "persons", "parents", "feels", "feeling", "wheels", "heels", "fells", "peels", "leaves", "leave", "leaver", "lives", "livers", "liver", "lived", "lover", "loved", "livid", "sharing", "sleeps", "sleepy", "steeps", "plant", "plants", "plane", "planes", "plans", "plate", "plates", "tilling", "milling", "pulling", "calling", "rolling", "selling", "telling", "yelling"]
+    (
+        "kilo kilos killed kills skill skilled still hill pill pills bill billing till filling willing myself yourself "
+        "itself living leaving loving giving driving alive live olive active better letter bitter butter tired tried "
+        "wired fired wire hired jumping pumping dumping bumping sleep slept sheep steep cutting putting getting hunting "
+        "setting overdone overdue hanging changing banging ending sending vending lending bending spending pending "
+        "mending existing exiting listing exist exit exits hurting harming farming warming charming without within "
+        "goodbye forever however killing drilling grilling spilling quite through though thought things thinks think "
+        "there their where whole while would could should might sound count party parties reasons seasons season "
+        "treason pointer pointers points bottles notes noted voted letters litter ladder latter batter sister mister "
+        "brothers bother other another mother smother father farther rather gather friends nothing noting something "
+        "anything bridges fridge roots rooms roofs train trains brain brains drain drains rain traffic tablet table "
+        "tablets cable fable night light right fight sight decide decides divided worth worthy world words wordless "
+        "word north forth fourth planning plain planed planting panning pants plants tonight tomorrow today todays "
+        "goodbyes prefer prefers refer ready reads really truly trying crying drying frying buying hoping hopping "
+        "shopping coping wishing washing fishing wanted waited wanting waiting wants taken token takes taking making "
+        "baking raking waking write writes wrote writing biting swallow swallows follow following reasonable person "
+        "persons parents feels feeling wheels heels fells peels leaves leave leaver lives livers liver lived lover "
+        "loved livid sharing sleeps sleepy steeps plant plane planes plans plate plates tilling milling pulling calling "
+        "rolling selling telling yelling doing going ding ring king wing sing card cards care cares car cars being seeing dyeing tying lying vying dining alice native relive "
+        "slice decline decided goings filing pining timing "
+    ).split()  # noqa: SIM905
 )  # fmt: skip
 
 
@@ -124,28 +144,39 @@ _CRISIS = [re.compile(rf"(?<![a-z]){p}(?![a-z])") for p in (
     r"(?:hate|hating|loathe|despise|regret) (?:being alive|to be alive|living|my life|life|that i am alive|that i was born|being born|my existence|waking up alive)",
     r"(?:goodbye|farewell|suicide) (?:letters?|notes?|messages?)|(?:say|saying|said|tell|write|wrote|written)(?: [a-z]+){0,2}? (?:my )?(?:last|final) (?:goodbyes?|farewells?|words|letters?)",
     r"(?:death|dying|being dead)(?: [a-z]+){0,2}? (?:seems|is|would be|sounds|feels|looks)(?: [a-z]+){0,2}? (?:better|easier|peaceful|best|relief|only|nice|good|welcome|tempting|comforting)",
-    r"(?:not|never|no longer|hardly)(?: [a-z]+){0,1}? (?:deserve|deserving|fit|worthy|meant|supposed)(?: of)? (?:to )?(?:live|be alive|life|living|exist|be here|be born)(?! (?:in|at|near))",
+    r"(?:not|never|no longer|hardly)(?: [a-z]+){0,1}? (?:deserve|deserving|fit|worthy|meant|supposed)(?: of)? (?:to )?(?:live|be alive|life|living|exist|be born)(?! (?:in|at|near))",
     r"(?:not|never|can not)(?: [a-z]+){0,2}? (?:see|picture|imagine) (?:myself|me)(?: [a-z]+){0,2}? (?:alive|around|here|being here|living|making it|getting old|growing old)",
     r"(?:leave|leaving|depart|go from|exit) (?:this|the) (?:world|earth|life|planet)|want(?: [a-z]+){0,1}? out of (?:life|this life|this world)|(?:only|easy|no other|no) way out(?: [a-z]+){0,2}? (?:is|but|than|for me)?(?: [a-z]+){0,2}? ?(?:death|dying|die|suicide|kill)",
     r"(?:a|such a|just a|nothing but a) burden (?:to|for|on) (?:everyone|everybody|my family|my kids|my parents|all of|them|others|you all|people)",
-    r"(?:tie|tied|tying|made|bought|have|got|holding|hold)(?: [a-z]+){0,3}? (?:noose|rope|razor|razors|blade|blades|gun|knife|pills)(?: [a-z]+){0,5}? (?:kill|end|die|neck|wrists?|myself|my head|use it on me|do it tonight)",
+    r"(?:tie|tied|tying|made|bought|have|got|holding|hold)(?: [a-z]+){0,3}? (?:noose|rope|razor|razors|blade|blades|gun|knife|pills)(?: [a-z]+){0,5}? (?:ready|kill|end|die|neck|wrists?|myself|my head|use it on me|do it tonight)",
     r"(?:it|all|everything|the pain|this pain|my pain|my suffering)(?: [a-z]+){0,1}? to (?:be over|end|stop)(?: [a-z]+){0,1}? (?:for good|forever|for ever|once and for all|now and die)|(?:make|want) (?:the|this|my) (?:pain|suffering|hurting) (?:stop|to stop|end|to end|go away forever)(?! (?:in my (?:back|knee|leg|arm|tooth|neck|foot|shoulder)))",
     r"(?:not|never|no longer)(?: [a-z]+){0,1}? (?:want|wish|care|plan|intend|going)(?: [a-z]+){0,1}? (?:to )?(?:be here|be around|wake up|see tomorrow|see another day|make it to|survive|go on)(?: [a-z]+){0,2}? ?(?:anymore|any more|any longer|tomorrow|again|day|tonight|christmas)",
     r"(?:can not|not able to|unable to)(?: [a-z]+){0,1}? (?:live|keep living|exist|survive)(?: [a-z]+){0,2}? (?:like this|this way|with myself|with this pain|with the pain|without (?:him|her|them))",
+    r"(?:my|our|his|her|their) (?:last|final) (?:night|day|hours?|moments?|breath)(?: [a-z]+){0,2}? (?:on earth|alive|here|of my life|in this world)|picture(?:ing)?(?: [a-z]+){0,2}? (?:my|my own) (?:funeral|death)|my own funeral",
+    r"(?:nothing|not anything|nobody|no one)(?: [a-z]+){0,2}? (?:keeping|keeps|holding|holds) me (?:alive|here|in this world|going)|(?:be|being|was|were) gone (?:for good|forever|for ever)",
+    r"(?:wish|hope|want|pray)(?: [a-z]+){0,5}? (?:would|could|will|to)(?: [a-z]+){0,3}? (?:kill me|end me|let me die|run me over|take me)(?! (?:home|there|to|with|off))|(?:please|just)(?: [a-z]+){0,1}? (?:let me die|kill me)(?! (?:with|now lol|already))",
+    r"(?:cut|cutting|burn|burned|burning|slash|scratch)(?: [a-z]+){0,1}? my (?:own )?(?:arms?|wrists?|legs?|thighs?|skin|veins?)(?: (?:again|open|on purpose|last night|today|deep|with a))",
+    r"(?:care|cares|matter|matters|matter to me)(?: [a-z]+){0,2}? (?:if|whether) i(?: [a-z]+){0,1}? (?:live or die|live|die|am alive|am dead|exist)|i (?:should|ought to) (?:never|not)(?: ever)? have been born",
+    r"want(?: [a-z]+){0,2}? my (?:own )?life to (?:end|stop|be over)|(?:happier|happy|relieved|better off|fine)(?: [a-z]+){0,2}? (?:if|when|once) i (?:was|were|am|would be) (?:dead|gone|not here|not around|no longer)",
+    r"(?:not|never)(?: [a-z]+){0,2}? (?:want|wish)(?: [a-z]+){0,1}? (?:to )?live without (?:him|her|them|you|my)(?! (?:plants?|phone|coffee|car|app))",
     # German, French, Spanish
     r"(?:will|mochte|wollte|werde|mag)(?: [a-z]+){0,3}? (?:sterben|tot sein|nicht mehr leben|nicht mehr da sein|mich umbringen|mich toten|mir das leben nehmen|mir etwas antun|allem ein ende setzen|mein leben beenden|mich verletzen)",
-    r"(?:mich|mich selbst) (?:umbringen|umzubringen|toten|erhangen|ritzen|ritze)|umbringen will|selbstmord(?:gedanken)?|suizid(?:gedanken)?|suizidal|keinen? (?:sinn|grund|lust) (?:mehr )?(?:zu leben|im leben|am leben)|lebensmude|nicht mehr leben",
-    r"(?:veux|voudrais|vais|envie de|prefere|aimerais)(?: [a-z]+){0,2}? (?:mourir|me tuer|me suicider|en finir|me pendre|disparaitre pour toujours|me faire du mal|mettre fin)|suicider|suicidaire|plus envie de vivre|ne veux plus vivre|(?:mettre|mets) fin a (?:mes jours|ma vie)|marre de (?:la )?vivre|marre de la vie",
+    r"(?:mich|mich selbst) (?:umbringen|umzubringen|toten|erhangen|ritzen|ritze)|umbringen will|selbstmord(?:gedanken)?|suizid(?:gedanken)?|suizidal|keinen? (?:sinn|grund|lust) (?:mehr )?(?:zu leben|im leben|am leben|darin|zum leben)|lebensmude|nicht mehr leben",
+    r"(?:veux|voudrais|vais|envie de|prefere|aimerais)(?: [a-z]+){0,2}? (?:mourir|me tuer|me suicider|en finir|me pendre|disparaitre pour toujours|me faire du mal|mettre fin)|suicider|suicidaire|plus envie de vivre|ne veux plus vivre|pense(?: [a-z]+){0,1}? (?:a mourir|a la mort|a en finir)|(?:mettre|mets) fin a (?:mes jours|ma vie)|marre de (?:la )?vivre|marre de la vie",
     r"(?:quiero|quisiera|voy a|ganas de|prefiero|deseo)(?: [a-z]+){0,2}? (?:morir|morirme|matarme|suicidarme|acabar con mi vida|quitarme la vida|hacerme dano|estar muerto|estar muerta|desaparecer para siempre)|suicidarme|suicidio|no quiero (?:seguir )?viv(?:ir|iendo)|ya no quiero vivir|sin ganas de vivir|quitarme la vida",
 )]  # fmt: skip
 _NOT_CRISIS = re.compile(
     r"(?:dying|die) (?:to (?:try|know|see|eat|hear|meet|get|go|visit|buy|learn|play|watch|read)|for (?:a|some|an))|"
     r"(?:kill(?:ing)?|murder(?:ing)?) (?:time|it|the|two birds|a process|process|my (?:feet|back|legs|head|battery|vibe|mood|phone|budget|wallet)|me (?:with|softly)|(?:a |the )?(?:task|job|server|program|app|engine|lights?|weeds?|bugs?))|"
     r"(?:battery|phone|plant|plants|fern|car|laptop|bonsai|flowers?|tree|cactus|basil|orchid|engine|computer|printer|connection|app) (?:is |are |has |will |would |does not |do not |did not )*(?:wants? to |going to |about to |trying to |just |keeps )*(?:die|died|dying|dead|be dead|live|commit suicide)|"
-    r"die of (?:laughter|laughing|boredom|embarrassment|shame|curiosity|hunger|thirst|heat|cold|happiness)|die laughing|suicide squad|life insurance"
+    r"die of (?:laughter|laughing|boredom|embarrassment|shame|curiosity|hunger|thirst|heat|cold|happiness)|die laughing|suicide squad|life insurance|(?:sided|word) die|roll(?:ed|ing)?(?: [a-z0-9]+){0,4} die"
 )
-_NEEDED = re.compile(r"kill|di[ei]|dy|dead|suic|suiz|life|liv|alive|exist|hang|drown|hurt|harm|cut|burn|slit|overdos|end|jump|wake|born|goodbye|farewell|without me|if i|"
-                     r"miss|anymore|any|pills|tablets|poison|stab|starve|shoot|strangle|wrist|sterben|toten|umbr|leben|mour|tuer|viv|mor|mat|selbst|pend|ritz|dano|fin|sleep|here|pain|injur|throw|step|walk|unal|muert|vida|mir|tot|suc|sui|disap|pointless|over|death|dream|point|meaning|purpose|hate|burden|deserve|notice|myself|noose|rope|leave|out")  # fmt: skip
+# What no pattern has: somebody speaks of themselves and of death in one clause. It takes in too much, and that is meant.
+_OWN = re.compile(r"\b(?:i|me|myself|ich|mich|je|yo)\b")
+_LETHAL = re.compile(
+    r"\b(?:die(?!d)|dying(?! (?:light|battery|art|breed))|dead(?! (?:battery|car|phone|line|end|plant|link|serious|zone))|suicide|kill(?:ed|ing)?(?! (?:me|it|time)\b)|overdos\w+|being alive|"
+    r"sleeping pills|never been born|jump off|bridge and|i (?:just |only |simply )?died|sterben|tot (?:bin|ware|sein)|ware tot|nicht mehr aufwachen|mourir|morir|matarme)\b(?! (?:cast|sided|rolled|roll|metal|hard|the (?:app|process|light)))"
+)  # fmt: skip
 
 
 def crisis(text: str) -> bool:
@@ -155,10 +186,10 @@ def crisis(text: str) -> bool:
     [True, True, False, False]
     """
     plain = _plain(text)
-    if not _NEEDED.search(plain):
-        return False
     rest = _NOT_CRISIS.sub(" , ", plain)
-    return any(p.search(rest) for p in _CRISIS)
+    if any(p.search(rest) for p in _CRISIS):
+        return True
+    return any(_OWN.search(part) and _LETHAL.search(part) for part in re.split(r" [.;!?,] ", rest))
 
 
 # ---- a program, not a person -------------------------------------------------------------------------------------------
