@@ -11,11 +11,11 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from bottega.core import BottegaError
+from bottega.core import Batch, BottegaError, Item
 from bottega.crafts._rows import codes_of, decoded, held_items, need_codes
 from bottega.workshop.run import WEIGHTS, Run, load
 
-__all__ = ["columns_of", "plane_codes"]
+__all__ = ["columns_of", "mixed", "pieces_of", "plane_of"]
 
 ROWS = 500  # real rows that made ones are laid beside
 
@@ -44,30 +44,38 @@ def _cell(value: Any) -> Any:
     return value if value is None or isinstance(value, str | int | bool) else str(value)
 
 
-def plane_codes(run: Run, x: Tensor, cond: Tensor | None, at: Sequence[tuple[float, float]]) -> Tensor:
-    """Examples in the plane through the codes of three, ``(len(at), *spec.shape)``.
-
-    ``z = a + u (b - a) + v (c - a)``, then moved to the length that the corners' lengths mix to: codes of many numbers lie
-    near a sphere, and a straight line between two leaves it (White 2016, arXiv:1609.04468, section 2.1).
+def plane_of(
+    run: Run, seeds: Sequence[int], at: Sequence[Sequence[float]], condition: Any = None
+) -> tuple[list[Item], Any]:
+    """Pieces in the plane through the codes of three seeds' pieces, and what was asked for.
 
     Args:
         run: whose model has codes of real numbers.
-        x: the three corners, ``(3, *spec.shape)``.
-        cond: what is known of the first, ``(1, *spec.cond.shape)``, or None.
-        at: coordinates ``(u, v)``; (0, 0), (1, 0) and (0, 1) are the corners.
+        seeds: three, of the corners (0, 0), (1, 0) and (0, 1).
+        at: coordinates ``(u, v)`` in the plane.
+        condition: what to ask for; what the first seed says by default.
 
     Raises:
-        BottegaError: the model has no such codes.
+        BottegaError: the model has no such codes, or does not know the condition.
     """
-    from bottega.core import Batch
-
     need_codes(run)
-    z = codes_of(run, Batch(x, None if cond is None else cond.expand(3, *cond.shape[1:])))
-    return decoded(run, mixed(z, at), None if cond is None else cond.expand(len(at), *cond.shape[1:]))
+    if condition is None and run.spec.cond is not None:
+        known = run.header["conditions"]
+        condition = known[seeds[0] % len(known)]
+    corners = run.sample(seeds=seeds, cond=condition)
+    code = None if run.spec.cond is None else run.codec.encode_cond([condition])
+    z = codes_of(run, Batch(corners.x, None if code is None else code.expand(3, *code.shape[1:])))
+    some = None if code is None else code.expand(len(at), *code.shape[1:])
+    x = decoded(run, mixed(z, at), some)
+    return run.codec.decode(x, some), condition
 
 
-def mixed(z: Tensor, at: Sequence[tuple[float, float]]) -> Tensor:
-    """Codes ``(len(at), ...)`` in the plane through three, ``(3, ...)``; see ``plane_codes``."""
+def mixed(z: Tensor, at: Sequence[Sequence[float]]) -> Tensor:
+    """Codes ``(len(at), ...)`` in the plane through three codes ``(3, ...)``.
+
+    ``z = a + u (b - a) + v (c - a)``, then moved to the length that the corners' lengths mix to: codes of many numbers lie
+    near a sphere, and a straight line between two leaves it (White 2016, arXiv:1609.04468, section 2.1).
+    """
     weights = torch.tensor([[1 - u - v, u, v] for u, v in at], dtype=z.dtype)
     flat = z.flatten(1)
     points = weights @ flat
@@ -75,3 +83,20 @@ def mixed(z: Tensor, at: Sequence[tuple[float, float]]) -> Tensor:
         wanted = (weights.abs() @ flat.norm(dim=1, keepdim=True)) / weights.abs().sum(1, keepdim=True)
         points = points * wanted / points.norm(dim=1, keepdim=True).clamp_min(1e-6)
     return points.view(len(at), *z.shape[1:])
+
+
+_TYPES = {".png": "image/png", ".mid": "audio/midi", ".wav": "audio/wav"}
+
+
+def pieces_of(run: Run, items: Sequence[Item], condition: Any) -> list[dict[str, Any]]:
+    """TODO: the server's own."""
+    import base64
+    import tempfile
+
+    out = []
+    with tempfile.TemporaryDirectory() as folder:
+        for i, item in enumerate(items):
+            path = run.codec.write(item, Path(folder) / f"{i}", run.mark(0))
+            out.append({"seed": None, "condition": condition, "media_type": _TYPES[path.suffix], "encoding": "base64",
+                        "data": base64.b64encode(path.read_bytes()).decode()})
+    return out

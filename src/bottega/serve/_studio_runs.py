@@ -118,7 +118,7 @@ def tell(name: str, folder: Path, *, training: bool = False, whole: bool = False
     out: dict[str, Any] = {
         "name": name,
         "state": _state(folder, header, wrong, training, step, steps),
-        "wrong": " ".join(wrong),
+        "wrong": " ".join(wrong).replace(f"{folder}/", ""),  # where runs lie is the server's own
         "recipe": str(recipe.get("name", "")),
         "about": str(recipe.get("about", "")),
         "family": str(_table(recipe, "family").get("name", "")),

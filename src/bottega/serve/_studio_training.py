@@ -72,7 +72,9 @@ class Trainings:
             raise BottegaError(f"there is a run called {folder.name} already; choose another name, or resume that one")
         named = [data] if data else []
         named += [str(settings[key]) for key in settings if key.startswith(_PATHS)]
-        if not here and (path := next((n for n in named if "/" in n or "\\" in n or ".." in n or Path(n).exists()), "")):
+        if not here and (
+            path := next((n for n in named if "/" in n or "\\" in n or ".." in n or Path(n).exists()), "")
+        ):
             raise RecipeError(f"data {path!r} is a path; files of the server can be named only from the server itself")
         load_recipe(recipe, settings | ({} if steps is None else {"train.steps": steps}))  # mistakes are told now
         sets = [part for key, value in settings.items() for part in ("--set", f"{key}={_said(value)}")]
@@ -109,7 +111,9 @@ class Trainings:
         """
         process = self.at_work.get(folder.resolve())
         if process is None or process.poll() is not None:
-            raise BottegaError(f"no training of {folder.name} was started here; stop it where it was started, with Ctrl-C")
+            raise BottegaError(
+                f"no training of {folder.name} was started here; stop it where it was started, with Ctrl-C"
+            )
         process.send_signal(signal.SIGINT)
 
     def close(self, seconds: float = 20.0) -> None:

@@ -10,7 +10,7 @@ from __future__ import annotations
 import asyncio
 import json
 import time
-from collections.abc import AsyncIterator, Mapping
+from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from importlib.util import find_spec
 from pathlib import Path
@@ -22,7 +22,7 @@ from pydantic import BaseModel, ConfigDict, Field
 
 from bottega.core import BottegaError
 from bottega.serve import _studio_runs as shelf
-from bottega.serve._studio_look import columns_of, plane_of
+from bottega.serve._studio_look import columns_of, pieces_of, plane_of
 from bottega.serve._studio_training import Trainings
 from bottega.serve.roles import LOCAL, PERMISSIONS, Caller, need
 from bottega.workshop.recipe import load_recipe, shipped
@@ -62,7 +62,9 @@ class Plane(BaseModel):
 
     model: str = Field(max_length=200)
     seeds: list[Annotated[int, Field(ge=0, lt=2**31)]] = Field(min_length=3, max_length=3)
-    at: list[tuple[float, float]] = Field(min_length=1, max_length=144)
+    at: list[Annotated[list[Annotated[float, Field(ge=-1, le=2)]], Field(min_length=2, max_length=2)]] = Field(
+        min_length=1, max_length=144
+    )
     condition: str | int | None = None
 
 
@@ -148,9 +150,14 @@ def router(models: Any, settings: Any) -> APIRouter:
             raise HTTPException(404, str(error)) from error
 
     @routes.post("/studio/api/plane")
-    async def plane(body: Plane, caller: Annotated[Caller, Depends(need("make"))]) -> dict[str, Any]:
+    def plane(body: Plane, caller: Annotated[Caller, Depends(need("make"))]) -> dict[str, Any]:
         """Pieces of the plane through the codes of three seeds' pieces, at coordinates in [0, 1] x [0, 1]."""
-        return await plane_of(models, body.model, body.seeds, body.at, body.condition, caller)
+        run = models.run(body.model)
+        try:
+            items, condition = plane_of(run, body.seeds, body.at, body.condition)
+        except BottegaError as error:
+            raise HTTPException(400, str(error)) from error
+        return {"model": body.model, "pieces": pieces_of(run, items, condition)}
 
     # Training --------------------------------------------------------------------------------------------------------
 
@@ -246,7 +253,7 @@ def _or_refuse(does: Any, *args: Any, **kwargs: Any) -> None:
 
 async def _followed(request: Request, folder: Path, after: int, state: Any) -> AsyncIterator[str]:
     """Server-sent events (WHATWG HTML, 9.2) of a log that grows. Each ``rows`` says how far it was read, as the event's id."""
-    tail, seen, lately = shelf.Tail(folder / LOG, after), "", list[Mapping[str, Any]]()
+    tail, seen, lately = shelf.Tail(folder / LOG, after), "", list[dict[str, Any]]()
     if after:  # the rate needs a few rows from before
         lately = (await asyncio.to_thread(shelf.Tail(folder / LOG).read))[0][-20:]
     ends, spoken = time.monotonic() + _STREAM_SECONDS, time.monotonic()
@@ -261,7 +268,9 @@ async def _followed(request: Request, folder: Path, after: int, state: Any) -> A
         now: dict[str, Any] = await asyncio.to_thread(state)
         rate, seconds = shelf.left(lately, now["steps"])
         if lately:
-            now["step"] = max(now["step"], int(lately[-1]["step"])) if now["state"] in {"training", "watched"} else now["step"]
+            now["step"] = (
+                max(now["step"], int(lately[-1]["step"])) if now["state"] in {"training", "watched"} else now["step"]
+            )
         now |= {"rate": rate, "left_seconds": seconds if now["state"] in {"training", "watched"} else None}
         fresh = json.dumps(now, sort_keys=True)
         if fresh != seen:

@@ -15,7 +15,7 @@ export function rowsTable(rows, most = 50) {
   return h(
     "div",
     { class: "wide", style: "max-height: 420px", tabindex: 0, role: "region", "aria-label": "Made rows" },
-    h("table", {}, h("thead", {}, h("tr", {}, names.map((c) => h("th", { scope: "col" }, c)))),
+    h("table", {}, h("thead", {}, h("tr", {}, names.map((c) => h("th", { scope: "col", class: typeof rows[0][c] === "number" ? "n" : null }, c)))),
       h("tbody", {}, rows.slice(0, most).map((row) => h("tr", {}, names.map((c) => h("td", { class: typeof row[c] === "number" ? "n" : null }, typeof row[c] === "number" ? figure(row[c]) : String(row[c] ?? "")))))))
   );
 }

@@ -138,7 +138,7 @@ export class PianoRoll extends HTMLElement {
   draw(parts, told) {
     const [low, high] = [Math.min(...this.notes.map((n) => n.pitch)) - 1, Math.max(...this.notes.map((n) => n.pitch)) + 1];
     const tall = Math.max(3.5, Math.min(9, 190 / (high - low + 1)));
-    const wide = Math.max(620, this.seconds * 60);
+    const wide = Math.max(this.clientWidth - 2, 240, this.seconds * 60);
     const [left, height] = [34, (high - low + 1) * tall + 18];
     /** @param {number} t */
     const x = (t) => left + (t / this.seconds) * (wide - left - 6);

@@ -23,6 +23,7 @@ export default class Inpaint extends Page {
     this.source = null;
     this.picture = h("canvas", { width: 8, height: 8, "aria-hidden": "true" });
     this.mask = h("canvas", { width: 8, height: 8 }); // white where it is made anew; never shown
+    this.mask.getContext("2d", { willReadFrequently: true });
     this.veil = h("canvas", { width: 480, height: 480, tabindex: 0, role: "application", "aria-roledescription": "canvas to paint on", "aria-label": "Mask. Arrow keys move the brush, Space paints, Delete rubs out.", "aria-describedby": "painted" });
     this.brush = h("input", { type: "range", id: "brush", min: 2, max: 50, step: 1, value: 16 });
     this.painted = h("p", { class: "soft small", id: "painted", "aria-live": "polite" }, "Nothing is painted yet.");

@@ -26,6 +26,10 @@ export default class Make extends Page {
       event.preventDefault();
       void this.make(model);
     });
+    if (model.medium === "text" && model.capabilities.includes("edit")) {
+      this.begun = h("textarea", { id: "begun", rows: 2, placeholder: "nothing: from the start" });
+      this.fields.form.prepend(h("div", { class: "field" }, h("label", { for: "begun" }, "How it begins"), this.begun));
+    }
     this.append(h("div", { class: "split" }, h("div", { class: "card" }, pickModel("make", models, can, model.id), this.fields.form), this.place));
     if (model.medium === "table") this.real = api.columns(model.id, this.signal).catch(() => ({}));
   }
@@ -37,7 +41,11 @@ export default class Make extends Page {
     this.place.setAttribute("aria-busy", "true");
     const began = performance.now();
     try {
-      const made = await api.pieces(this.fields.value(), this.signal);
+      const asked = this.fields.value();
+      const begun = this.begun?.value ?? "";
+      const made = begun
+        ? await api.edit({ ...asked, piece: { media_type: "text/plain", encoding: "utf-8", data: begun } }, this.signal)
+        : await api.pieces(asked, this.signal);
       const real = (await this.real) ?? {};
       const again = model.capabilities.includes("edit") && ["music", "text", "audio"].includes(model.medium) ? (/** @type {api.Piece} */ p) => void this.again(model, p) : undefined;
       this.place.replaceChildren(

@@ -13,6 +13,9 @@ const SIDE = 7; // cells of the plane along each side
 const can = (m) => m.capabilities.includes("encode");
 
 export default class LatentMap extends Page {
+  u = 0.5; // of the way to B
+  v = 0.5; // of the way to C
+
   /** @param {string[]} parts */
   async open([name]) {
     const models = await api.models(this.signal);
@@ -23,8 +26,6 @@ export default class LatentMap extends Page {
       return;
     }
     this.model = model;
-    this.u = 0.5;
-    this.v = 0.5;
     const seeds = [0, 1, 2].map((seed, i) => h("input", { type: "number", id: `corner-${i}`, min: 0, max: 2147483647, step: 1, value: seed * 7 + 3, required: true }));
     this.seeds = seeds;
     this.condition = conditionField(model);

@@ -48,7 +48,7 @@ export default class Training extends Page {
     const wrong = h("div");
     const told = () => {
       const one = recipes.find((r) => r.name === recipe.value);
-      about.textContent = one ? `${one.about}. ${one.header.split("\n").slice(1, 2).join(" ")}` : "";
+      about.textContent = one ? `${one.about}. ${/\n([^\n]*?GB)/.exec(one.header)?.[1] ?? ""}` : "";
       steps.placeholder = one ? `${one.steps.toLocaleString("en")}, as the recipe says` : "";
       if (!name.dataset.own) name.value = recipe.value;
     };
@@ -202,8 +202,10 @@ export default class Training extends Page {
       if (!this.made || this.made.querySelector(`[data-mark="${CSS.escape(mark)}"]`)) continue;
       this.made.querySelector(`[data-file="${CSS.escape(one.file)}"]`)?.remove();
       const told = one.step === null ? "in the end" : `step ${one.step.toLocaleString("en")}`;
-      const card = h("figure", { class: "card", "data-mark": mark, "data-file": one.file });
-      this.made.prepend(card);
+      const card = h("figure", { class: "card", "data-mark": mark, "data-step": one.step ?? Infinity, "data-file": one.file });
+      const later = one.step === null ? null : [...this.made.children].find((c) => Number(/** @type {HTMLElement} */ (c).dataset.step ?? Infinity) < (one.step ?? 0));
+      if (one.step === null) this.made.prepend(card);
+      else this.made.insertBefore(card, later ?? null);
       await preview(card, run, one, this.signal, `Samples of ${run.name}, ${told}`);
       card.append(h("figcaption", {}, told));
     }

@@ -31,6 +31,12 @@ export function fft(re, im) {
   }
 }
 
+/** Samples a second that a WAV file says, where a browser can have them; else 44,100. @param {ArrayBuffer} data @returns {number} */
+function rateOf(data) {
+  const rate = data.byteLength > 28 && new DataView(data).getUint32(0) === 0x52494646 ? new DataView(data).getUint32(24, true) : 0; // "RIFF"
+  return rate >= 8000 && rate <= 96_000 ? rate : 44_100;
+}
+
 /** @param {string} hex @returns {[number, number, number]} */
 function rgb(hex) {
   const n = Number.parseInt(hex.slice(1), 16);
@@ -59,8 +65,9 @@ export class SoundView extends HTMLElement {
     this.told = h("p", { class: "soft small" });
     this.append(this.shape, this.spectrum, h("audio", { controls: true, src: this.url, preload: "metadata", "aria-label": "Play this sound" }), this.told);
     try {
-      const sound = new OfflineAudioContext(1, 1, 44_100);
-      this.wave = await sound.decodeAudioData(await this.blob.arrayBuffer());
+      const data = await this.blob.arrayBuffer();
+      const sound = new OfflineAudioContext(1, 1, rateOf(data)); // another rate would resample it
+      this.wave = await sound.decodeAudioData(data);
       this.draw();
     } catch {
       this.append(trouble("The browser cannot read this sound; download it instead."));
