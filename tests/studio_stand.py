@@ -58,7 +58,7 @@ def app_of(folder: Path, caller: Caller | None = LOCAL) -> FastAPI:
 
     app = FastAPI()
     models = SimpleNamespace(run=load)
-    app.include_router(studio.router(models, SimpleNamespace(runs=[folder])))
+    app.include_router(studio.router(models, SimpleNamespace(runs=[folder], bot=None)))
 
     @app.middleware("http")
     async def who(request: Request, go: Any) -> Any:

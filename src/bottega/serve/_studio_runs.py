@@ -41,9 +41,9 @@ class Shelf:
         found: dict[str, Path] = {}
         folders = sorted(self._folders(), key=_changed, reverse=True)
         for folder in folders:
-            name, again = folder.name, 2
+            name, again = folder.resolve().name, 2
             while name in found:
-                name, again = f"{folder.name}-{again}", again + 1
+                name, again = f"{folder.resolve().name}-{again}", again + 1
             found[name] = folder
         return found
 
@@ -137,6 +137,7 @@ def tell(name: str, folder: Path, *, training: bool = False, whole: bool = False
     if whole:
         out |= {
             "tables": {k: v for k, v in recipe.items() if isinstance(v, Mapping)},
+            "conditions": _conditions(header),
             "notes": list(evidence.notes if evidence else header.get("notes", ())),
             "skipped": evidence.skipped if evidence else {},
             "licence": str(_table(header, "data").get("licence", "")),
@@ -146,6 +147,12 @@ def tell(name: str, folder: Path, *, training: bool = False, whole: bool = False
         }
     plain: dict[str, Any] = finite(out)
     return plain
+
+
+def _conditions(header: Mapping[str, Any]) -> list[Any] | None:
+    """What can be asked for, where people can write it; None where nothing can."""
+    known = header.get("conditions") or []
+    return [c for c in known if isinstance(c, str | int | float)] or None
 
 
 def _state(folder: Path, header: Mapping[str, Any], wrong: list[str], training: bool, step: int, steps: int) -> str:

@@ -101,7 +101,7 @@ def router(models: Any, settings: Any) -> APIRouter:
     @routes.get("/studio/api/me")
     def me(caller: Annotated[Caller, Depends(need("look"))]) -> dict[str, Any]:
         """Who asks, and what they may do: the page shows only that."""
-        return {"id": caller.id, "role": caller.role, "may": sorted(PERMISSIONS[caller.role]), "here": caller == LOCAL}
+        return {"id": caller.id, "role": caller.role, "may": sorted(PERMISSIONS[caller.role]), "here": caller == LOCAL, "bot": settings.bot is not None}
 
     @routes.get("/studio/api/runs")
     def runs(caller: Annotated[Caller, Depends(need("look"))]) -> dict[str, Any]:

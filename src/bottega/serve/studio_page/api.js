@@ -8,7 +8,7 @@
  * @typedef {{file: string, kind: string, step: number | null, changed: number}} Sample
  * @typedef {{name: string, title: string, told: string, interval: string, value: number, low: number | null, high: number | null, ceiling: number | null, better: string, n: number, judge: string, note: string}} Measure
  * @typedef {{name: string, state: string, wrong: string, failed: boolean, recipe: string, about: string, family: string, medium: string, data: string, step: number, steps: number, parameters: number, seconds: number | null, changed: number, judged: boolean, measures: Measure[], samples: Sample[], [more: string]: any}} Run
- * @typedef {{id: string, role: string, may: string[], here: boolean}} Me
+ * @typedef {{id: string, role: string, may: string[], here: boolean, bot: boolean}} Me
  */
 
 const KEY = "bottega-key";

@@ -78,7 +78,7 @@ async function talkToBot() {
 export default class Chat extends Page {
   /** @param {string[]} parts */
   async open([name]) {
-    const [models, bot] = await Promise.all([api.models(this.signal), api.get("/v1/chats", this.signal).then(() => true, () => false)]);
+    const [models, { bot }] = await Promise.all([api.models(this.signal), api.me()]);
     const able = models.filter(can);
     const withBot = bot && (!name || name === BOT);
     const model = withBot ? undefined : name ? able.find((m) => m.id === name) : able[0];

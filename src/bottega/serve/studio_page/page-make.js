@@ -19,6 +19,7 @@ export default class Make extends Page {
       this.append(noModel("make pieces", name));
       return;
     }
+    if (!model.conditions && !model.loaded) model.conditions = (await api.run(model.id, this.signal).catch(() => null))?.conditions ?? null;
     this.place = h("section", { "aria-label": "Pieces", "aria-live": "off" }, empty("Choose a seed and press Make."));
     const n = MANY[model.medium] ?? 4;
     this.fields = makeForm(model, { n, most: Math.max(64, n) });

@@ -6,15 +6,11 @@ import { announce, count, empty, h, Page, trouble } from "./dom.js";
 export default class Review extends Page {
   async open() {
     this.head("Review", "People who asked for a person, and what people said of answers.");
-    /** @type {any[]} */
-    let waiting;
-    try {
-      waiting = (await api.get("/v1/handoffs", this.signal)).data ?? [];
-    } catch (error) {
-      if (!(error instanceof api.Refused && error.status === 404)) throw error;
+    if (!(await api.me()).bot) {
       this.append(empty("This server has no bot, so nobody can call a person.", h("p", {}, "Start it with one: ", h("code", {}, "bottega serve --bot my-bot"))));
       return;
     }
+    const waiting = (await api.get("/v1/handoffs", this.signal)).data ?? [];
     this.list = h("section", { "aria-label": "Waiting" });
     this.append(h("h2", {}, "Waiting for a person"), this.list);
     this.fill(waiting);
