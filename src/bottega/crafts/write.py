@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import inspect
-from collections.abc import Iterator, Sequence
+from collections.abc import Generator, Iterator, Sequence
 from dataclasses import dataclass, field
 from itertools import accumulate
 from typing import Any, Literal
@@ -325,14 +325,14 @@ def stream(
     stop: Sequence[str] = (),
     long: Long = "error",
     **knobs: Any,
-) -> Iterator[str]:
-    """One text as it is made; the parts joined are what ``generate`` gives for the same seed.
+) -> Generator[str, None, str]:
+    """One text as it is made; the parts joined are what ``generate`` gives for the same seed. Returns why it ended.
 
     What could still become a stop string, or a character whose bytes are not all there, is held back until it is clear.
     """
     if isinstance(run, Endpoint):
         yield from _from_endpoint(run, prompt, seed, max_new, stop, knobs)
-        return
+        return ""
     need_text(run)
     forms = {name: knobs.pop(name, None) for name in ("schema", "regex", "grammar", "choices")}
     cond, draft = knobs.pop("cond", None), knobs.pop("draft", None)
@@ -354,9 +354,10 @@ def stream(
             if text := said(writer.push(token)):
                 yield text
         if writer.why:
-            return
+            return writer.why
     if text := said(writer.close()):
         yield text
+    return writer.why
 
 
 def _from_endpoint(

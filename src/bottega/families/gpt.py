@@ -13,6 +13,7 @@ from bottega.core import Attribution, Batch, Family, RecipeError, Rng, Spec, Ter
 from bottega.core.measure import Bound
 from bottega.nets import explain, huggingface
 from bottega.nets.condition import Condition, check_drop, no_picture
+from bottega.nets.pages import PagedReader
 from bottega.nets.text_encoder import mean_of_real, without_tail
 from bottega.nets.transformer import TiedReadOut, Transformer
 from bottega.samplers.causal import LeftToRight
@@ -226,6 +227,18 @@ class GPT(LeftToRight, Family):
             guidance=guidance,
             device=self.embed.weight.device,
         )
+
+    def paged(self, limit: int, *, block: int = 32) -> PagedReader:
+        """One pass over rows at different places, for servers: rows come and go at every token; see ``nets.pages``.
+
+        Args:
+            limit: blocks of keys and values at most.
+            block: positions in a block.
+        """
+        return PagedReader(
+            self.body, self.embed, self.read_out, limit=limit, block=block, sees=self.sees, start=self.start,
+            begins=self.begins, given=None if self.spec.cond is None else lambda cond: self.condition(cond, 1)[0],
+        )  # fmt: skip
 
     # ---- other people's files --------------------------------------------------------------------------------------
 

@@ -1,0 +1,87 @@
+"""Errors as OpenAI's interface says them: ``{"error": {"message", "type", "param", "code"}}`` and the right status."""
+
+from __future__ import annotations
+
+import logging
+from typing import Any
+
+from fastapi import FastAPI, Request
+from fastapi.exceptions import RequestValidationError
+from fastapi.responses import JSONResponse
+from starlette.exceptions import HTTPException
+
+from bottega.core import BottegaError
+from bottega.serve.queue import Busy, Late
+
+__all__ = ["ApiError", "body_of", "install", "status_of"]
+
+_TYPES = {400: "invalid_request_error", 401: "authentication_error", 403: "permission_error", 404: "not_found_error",
+          413: "invalid_request_error", 429: "rate_limit_error", 503: "unavailable_error", 504: "timeout_error"}  # fmt: skip
+_LOG = logging.getLogger("bottega.serve")
+
+
+class ApiError(Exception):
+    """What a caller did wrong, or cannot have.
+
+    Args:
+        status: of HTTP.
+        message: one sentence with the mend.
+        param: which part of the request it is about.
+        code: for programs.
+    """
+
+    def __init__(self, status: int, message: str, param: str | None = None, code: str | None = None) -> None:
+        super().__init__(message)
+        self.status, self.message, self.param, self.code = status, message, param, code
+
+
+def body_of(status: int, message: str, param: str | None = None, code: str | None = None) -> dict[str, Any]:
+    """The body of an answer that says no."""
+    kind = _TYPES.get(status, "invalid_request_error" if status < 500 else "server_error")
+    return {"error": {"message": " ".join(message.split()), "type": kind, "param": param, "code": code}}
+
+
+def status_of(error: BaseException) -> tuple[int, dict[str, Any], dict[str, str]]:
+    """Status, body and headers for any error; what is no mistake of a caller's is told as 500 and logged."""
+    if isinstance(error, ApiError):
+        return error.status, body_of(error.status, error.message, error.param, error.code), {}
+    if isinstance(error, Busy):
+        code = "queue_full" if error.status == 429 else "unavailable"
+        return error.status, body_of(error.status, str(error), code=code), {"Retry-After": str(error.after)}
+    if isinstance(error, Late):
+        return 504, body_of(504, str(error), code="deadline"), {}
+    if isinstance(error, BottegaError):
+        return 400, body_of(400, str(error), code="invalid_value"), {}
+    _LOG.error("a request failed", exc_info=error)
+    return 500, body_of(500, "the server failed; this is a fault of ours, see its log", code="internal"), {}
+
+
+def _answer(_: Request, error: Exception) -> JSONResponse:
+    status, body, headers = status_of(error)
+    return JSONResponse(body, status, headers)
+
+
+def _http(_: Request, error: Exception) -> JSONResponse:
+    assert isinstance(error, HTTPException)
+    return JSONResponse(body_of(error.status_code, str(error.detail)), error.status_code, error.headers)
+
+
+def _validation(_: Request, error: Exception) -> JSONResponse:
+    assert isinstance(error, RequestValidationError)
+    first = error.errors()[0]
+    place = [str(part) for part in first["loc"] if part not in ("body", "query", "path")]
+    param = ".".join(place) or None
+    if first["type"] == "json_invalid":
+        why = str(first.get("ctx", {}).get("error", ""))
+        return JSONResponse(body_of(400, f"the body is not JSON: {why}", code="invalid_json"), 400)
+    message = f"{param}: {first['msg']}" if param else first["msg"]
+    more = len(error.errors()) - 1
+    return JSONResponse(body_of(400, message + (f" (and {more} more)" if more else ""), param, "invalid_value"), 400)
+
+
+def install(app: FastAPI) -> None:
+    """Let ``app`` say all its errors so."""
+    for kind in (ApiError, BottegaError, Exception):
+        app.add_exception_handler(kind, _answer)
+    app.add_exception_handler(HTTPException, _http)
+    app.add_exception_handler(RequestValidationError, _validation)

@@ -1,0 +1,102 @@
+"""What a server is told when it starts."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from ipaddress import ip_address
+from pathlib import Path
+
+from bottega.core import RecipeError
+
+__all__ = ["Settings"]
+
+
+@dataclass(frozen=True)
+class Settings:
+    """How a server runs; ``bottega serve --help`` says what each option is for.
+
+    Attributes:
+        runs: what is served: folders of runs, ``NAME=FOLDER``, or folders that hold runs.
+        host, port: where it listens; port 0 is any free one.
+        bot: the folder of a chatbot; None for none.
+        state: URL of the database of keys, users and chats; empty for ``serve.sqlite`` in ``home``.
+        home: where the server keeps what it must not forget (state, audit log).
+        keys: whether callers need an API key even on this machine; any other address needs them anyway.
+        memory: bytes that loaded models and their pages may take.
+        queue: requests that may wait for one model.
+        rows: texts of one model that are written at once.
+        batch: pieces of one model that are made at once.
+        gather: seconds that a batch of pieces waits for more.
+        deadline: seconds until a request is answered 504.
+        max_body: bytes of a request.
+        max_n: pieces or texts of one request.
+        max_tokens: tokens of a text, where its request does not say.
+        weights: how language models are packed: ``"fp32"`` (exact) or ``"int8"``.
+        threads: of a model's worker; 0 leaves one core to the rest of the server.
+        device: where models run.
+        warm: whether models are loaded at the start, as many as fit.
+        tls_cert, tls_key: PEM files; None for plain HTTP.
+        sign_responses, sign_requests: Ed25519 signatures on answers, and wanted on requests.
+        proxies: addresses whose ``X-Forwarded-For`` is believed.
+    """
+
+    runs: tuple[str, ...] = ()
+    host: str = "127.0.0.1"
+    port: int = 8000
+    bot: Path | None = None
+    state: str = ""
+    home: Path = Path("serve")
+    keys: bool = False
+    memory: int = 4 << 30
+    queue: int = 128
+    rows: int = 64
+    batch: int = 16
+    gather: float = 0.004
+    deadline: float = 120.0
+    max_body: int = 20 << 20
+    max_n: int = 64
+    max_tokens: int = 256
+    weights: str = "fp32"
+    threads: int = 0
+    device: str = "auto"
+    warm: bool = True
+    tls_cert: Path | None = None
+    tls_key: Path | None = None
+    sign_responses: bool = False
+    sign_requests: bool = False
+    proxies: tuple[str, ...] = ()
+
+    def __post_init__(self) -> None:
+        for name, low in {"port": 0, "memory": 1, "queue": 1, "rows": 1, "batch": 1, "max_body": 1024, "max_n": 1, "max_tokens": 1}.items():  # fmt: skip
+            if getattr(self, name) < low:
+                raise RecipeError(f"{name} is {getattr(self, name)}; it must be at least {low}")
+        if self.port > 65535:
+            raise RecipeError(f"port is {self.port}; it must be at most 65535")
+        if not self.deadline > 0:
+            raise RecipeError(f"deadline is {self.deadline}; it must be above 0 seconds")
+        if self.weights not in ("fp32", "int8"):
+            raise RecipeError(f"weights are {self.weights!r}; use fp32 or int8")
+        if (self.tls_cert is None) != (self.tls_key is None):
+            raise RecipeError("a certificate needs its key, and a key its certificate; give --tls-cert and --tls-key")
+
+    @property
+    def loopback(self) -> bool:
+        """Whether only this machine can reach it.
+
+        >>> Settings().loopback, Settings(host="0.0.0.0").loopback
+        (True, False)
+        """
+        try:
+            return ip_address(self.host).is_loopback
+        except ValueError:
+            return self.host == "localhost"
+
+    @property
+    def needs_keys(self) -> bool:
+        """Whether a caller must show a key."""
+        return self.keys or not self.loopback
+
+    @property
+    def state_url(self) -> str:
+        """Where the state lies, for SQLAlchemy."""
+        return self.state or f"sqlite:///{self.home / 'serve.sqlite'}"
