@@ -32,7 +32,9 @@ def measured(run: Path) -> None:
     """Evidence and a sheet, as judging leaves them; the numbers are made up."""
     one = bottega.load(run)
     evidence = one.evidence
-    evidence.add("precision_recall", Measure("precision", 0.87, low=0.81, high=0.92, n=200, better="higher", ceiling=0.95))
+    evidence.add(
+        "precision_recall", Measure("precision", 0.87, low=0.81, high=0.92, n=200, better="higher", ceiling=0.95)
+    )
     evidence.add("likelihood", Measure("nll_nats", 75.2, low=74.1, high=76.3, n=179, better="lower", bound="upper"))
     evidence.notes.append("step 60: the held-out loss has not improved for 4 checks")
     evidence.write(run / "evidence.json")
@@ -44,5 +46,5 @@ def damage(folder: Path, name: str = "broken") -> Path:
     path = folder / name
     path.mkdir()
     (path / "recipe.toml").write_text('about = "was cut short"\n[data]\nname = "digits"\n')
-    (path / "model.safetensors").write_bytes(b"\x10\x00\x00\x00\x00\x00\x00\x00{\"__metadata")
+    (path / "model.safetensors").write_bytes(b'\x10\x00\x00\x00\x00\x00\x00\x00{"__metadata')
     return path

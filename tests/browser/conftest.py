@@ -14,7 +14,6 @@ from typing import Any
 import pytest
 
 from studio_runs import damage, make_runs, measured
-from studio_stand import app_of
 
 CHROMIUM = shutil.which("chromium") or shutil.which("chromium-browser") or shutil.which("google-chrome")
 CHECKS = (Path(__file__).parent / "checks.js").read_text()
@@ -46,8 +45,15 @@ def serve(app: Any) -> Iterator[str]:
 
 
 @pytest.fixture(scope="session")
-def address(folder: Path) -> Iterator[str]:
-    yield from serve(app_of(folder))
+def address(folder: Path, tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
+    pytest.importorskip("fastapi", reason="needs the extra serve")
+    from bottega.serve.app import create_app
+    from bottega.serve.settings import Settings
+
+    home = tmp_path_factory.mktemp("home")
+    yield from serve(
+        create_app(Settings(runs=(str(folder),), folder=folder, home=home, warm=False, device="cpu", threads=1))
+    )
 
 
 @pytest.fixture(scope="session")
@@ -92,7 +98,9 @@ def opens(browser: Any, address: str) -> Iterator[Callable[..., Studio]]:
         one.page.set_default_timeout(30_000)
         one.page.on("console", lambda m: one.wrong.append(m.text) if m.type == "error" else None)
         one.page.on("pageerror", lambda e: one.wrong.append(str(e)))
-        one.page.on("request", lambda r: None if r.url.startswith((base, "blob:", "data:")) else one.wrong.append(r.url))
+        one.page.on(
+            "request", lambda r: None if r.url.startswith((base, "blob:", "data:")) else one.wrong.append(r.url)
+        )
         opened.append(one)
         return one
 

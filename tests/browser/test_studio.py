@@ -14,10 +14,21 @@ pytestmark = [pytest.mark.system]
 Opens = Callable[..., Any]
 
 
+def until(page: Any, told: str) -> None:
+    """Wait for a sentence of JavaScript to hold; Playwright's own would be stopped by the page's policy."""
+    for _ in range(300):
+        if page.evaluate(told):
+            return
+        page.wait_for_timeout(100)
+    raise AssertionError(f"never: {told}")
+
+
 def make(studio: Any, model: str) -> Any:
     page = studio.go(f"#/make/{model}")
     page.click("form >> button:has-text('Make')")
-    page.wait_for_selector("section[aria-label=Pieces] .piece, section[aria-label=Pieces] table, section[aria-label=Pieces] svg")
+    page.wait_for_selector(
+        "section[aria-label=Pieces] .piece, section[aria-label=Pieces] table, section[aria-label=Pieces] svg"
+    )
     return page
 
 
@@ -96,12 +107,12 @@ def test_pictures_are_made_enlarged_and_saved(opens: Opens) -> None:
 
 def test_a_seed_is_the_same_piece_alone_and_a_condition_is_asked_for(opens: Opens) -> None:
     page = make(opens(), "digits-vae")
-    look = "async (i) => { const b = await (await fetch(document.querySelectorAll('.piece img')[i].src)).arrayBuffer(); return [...new Uint8Array(b)].join() }"
+    look = "async (i) => { const m = document.querySelectorAll('.piece img')[i]; await m.decode(); const c = new OffscreenCanvas(8, 8), t = c.getContext('2d'); t.drawImage(m, 0, 0); return t.getImageData(0, 0, 8, 8).data.join(); }"
     among = page.evaluate(look, 5)
     page.fill("label:has-text('Seed') + input", "5")
     page.fill("label:has-text('How many') + input", "1")
     page.click("form >> button:has-text('Make')")
-    page.wait_for_function("document.querySelectorAll('.piece').length === 1")
+    until(page, "document.querySelectorAll('.piece').length === 1")
     assert page.evaluate(look, 0) == among
     page.select_option("label:has-text('Ask for') + select", label="7")
     page.click("form >> button:has-text('Make')")
@@ -159,7 +170,7 @@ def test_the_spectrum_is_that_of_the_sound(opens: Opens) -> None:
 def test_sound_has_a_wave_a_spectrum_and_a_player(opens: Opens) -> None:
     page = make(opens(), "tones")
     sound = page.locator("sound-view").first
-    page.wait_for_function("document.querySelector('sound-view canvas')?.getAttribute('aria-label').includes('peak')")
+    until(page, "document.querySelector('sound-view canvas')?.getAttribute('aria-label').includes('peak')")
     assert "Spectrogram from 0 to 8 kHz" in sound.locator("canvas.spectrum").get_attribute("aria-label")
     assert page.evaluate("document.querySelector('sound-view audio').duration") > 0.5
 
@@ -177,13 +188,13 @@ def test_texts_can_begin_with_ones_own_words(opens: Opens) -> None:
     page = make(opens(), "grammar")
     page.fill("#begun", "the cat")
     page.click("form >> button:has-text('Make')")
-    page.wait_for_function("[...document.querySelectorAll('.piece .text')].every((t) => t.textContent.startsWith('the cat'))")
+    until(page, "[...document.querySelectorAll('.piece .text')].every((t) => t.textContent.startsWith('the cat'))")
 
 
 def test_the_map_is_dragged_through_and_interpolated(opens: Opens) -> None:
     page = opens().go("#/map/digits-vae")
     page.click("button:has-text('Show the plane')")
-    page.wait_for_selector("#where:has-text('0.5 of the way to B')")
+    page.wait_for_selector("#where:has-text('50 % of the way to B')")
     assert page.locator(".plane .cells img").count() == 49
     before = page.locator("#here img").get_attribute("src")
     box = page.locator("#plane").bounding_box()
@@ -191,11 +202,11 @@ def test_the_map_is_dragged_through_and_interpolated(opens: Opens) -> None:
     page.mouse.down()
     page.mouse.move(box["x"] + box["width"] * 0.9, box["y"] + box["height"] * 0.25, steps=4)
     page.mouse.up()
-    page.wait_for_selector("#where:has-text('0.9 of the way to B, 0.25 of the way to C')")
+    page.wait_for_selector("#where:has-text('90 % of the way to B, 25 % of the way to C')")
     assert page.locator("#here img").get_attribute("src") != before
     page.locator("#plane").focus()
     page.keyboard.press("Shift+ArrowLeft")
-    page.wait_for_selector("#where:has-text('0.7 of the way to B')")
+    page.wait_for_selector("#where:has-text('70 % of the way to B')")
     steps = page.locator(".strip button")
     assert steps.count() == 12
     steps.nth(7).click()
@@ -248,17 +259,16 @@ def test_chat_arrives_as_it_is_written(opens: Opens) -> None:
     page.evaluate(
         "() => { window.lengths = []; new MutationObserver(() => { const w = document.querySelector('.said.assistant .words'); if (w) window.lengths.push(w.textContent.length); }).observe(document.querySelector('.talk'), { childList: true, subtree: true, characterData: true }); }"
     )
-    page.fill("#words", "When does the workshop open?")
+    page.fill("#words", "the cat sees")
     page.keyboard.press("Enter")
     page.wait_for_selector(".said.assistant:not([aria-busy])")
-    assert "opens at nine" in page.locator(".said.assistant").inner_text()
     assert len(set(page.evaluate("window.lengths"))) > 4  # in parts
     assert page.locator("[role=log]").get_attribute("aria-label") == "Conversation"
-    page.fill("#words", "fail")
+    page.fill("#words", "long " * 500)
     page.keyboard.press("Enter")
-    page.wait_for_selector(".trouble:has-text('too many requests')")
-    assert page.input_value("#words") == "fail"  # nothing is lost
-    assert all("429" in wrong for wrong in studio.wrong)
+    page.wait_for_selector(".trouble")
+    assert page.input_value("#words").startswith("long long")  # nothing is lost
+    assert all("400" in wrong for wrong in studio.wrong)
     studio.wrong.clear()
 
 

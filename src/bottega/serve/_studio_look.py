@@ -15,7 +15,7 @@ from bottega.core import Batch, BottegaError, Item
 from bottega.crafts._rows import codes_of, decoded, held_items, need_codes
 from bottega.workshop.run import WEIGHTS, Run, load
 
-__all__ = ["columns_of", "mixed", "pieces_of", "plane_of"]
+__all__ = ["columns_of", "mixed", "plane_of"]
 
 ROWS = 500  # real rows that made ones are laid beside
 
@@ -44,10 +44,8 @@ def _cell(value: Any) -> Any:
     return value if value is None or isinstance(value, str | int | bool) else str(value)
 
 
-def plane_of(
-    run: Run, seeds: Sequence[int], at: Sequence[Sequence[float]], condition: Any = None
-) -> tuple[list[Item], Any]:
-    """Pieces in the plane through the codes of three seeds' pieces, and what was asked for.
+def plane_of(run: Run, seeds: Sequence[int], at: Sequence[Sequence[float]], condition: Any = None) -> list[Item]:
+    """Pieces in the plane through the codes of three seeds' pieces.
 
     Args:
         run: whose model has codes of real numbers.
@@ -67,7 +65,7 @@ def plane_of(
     z = codes_of(run, Batch(corners.x, None if code is None else code.expand(3, *code.shape[1:])))
     some = None if code is None else code.expand(len(at), *code.shape[1:])
     x = decoded(run, mixed(z, at), some)
-    return run.codec.decode(x, some), condition
+    return run.codec.decode(x, some)
 
 
 def mixed(z: Tensor, at: Sequence[Sequence[float]]) -> Tensor:
@@ -83,20 +81,3 @@ def mixed(z: Tensor, at: Sequence[Sequence[float]]) -> Tensor:
         wanted = (weights.abs() @ flat.norm(dim=1, keepdim=True)) / weights.abs().sum(1, keepdim=True)
         points = points * wanted / points.norm(dim=1, keepdim=True).clamp_min(1e-6)
     return points.view(len(at), *z.shape[1:])
-
-
-_TYPES = {".png": "image/png", ".mid": "audio/midi", ".wav": "audio/wav"}
-
-
-def pieces_of(run: Run, items: Sequence[Item], condition: Any) -> list[dict[str, Any]]:
-    """TODO: the server's own."""
-    import base64
-    import tempfile
-
-    out = []
-    with tempfile.TemporaryDirectory() as folder:
-        for i, item in enumerate(items):
-            path = run.codec.write(item, Path(folder) / f"{i}", run.mark(0))
-            out.append({"seed": None, "condition": condition, "media_type": _TYPES[path.suffix], "encoding": "base64",
-                        "data": base64.b64encode(path.read_bytes()).decode()})
-    return out

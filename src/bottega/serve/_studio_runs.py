@@ -21,6 +21,7 @@ __all__ = ["Shelf", "Tail", "finite", "left", "sample_files", "tell"]
 
 BUSY_SECONDS = 20.0  # a log that was written to so lately belongs to a training that goes on somewhere
 _SHOWN = {".png", ".txt", ".csv", ".svg", ".gif", ".jpg", ".jpeg", ".webp"}
+CONSOLE = "console.log"  # what a training that the studio began says
 _NAMES = 200  # letters of a folder's name that is looked up at all
 
 
@@ -68,14 +69,14 @@ class Shelf:
 
 def _is_run(folder: Path) -> bool:
     try:
-        return folder.is_dir() and any((folder / name).is_file() for name in (WEIGHTS, RECIPE, LOG))
+        return folder.is_dir() and any((folder / name).is_file() for name in (WEIGHTS, RECIPE, LOG, CONSOLE))
     except OSError:
         return False
 
 
 def _changed(folder: Path) -> float:
     times = [0.0]
-    for name in (LOG, WEIGHTS, RECIPE):
+    for name in (LOG, WEIGHTS, RECIPE, CONSOLE):
         try:
             times.append((folder / name).stat().st_mtime)
         except OSError:
@@ -97,13 +98,13 @@ def finite(value: Any) -> Any:
 # One run ---------------------------------------------------------------------------------------------------------------
 
 
-def tell(name: str, folder: Path, *, training: bool = False, whole: bool = False) -> dict[str, Any]:
+def tell(name: str, folder: Path, *, training: bool | None = None, whole: bool = False) -> dict[str, Any]:
     """What the gallery shows of a run, or with ``whole`` what its own page does. Never raises for what is damaged.
 
     Args:
         name: as ``Shelf`` named it.
         folder: where it lies.
-        training: whether a training that this server started is at work on it.
+        training: whether a training that this server started is at work on it; None where it started none.
         whole: all measures, notes and the recipe.
     """
     wrong: list[str] = []
@@ -155,14 +156,14 @@ def _conditions(header: Mapping[str, Any]) -> list[Any] | None:
     return [c for c in known if isinstance(c, str | int | float)] or None
 
 
-def _state(folder: Path, header: Mapping[str, Any], wrong: list[str], training: bool, step: int, steps: int) -> str:
+def _state(folder: Path, header: Mapping[str, Any], wrong: list[str], training: bool | None, step: int, steps: int) -> str:
     """``training`` (by us), ``watched`` (by somebody else), ``finished``, ``paused``, ``begun`` or ``damaged``."""
     if training:
         return "training"
     if wrong:
         return "damaged"
     done = bool(header) and (bool(header.get("stopped")) or step >= steps > 0)
-    if not done and time.time() - _age(folder / LOG) < BUSY_SECONDS:
+    if not done and training is None and time.time() - _age(folder / LOG) < BUSY_SECONDS:
         return "watched"
     if done:
         return "finished"
@@ -261,9 +262,6 @@ def console(folder: Path, lines: int = 12) -> str:
     except OSError:
         return ""
     return "\n".join(text.splitlines()[-lines:])
-
-
-CONSOLE = "console.log"
 
 
 # The log ---------------------------------------------------------------------------------------------------------------

@@ -7,6 +7,8 @@ import re
 import signal
 import subprocess
 import sys
+import threading
+import time
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -17,7 +19,7 @@ from bottega.core.files import write_atomically
 from bottega.serve._studio_runs import CONSOLE
 from bottega.training import checkpoint
 from bottega.workshop.recipe import load_recipe, shipped
-from bottega.workshop.run import RECIPE, WEIGHTS
+from bottega.workshop.run import LOG, RECIPE, WEIGHTS
 
 __all__ = ["Trainings"]
 
@@ -32,10 +34,10 @@ class Trainings:
 
     at_work: dict[Path, subprocess.Popen[bytes]] = field(default_factory=dict)
 
-    def running(self, folder: Path) -> bool:
-        """Whether a training started here is at work on the run."""
+    def running(self, folder: Path) -> bool | None:
+        """Whether a training started here is at work on the run; None where none was started here."""
         process = self.at_work.get(folder.resolve())
-        return process is not None and process.poll() is None
+        return None if process is None else process.poll() is None
 
     def ended_badly(self, folder: Path) -> bool:
         """Whether the last training started here for this run ended with an error (a stop is none)."""
@@ -68,7 +70,7 @@ class Trainings:
             raise RecipeError(
                 f"a run cannot be called {folder.name!r}; use up to 64 letters, digits, dots, dashes and underscores"
             )
-        if folder.exists():
+        if folder.exists() and any(path.name != CONSOLE for path in folder.iterdir()):
             raise BottegaError(f"there is a run called {folder.name} already; choose another name, or resume that one")
         named = [data] if data else []
         named += [str(settings[key]) for key in settings if key.startswith(_PATHS)]
@@ -115,6 +117,7 @@ class Trainings:
                 f"no training of {folder.name} was started here; stop it where it was started, with Ctrl-C"
             )
         process.send_signal(signal.SIGINT)
+        threading.Thread(target=_insist, args=(process, folder / LOG), daemon=True).start()
 
     def close(self, seconds: float = 20.0) -> None:
         """Stop all, each with a checkpoint, and wait; what does not end in time is killed."""
@@ -142,6 +145,26 @@ class Trainings:
                 env=os.environ | {"PYTHONUNBUFFERED": "1"},
                 start_new_session=True,  # Ctrl-C at the server reaches it through ``close``, once
             )
+
+
+def _insist(process: subprocess.Popen[bytes], log: Path, seconds: float = 60.0) -> None:
+    """Ask again where the signal was lost, which may happen while libraries are imported: then the log goes on growing.
+
+    One that was heard writes at most one more row; a second signal there would leave the last steps out.
+    """
+    before, until = _lines(log), time.monotonic() + seconds
+    while process.poll() is None and time.monotonic() < until:
+        time.sleep(0.5)
+        if _lines(log) > before + 2:
+            process.send_signal(signal.SIGINT)
+            return
+
+
+def _lines(log: Path) -> int:
+    try:
+        return log.read_bytes().count(b"\n")
+    except OSError:
+        return 0
 
 
 def _said(value: Any) -> str:

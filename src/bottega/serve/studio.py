@@ -10,7 +10,7 @@ from __future__ import annotations
 import asyncio
 import json
 import time
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
 from importlib.util import find_spec
 from pathlib import Path
@@ -22,11 +22,17 @@ from pydantic import BaseModel, ConfigDict, Field
 
 from bottega.core import BottegaError
 from bottega.serve import _studio_runs as shelf
-from bottega.serve._studio_look import columns_of, pieces_of, plane_of
+from bottega.serve._studio_look import columns_of, plane_of
 from bottega.serve._studio_training import Trainings
+from bottega.serve.api_pieces import condition_of, said
+from bottega.serve.asking import answers, provenance
+from bottega.serve.engine_oneshot import Call
+from bottega.serve.models import Model, Models
 from bottega.serve.roles import LOCAL, PERMISSIONS, Caller, need
+from bottega.serve.settings import Settings
+from bottega.serve.wrapping import wrapped
 from bottega.workshop.recipe import load_recipe, shipped
-from bottega.workshop.run import LOG
+from bottega.workshop.run import LOG, WEIGHTS, Run
 
 __all__ = ["CSP", "router"]
 
@@ -68,22 +74,17 @@ class Plane(BaseModel):
     condition: str | int | None = None
 
 
-def router(models: Any, settings: Any) -> APIRouter:
+def router(models: Models, settings: Settings) -> APIRouter:
     """The studio's routes.
 
     Args:
-        models: what is served; ``Models`` of this room.
-        settings: ``runs`` are folders of runs, or runs, that the gallery shows.
+        models: what is served. Runs that are trained here join it, and those that were trained on are read anew.
+        settings: ``folder`` holds the runs that the gallery shows, else what is served is shown.
     """
     trainings = Trainings()
 
-    @asynccontextmanager
-    async def lifespan(_: Any) -> AsyncIterator[None]:
-        yield
-        await asyncio.to_thread(trainings.close)
-
-    routes = APIRouter(lifespan=lifespan, tags=["studio"])
-    shelves = shelf.Shelf([Path(run) for run in settings.runs])
+    shelves = shelf.Shelf([settings.folder] if settings.folder is not None else [Path(run) for run in settings.runs])
+    read: dict[str, int] = {}  # when the weights that are loaded were written
 
     def folder_of(name: str) -> Path:
         folder = shelves.find(name)
@@ -96,17 +97,51 @@ def router(models: Any, settings: Any) -> APIRouter:
             "failed": trainings.ended_badly(folder)
         }
 
+    async def join() -> None:
+        """Serve what was trained since, and forget weights that were trained on."""
+        for name, folder in (await asyncio.to_thread(shelves.runs)).items():
+            known = models.all.get(name)
+            if not (folder / WEIGHTS).is_file():
+                continue
+            written = (folder / WEIGHTS).stat().st_mtime_ns
+            if known is None:
+                models.all[name] = Model(name, folder)
+            elif known.run is None:
+                read.pop(name, None)
+            elif read.setdefault(name, written) != written and not known.busy:
+                await models.unload(name)
+                models.all[name] = Model(name, folder)
+
+    @asynccontextmanager
+    async def lifespan(_: Any) -> AsyncIterator[None]:
+        await join()
+        yield
+        await asyncio.to_thread(trainings.close)
+
+    routes = APIRouter(lifespan=lifespan, tags=["studio"])
+
     # Looking ---------------------------------------------------------------------------------------------------------
 
     @routes.get("/studio/api/me")
-    def me(caller: Annotated[Caller, Depends(need("look"))]) -> dict[str, Any]:
+    async def me(caller: Annotated[Caller, Depends(need("look"))]) -> dict[str, Any]:
         """Who asks, and what they may do: the page shows only that."""
-        return {"id": caller.id, "role": caller.role, "may": sorted(PERMISSIONS[caller.role]), "here": caller == LOCAL, "bot": settings.bot is not None}
+        await join()
+        return {
+            "most": settings.max_n,
+            "id": caller.id,
+            "role": caller.role,
+            "may": sorted(PERMISSIONS[caller.role]),
+            "here": caller == LOCAL,
+            "bot": settings.bot is not None,
+        }
 
     @routes.get("/studio/api/runs")
-    def runs(caller: Annotated[Caller, Depends(need("look"))]) -> dict[str, Any]:
+    async def runs(caller: Annotated[Caller, Depends(need("look"))]) -> dict[str, Any]:
         """The gallery: every run with its state, a few measures, its samples; damaged ones say what is wrong."""
-        return {"runs": [told(name, folder) for name, folder in shelves.runs().items()]}
+        await join()
+        return {
+            "runs": await asyncio.to_thread(lambda: [told(name, folder) for name, folder in shelves.runs().items()])
+        }
 
     @routes.get("/studio/api/runs/{name}")
     def run(name: str, caller: Annotated[Caller, Depends(need("look"))]) -> dict[str, Any]:
@@ -133,11 +168,11 @@ def router(models: Any, settings: Any) -> APIRouter:
 
     @routes.get("/studio/api/runs/{name}/events", response_class=StreamingResponse)
     def events(
-        name: str, request: Request, caller: Annotated[Caller, Depends(need("look"))], after: Annotated[int, Field(ge=0)] = 0
+        name: str, caller: Annotated[Caller, Depends(need("look"))], after: Annotated[int, Field(ge=0)] = 0
     ) -> StreamingResponse:  # fmt: skip
         """The log as it grows, as server-sent events: ``rows``, ``state``, ``samples``, ``again`` and at last ``end``."""
         folder = folder_of(name)
-        stream = _followed(request, folder, after, lambda: told(name, folder))
+        stream = _followed(lambda: models.draining, folder, after, lambda: told(name, folder))
         headers = {"Cache-Control": "no-store", "X-Accel-Buffering": "no"}
         return StreamingResponse(stream, media_type="text/event-stream", headers=headers)
 
@@ -150,14 +185,21 @@ def router(models: Any, settings: Any) -> APIRouter:
             raise HTTPException(404, str(error)) from error
 
     @routes.post("/studio/api/plane")
-    def plane(body: Plane, caller: Annotated[Caller, Depends(need("make"))]) -> dict[str, Any]:
+    async def plane(request: Request, body: Plane, caller: Annotated[Caller, Depends(need("make"))]) -> dict[str, Any]:
         """Pieces of the plane through the codes of three seeds' pieces, at coordinates in [0, 1] x [0, 1]."""
-        run = models.run(body.model)
-        try:
-            items, condition = plane_of(run, body.seeds, body.at, body.condition)
-        except BottegaError as error:
-            raise HTTPException(400, str(error)) from error
-        return {"model": body.model, "pieces": pieces_of(run, items, condition)}
+        async with models.use(body.model, "encode") as model:
+            assert model.run is not None
+            assert model.oneshot is not None
+            run: Run = model.run
+            cond = condition_of(run, body.condition)
+            tickets = model.oneshot.submit([Call(lambda: plane_of(run, body.seeds, body.at, cond))])
+            (items,) = await answers(request, tickets, settings.deadline)
+            pieces = [
+                {"seed": None, "condition": said(run, item.cond), **wrapped(run, item, 0, None),
+                 "provenance": provenance(model.about, None, caller)}
+                for item in items
+            ]  # fmt: skip
+            return {"model": body.model, "pieces": pieces}
 
     # Training --------------------------------------------------------------------------------------------------------
 
@@ -251,13 +293,15 @@ def _or_refuse(does: Any, *args: Any, **kwargs: Any) -> None:
         raise HTTPException(400 if known else 409, str(error)) from error
 
 
-async def _followed(request: Request, folder: Path, after: int, state: Any) -> AsyncIterator[str]:
+async def _followed(
+    closing: Callable[[], bool], folder: Path, after: int, state: Callable[[], dict[str, Any]]
+) -> AsyncIterator[str]:
     """Server-sent events (WHATWG HTML, 9.2) of a log that grows. Each ``rows`` says how far it was read, as the event's id."""
     tail, seen, lately = shelf.Tail(folder / LOG, after), "", list[dict[str, Any]]()
     if after:  # the rate needs a few rows from before
         lately = (await asyncio.to_thread(shelf.Tail(folder / LOG).read))[0][-20:]
     ends, spoken = time.monotonic() + _STREAM_SECONDS, time.monotonic()
-    while time.monotonic() < ends and not await request.is_disconnected():
+    while time.monotonic() < ends and not closing():  # a caller who goes away ends it from outside
         rows, again = await asyncio.to_thread(tail.read)
         if again:
             lately = []
@@ -265,7 +309,7 @@ async def _followed(request: Request, folder: Path, after: int, state: Any) -> A
         for first in range(0, len(rows), 500):
             yield _event("rows", rows[first : first + 500], tail.at)
         lately = [*lately, *rows][-20:]
-        now: dict[str, Any] = await asyncio.to_thread(state)
+        now = await asyncio.to_thread(state)
         rate, seconds = shelf.left(lately, now["steps"])
         if lately:
             now["step"] = (

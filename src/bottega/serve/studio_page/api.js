@@ -8,7 +8,7 @@
  * @typedef {{file: string, kind: string, step: number | null, changed: number}} Sample
  * @typedef {{name: string, title: string, told: string, interval: string, value: number, low: number | null, high: number | null, ceiling: number | null, better: string, n: number, judge: string, note: string}} Measure
  * @typedef {{name: string, state: string, wrong: string, failed: boolean, recipe: string, about: string, family: string, medium: string, data: string, step: number, steps: number, parameters: number, seconds: number | null, changed: number, judged: boolean, measures: Measure[], samples: Sample[], [more: string]: any}} Run
- * @typedef {{id: string, role: string, may: string[], here: boolean, bot: boolean}} Me
+ * @typedef {{id: string, role: string, may: string[], here: boolean, bot: boolean, most: number}} Me
  */
 
 const KEY = "bottega-key";
@@ -148,9 +148,16 @@ export const resume = (name) => post(`${RUNS}/${at(name)}/resume`);
 
 /** @param {AbortSignal} [signal] @returns {Promise<Model[]>} */
 export const models = async (signal) =>
-  (await get("/v1/models", signal)).data.map((/** @type {any} */ m) => ({ medium: "", capabilities: [], conditions: null, knobs: {}, ...m }));
-/** @param {Record<string, any>} what @param {AbortSignal} [signal] @returns {Promise<Piece[]>} */
-export const pieces = async (what, signal) => (await post("/v1/pieces", what, signal)).pieces;
+  (await get("/v1/models", signal)).data.map((/** @type {any} */ m) => ({ medium: "", capabilities: [], conditions: null, knobs: {}, ...m })).filter((/** @type {Model} */ m) => m.medium); // what has none is damaged
+let most = 0;
+/** As many pieces as are wanted, in as many requests as the server's limit makes of it. @param {Record<string, any>} what @param {AbortSignal} [signal] @returns {Promise<Piece[]>} */
+export async function pieces(what, signal) {
+  most ||= (await me()).most;
+  /** @type {Piece[]} */
+  const out = [];
+  while (out.length < what.n) out.push(...(await post("/v1/pieces", { ...what, seed: what.seed + out.length, n: Math.min(most, what.n - out.length) }, signal)).pieces);
+  return out;
+}
 /** @param {Record<string, any>} what @param {AbortSignal} [signal] @returns {Promise<Piece[]>} */
 export const edit = async (what, signal) => (await post("/v1/pieces/edit", what, signal)).pieces;
 /** @param {Record<string, any>} what @param {AbortSignal} [signal] @returns {Promise<Piece[]>} */

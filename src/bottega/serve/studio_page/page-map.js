@@ -1,7 +1,7 @@
 // @ts-check
 /** The map: a plane through the codes of three seeds to drag through, and the way from the first to the second. */
 import * as api from "./api.js";
-import { announce, count, download, empty, figure, h, moves, Page, trouble } from "./dom.js";
+import { announce, count, download, empty, h, moves, Page, trouble } from "./dom.js";
 import { chosen, conditionField, noModel, pickModel } from "./knobs.js";
 import { file, text } from "./api.js";
 import { kindOf, look } from "./piece.js";
@@ -60,7 +60,8 @@ export default class LatentMap extends Page {
       const asked = this.asked();
       const at = Array.from({ length: SIDE * SIDE }, (_, i) => [(i % SIDE) / (SIDE - 1), Math.floor(i / SIDE) / (SIDE - 1)]);
       const cells = await api.plane({ ...asked, at }, this.signal);
-      const way = await api.between({ ...asked, seeds: asked.seeds.slice(0, 2), n: Number(this.frames?.value ?? 12) }, this.signal);
+      const { seeds, ...rest } = asked;
+      const way = await api.between({ ...rest, first: { seed: seeds[0] }, last: { seed: seeds[1] }, n: Number(this.frames?.value ?? 12) }, this.signal);
       this.planeAsked = asked;
       this.draw(cells, way);
       announce(`The plane of seeds ${asked.seeds.join(", ")} stands; move through it with the arrow keys.`);
@@ -87,6 +88,7 @@ export default class LatentMap extends Page {
       const box = plane.getBoundingClientRect();
       this.move((event.clientX - box.left) / box.width, (event.clientY - box.top) / box.height);
     };
+    plane.addEventListener("dragstart", (event) => event.preventDefault()); // the pictures are not what is dragged
     plane.addEventListener("pointerdown", (event) => {
       plane.setPointerCapture(event.pointerId);
       drag(event);
@@ -140,7 +142,7 @@ export default class LatentMap extends Page {
       const [piece] = await api.plane({ ...this.planeAsked, at: [[u, v]] }, this.signal);
       if (u !== this.u || v !== this.v) return; // it has moved on
       this.put(piece);
-      if (this.where) this.where.textContent = `${figure(u)} of the way to B, ${figure(v)} of the way to C`;
+      if (this.where) this.where.textContent = `${Math.round(100 * u)} % of the way to B, ${Math.round(100 * v)} % of the way to C`;
     } catch (error) {
       if (!this.signal.aborted) this.here?.replaceChildren(trouble(error));
     }

@@ -82,7 +82,7 @@ export default class Training extends Page {
 
   /** @param {string} name */
   async watch(name) {
-    this.run = await this.found(name);
+    this.run = await api.run(name, this.signal);
     this.head(name, "", h("p", { class: "crumb" }, h("a", { href: "#/training" }, "All trainings"), " · ", h("a", { href: `#/run/${encodeURIComponent(name)}` }, "The run")));
     this.state = h("span");
     this.bar = h("progress", { max: 1, value: 0, "aria-label": "Steps done" });
@@ -102,18 +102,6 @@ export default class Training extends Page {
     );
     this.tell(this.run);
     void this.follow(name);
-  }
-
-  /** A run that was begun a moment ago has no file yet. @param {string} name @returns {Promise<api.Run>} */
-  async found(name) {
-    for (let i = 0; ; i++) {
-      try {
-        return await api.run(name, this.signal);
-      } catch (error) {
-        if (!(error instanceof api.Refused && error.status === 404 && i < 20)) throw error;
-        await new Promise((done) => setTimeout(done, 500));
-      }
-    }
   }
 
   /** @param {string} name */
