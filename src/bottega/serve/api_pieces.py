@@ -104,7 +104,8 @@ def said(run: Run, value: Any) -> Any:
 
 async def make(request: Request, model: Model, seeds: list[int], cond: Any, knobs: dict[str, Any]) -> list[Item]:
     """Pieces of some seeds, gathered with those of other requests."""
-    assert model.run is not None and model.oneshot is not None
+    assert model.run is not None
+    assert model.oneshot is not None
     check_knobs(model.run.model.sample, knobs, skip=3)
     tickets = model.oneshot.submit([Make(seed, cond, knobs) for seed in seeds])
     return await answers(request, tickets, request.app.state.settings.deadline)

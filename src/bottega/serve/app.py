@@ -224,7 +224,6 @@ class Server(uvicorn.Server):
         if self.stopping is not None:
             super().handle_exit(sig, frame)
             return
-        self._captured_signals.append(sig)
         loop = getattr(self, "loop_", None)
         if loop is None:
             super().handle_exit(sig, frame)

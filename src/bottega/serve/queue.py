@@ -7,6 +7,7 @@ events on it, the loop takes them off. Tickets are told of in bundles, one wake-
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import math
 import threading
 import time
@@ -100,10 +101,8 @@ class Post:
         """Wake the loop, once."""
         if self.waiting:
             some, self.waiting = self.waiting, []
-            try:
+            with contextlib.suppress(RuntimeError):  # the loop is closed: nobody waits any more
                 self.loop.call_soon_threadsafe(_deliver, some)
-            except RuntimeError:  # the loop is closed: nobody waits any more
-                pass
 
 
 def _deliver(some: Iterable[tuple[Ticket, Any, bool]]) -> None:
