@@ -49,10 +49,11 @@ def verbs(room: str = "") -> list[str]:
 class Verbs(TyperGroup):
     """Commands that are imported when asked for, shown under the panels that they name themselves.
 
-    A verb that has many tasks names the folder of their files as ``TASKS``; each is a file there as a verb is one here.
+    A verb that has many tasks names the folder of their files as ``TASKS``; each is a file there as a verb is one here. What
+    it does with a word that is none of them it may name as ``DEFAULT``.
     """
 
-    room, kind = "", "verb"
+    room, kind, default = "", "verb", ""
 
     def list_commands(self, ctx: Any) -> list[str]:
         """The verbs, in the order in which a newcomer meets them."""
@@ -65,6 +66,8 @@ class Verbs(TyperGroup):
     def resolve_command(self, ctx: Any, args: list[str]) -> Any:
         """The verb that ``args`` begin with; an unknown one is answered with the nearest."""
         known = verbs(self.room)
+        if args[0] not in known and self.default:
+            return super().resolve_command(ctx, [self.default, *args])
         if args[0] not in known and not args[0].startswith("-"):
             close = difflib.get_close_matches(args[0], known, n=1)
             hint = f"did you mean {close[0]!r}?" if close else f"{self.kind}s: {', '.join(known)}"
@@ -98,7 +101,7 @@ def _command(verb: str, room: str = "") -> Any:
     plain: dict[str, Any] = {"add_completion": False, "rich_markup_mode": None, "pretty_exceptions_enable": False}
     function, epilog = getattr(module, module.__all__[0]), f"\b\nExamples:\n{module.EXAMPLES}"
     if tasks := getattr(module, "TASKS", ""):
-        group = typer.Typer(cls=type("Tasks", (Tasks,), {"room": tasks}), **plain)
+        group = typer.Typer(cls=type("Tasks", (Tasks,), {"room": tasks, "default": getattr(module, "DEFAULT", "")}), **plain)
         group.callback(help=function.__doc__, epilog=epilog, no_args_is_help=True)(function)
         return typer.main.get_command(group)
     one = typer.Typer(**plain)

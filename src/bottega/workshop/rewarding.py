@@ -21,11 +21,13 @@ from bottega.codecs._files import json_rows
 from bottega.core import (
     Batch,
     BottegaError,
+    Conversation,
     DataError,
     DivergedError,
     Encoded,
     Item,
     Measure,
+    Message,
     RecipeError,
     Rng,
     Scores,
@@ -170,6 +172,7 @@ class _Learning:
         self.limit = KlLimit(plan.kl, plan.pull)
         self.done, self.seconds, self.notes = 0, 0.0, list[str]()
         self.knobs = {}
+        self.asked = list[str]()  # of a run of conversations, what it is asked; it says nothing unasked
         end = getattr(self.codec, "end", None)
         self.end = end if isinstance(end, int) and getattr(self.codec, "unit", "") != "pair" else None
         if self.end is not None and start.spec.is_text and "stop" in knobs_of(start.model.sample, 3):
@@ -247,8 +250,11 @@ class _Learning:
         worth, apart = [], []
         for first in range(0, n, CHUNK):
             many = min(CHUNK, n - first)
-            cond = None if self.prompts is None else self._drawn_prompts(many, rng)
-            batch = draw(self.model, many, rng, cond, self._real, **self.knobs)
+            if self.asked:
+                batch = self._answers(many, rng)
+            else:
+                cond = None if self.prompts is None else self._drawn_prompts(many, rng)
+                batch = draw(self.model, many, rng, cond, self._real, **self.knobs)
             apart.append((nats(self.model, batch, rng) - nats(self.start.model, batch, rng)).double().cpu())
             if self.paid is not None:
                 worth.append(self._worth(batch.x, batch.cond))
@@ -257,6 +263,17 @@ class _Learning:
             each = torch.cat(worth)
             out |= {"reward": mean_interval(each), "reward_std": float(each.std())}
         return out
+
+    def _answers(self, n: int, rng: Rng) -> Batch:
+        """What a model of conversations answers to questions of the pairs; only the answers count."""
+        some = [self.asked[k] for k in rng.integers(len(self.asked), n).cpu().tolist()]
+        begun, real = self.codec.prompts(some)
+        made = self.codec.reply(self.model.eval(), begun, real, rng, max_new=self.codec.length // 2)
+        self.model.train()
+        said = [Item(Conversation([Message("user", q), Message("assistant", text)]))
+                for q, text in zip(some, self.codec.strings(made.tolist()), strict=True)]  # fmt: skip
+        batch: Batch = self.codec.encode(said)
+        return batch.to(self.device)
 
     def _asked(self, label: str) -> dict[str, Any]:
         """What is said in evidence before and after: reward or preferences, and divergence."""
@@ -307,6 +324,8 @@ class _Learning:
         every = Told(chosen.x, chosen.cond, chosen.mask,
                      told | {"start": torch.cat([self._margins(self.start.model, part) for part in parts])})  # fmt: skip
         groups = {p: i for i, p in enumerate(dict.fromkeys(prompts))}
+        if getattr(self.codec, "answers_only", False):
+            self.asked = list(groups)
         of = torch.tensor([groups[p] for p in prompts])
         order = Rng(self.plan.seed).permutation(len(groups))
         held = torch.isin(of, order[: math.ceil(len(groups) / 10)])
@@ -321,14 +340,19 @@ class _Learning:
             raise DataError(
                 f"{path}, line {number}: no 'prompt', and {self.start.recipe.name} makes texts of what is given"
             )
-        item = Item(text, prompt) if given else Item((prompt or "") + text)
+        if getattr(self.codec, "answers_only", False):  # a question and its answer, of which the answer is learned
+            if not prompt:
+                raise DataError(f"{path}, line {number}: no 'prompt', and {self.start.recipe.name} answers what is asked")
+            item = Item(Conversation([Message("user", prompt), Message("assistant", text)]))
+        else:
+            item = Item(text, prompt) if given else Item((prompt or "") + text)
         try:
             batch: Batch = self.codec.encode([item])
         except BottegaError as error:
             raise DataError(f"{path}, line {number}: {error}") from error
         if len(batch) != 1:
             why = "is empty" if not len(batch) else f"is longer than a row of {self.start.spec.dims} tokens"
-            raise DataError(f"{path}, line {number}: {item.value[:40]!r} {why}; mend it, or leave the pair out")
+            raise DataError(f"{path}, line {number}: {text[:40]!r} {why}; mend it, or leave the pair out")
         return Batch(
             batch.x, batch.cond, torch.ones_like(batch.x, dtype=torch.bool) if batch.mask is None else batch.mask
         )
