@@ -47,13 +47,18 @@ def serve(app: Any) -> Iterator[str]:
 @pytest.fixture(scope="session")
 def address(folder: Path, tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
     pytest.importorskip("fastapi", reason="needs the extra serve")
+    from bottega.crafts.chat import Bot
+    from bottega.crafts.chat_scripts import new
+    from bottega.serve import bot_api
     from bottega.serve.app import create_app
     from bottega.serve.settings import Settings
 
     home = tmp_path_factory.mktemp("home")
-    yield from serve(
-        create_app(Settings(runs=(str(folder),), folder=folder, home=home, warm=False, device="cpu", threads=1))
-    )
+    app = create_app(Settings(folder=folder, home=home, warm=False, device="cpu", threads=1))
+    if not any(getattr(route, "path", "") == "/v1/chats" for route in app.routes):
+        new(home / "shop")
+        app.include_router(bot_api.router(Bot.open(home / "shop", home / "state.db")))
+    yield from serve(app)
 
 
 @pytest.fixture(scope="session")

@@ -272,6 +272,36 @@ def test_chat_arrives_as_it_is_written(opens: Opens) -> None:
     studio.wrong.clear()
 
 
+def test_the_bot_cites_is_rated_and_calls_a_person(opens: Opens) -> None:
+    page = opens().go("#/chat/bot")
+    page.wait_for_selector(".said.assistant")  # the welcome
+
+    def say(text: str) -> Any:
+        page.fill("#words", text)
+        page.keyboard.press("Enter")
+        page.wait_for_selector(f".said.user:has-text('{text}') + .said.assistant:not([aria-busy])")
+        return page.locator(".said.assistant").last
+
+    answer = say("Where is my order FM1234?")
+    assert "on its way" in answer.inner_text()
+    assert "Source" in answer.inner_text()
+    answer.locator("button[aria-label='Good answer']").click()
+    answer.locator("button[aria-label='Good answer'][aria-pressed=true]").wait_for()
+    answer.locator("button:has-text('Mend it')").click()
+    answer.locator("textarea").fill("It is on its way, and comes on Monday.")
+    answer.locator("button:has-text('Keep')").click()
+    answer.locator("text=Kept").wait_for()
+    page.click("button:has-text('Talk to a person')")
+    page.wait_for_selector("text=A person was called")
+    desk = opens().go("#/review")
+    desk.locator("button:has-text('Take it over')").first.click()
+    desk.locator("li textarea").first.fill("This is Mara. How can I help?")
+    desk.locator("button:has-text('Answer')").first.click()
+    page.wait_for_selector(".said.person:has-text('This is Mara')")
+    desk.locator("button:has-text('Give it back')").first.click()
+    desk.wait_for_selector("text=Nobody waits.")
+
+
 def test_a_training_is_begun_watched_stopped_and_resumed(opens: Opens, folder: Path) -> None:
     page = opens().go("#/training")
     page.select_option("#recipe", "ring-flow")

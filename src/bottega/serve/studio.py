@@ -123,7 +123,7 @@ def router(models: Models, settings: Settings) -> APIRouter:
     # Looking ---------------------------------------------------------------------------------------------------------
 
     @routes.get("/studio/api/me")
-    async def me(caller: Annotated[Caller, Depends(need("look"))]) -> dict[str, Any]:
+    async def me(request: Request, caller: Annotated[Caller, Depends(need("look"))]) -> dict[str, Any]:
         """Who asks, and what they may do: the page shows only that."""
         await join()
         return {
@@ -132,7 +132,7 @@ def router(models: Models, settings: Settings) -> APIRouter:
             "role": caller.role,
             "may": sorted(PERMISSIONS[caller.role]),
             "here": caller == LOCAL,
-            "bot": settings.bot is not None,
+            "bot": _has(request, "/v1/chats"),
         }
 
     @routes.get("/studio/api/runs")
@@ -263,6 +263,11 @@ def router(models: Models, settings: Settings) -> APIRouter:
         return _static(file)
 
     return routes
+
+
+def _has(request: Request, path: str) -> bool:
+    """Whether the server has an endpoint."""
+    return path in request.app.openapi().get("paths", {})
 
 
 def _static(name: str) -> Response:

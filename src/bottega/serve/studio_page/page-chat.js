@@ -5,8 +5,10 @@ import { announce, empty, h, Page, trouble } from "./dom.js";
 import { noModel, pickModel } from "./knobs.js";
 
 /**
- * @typedef {{id: string, text: string, citations: {title: string, text: string}[], route: string, waiting: boolean}} Reply
- * @typedef {{say: (text: string, heard: (part: string) => void, signal: AbortSignal) => Promise<Reply>, rates: boolean, person: ((signal: AbortSignal) => Promise<Reply>) | null, name: string}} Talker
+ * @typedef {{id: string, text: string, source: string, support: string, route: string, limits: string, waiting: boolean}} Reply
+ * @typedef {(part: string) => void} Heard
+ * @typedef {{name: string, welcome: string, rates: boolean, say: (text: string, heard: Heard, signal: AbortSignal) => Promise<Reply>,
+ *   person: ((heard: Heard, signal: AbortSignal) => Promise<Reply>) | null, since: ((signal: AbortSignal) => Promise<any[]>) | null}} Talker
  */
 
 /** @param {api.Model} m */
@@ -23,8 +25,10 @@ function talkToModel(model) {
   const messages = [];
   return {
     name: model,
+    welcome: "",
     rates: false,
     person: null,
+    since: null,
     async say(text, heard, signal) {
       messages.push({ role: "user", content: text });
       let [said, id] = ["", ""];
@@ -43,7 +47,7 @@ function talkToModel(model) {
         throw error;
       }
       messages.push({ role: "assistant", content: said });
-      return { id, text: said, citations: [], route: "generated", waiting: false };
+      return { id, text: said, source: "", support: "", route: "", limits: "", waiting: false };
     },
   };
 }
@@ -53,25 +57,31 @@ function talkToModel(model) {
  * @returns {Promise<Talker>}
  */
 async function talkToBot() {
-  const chat = (await api.post("/v1/chats")).id;
-  const path = `/v1/chats/${encodeURIComponent(chat)}/messages`;
-  /** @param {any} body @returns {Reply} */
-  const read = (body) => ({
-    id: body.id ?? "",
-    text: body.reply ?? body.text ?? body.content ?? "",
-    citations: (body.citations ?? []).map((/** @type {any} */ c) => (typeof c === "string" ? { title: c, text: "" } : { title: c.title ?? c.source ?? c.file ?? "", text: c.text ?? c.quote ?? "" })),
-    route: body.route ?? "",
-    waiting: Boolean(body.handoff ?? body.waiting),
-  });
+  const begun = await api.post("/v1/chats");
+  const path = `/v1/chats/${encodeURIComponent(begun.id)}/messages`;
+  /** @param {string} text @param {Heard} heard @param {AbortSignal} signal @returns {Promise<Reply>} */
+  const say = async (text, heard, signal) => {
+    let said = "";
+    /** @type {any} */
+    let reply = null;
+    for await (const event of api.events(path, { body: { text, stream: true }, signal })) {
+      if (event.data === "[DONE]") break;
+      const part = JSON.parse(event.data);
+      if (part.error) throw new api.Refused(400, part.error.message);
+      if (typeof part.delta === "string") {
+        said += part.delta;
+        heard(part.delta);
+      } else reply = part;
+    }
+    return { id: String(reply?.id ?? ""), text: reply?.text ?? said, source: reply?.source ?? "", support: reply?.support ?? "", route: reply?.route ?? "", limits: reply?.limits ?? "", waiting: Boolean(reply?.handed_off) };
+  };
   return {
-    name: "the bot",
+    name: begun.bot ?? "the bot",
+    welcome: begun.welcome ?? "",
     rates: true,
-    async say(text, heard, signal) {
-      const reply = read(await api.post(path, { message: text }, signal));
-      heard(reply.text);
-      return reply;
-    },
-    person: async (signal) => read(await api.post(path, { message: "I want to talk to a person.", human: true }, signal)),
+    say,
+    person: (heard, signal) => say("I want to talk to a person.", heard, signal),
+    since: async (signal) => (await api.get(path, signal)).data.filter((/** @type {any} */ m) => m.role === "human"),
   };
 }
 
@@ -108,6 +118,7 @@ export default class Chat extends Page {
     });
     this.append(h("div", { class: "chat" }, choice.length > 1 ? pickModel("chat", choice, () => true, withBot ? BOT : (model?.id ?? "")) : h("p", { class: "soft small" }, `You talk to ${this.talker.name}.`), this.talk, form));
     this.signal.addEventListener("abort", () => this.turn?.abort());
+    if (this.talker.welcome) this.put("assistant", this.talker.welcome);
   }
 
   /** @param {string} who @param {string} text @returns {{node: HTMLElement, words: HTMLElement}} */
@@ -132,7 +143,7 @@ export default class Chat extends Page {
     if (!this.talker?.person || this.turn) return;
     const call = this.talker.person;
     this.put("user", "I want to talk to a person.");
-    await this.answer((_, signal) => call(signal), "");
+    await this.answer(call, "");
   }
 
   /**
@@ -169,18 +180,39 @@ export default class Chat extends Page {
     }
   }
 
+  /** Look for what people say, for as long as the page stands. */
+  async wait() {
+    const since = this.talker?.since;
+    if (!since || this.waiting) return;
+    this.waiting = true;
+    let shown = 0;
+    while (!this.signal.aborted) {
+      const said = await since(this.signal).catch(() => []);
+      for (const one of said.slice(shown)) {
+        this.put("person", one.text);
+        announce(`A person: ${one.text}`);
+      }
+      shown = Math.max(shown, said.length);
+      await new Promise((done) => setTimeout(done, 2500));
+    }
+  }
+
   /** What stands under an answer. @param {HTMLElement} node @param {Reply} reply */
   behind(node, reply) {
-    if (reply.citations.length) node.append(h("ol", { "aria-label": "Sources" }, reply.citations.map((c) => h("li", {}, h("cite", {}, c.title), c.text && `: “${c.text.slice(0, 240)}”`))));
-    if (reply.waiting) node.append(h("p", { class: "note", style: "margin: 10px 0 0" }, "A person was called and will answer here."));
+    if (reply.source) node.append(h("p", { class: "hint source" }, "Source: ", h("cite", {}, reply.source), reply.support && ` (${reply.support})`));
+    if (reply.limits) node.append(h("p", { class: "hint" }, reply.limits));
+    if (reply.waiting) {
+      node.append(h("p", { class: "note", style: "margin: 10px 0 0" }, "A person was called and will answer here."));
+      void this.wait();
+    }
     if (!this.talker?.rates || !reply.id) return;
     const path = `/v1/messages/${encodeURIComponent(reply.id)}/feedback`;
     const told = h("span", { class: "hint", role: "status" });
-    const thumbs = [["👍", "Good answer", 1], ["👎", "Bad answer", -1]].map(([sign, name, rating]) => {
+    const thumbs = [["👍", "Good answer", 1], ["👎", "Bad answer", -1]].map(([sign, name, thumb]) => {
       const button = h("button", { type: "button", class: "quiet", "aria-label": name, "aria-pressed": "false" }, String(sign));
       button.addEventListener("click", async () => {
         try {
-          await api.post(path, { rating });
+          await api.post(path, { thumb });
           for (const other of thumbs) other.setAttribute("aria-pressed", String(other === button));
           told.textContent = `Thank you: ${String(name).toLowerCase()}.`;
         } catch (error) {

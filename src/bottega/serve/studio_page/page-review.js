@@ -1,11 +1,11 @@
 // @ts-check
-/** Review: people who wait for a person, and what people said of answers. */
+/** Review: people who wait for a person, and what happened in the conversations. */
 import * as api from "./api.js";
-import { announce, count, empty, h, Page, trouble } from "./dom.js";
+import { announce, empty, figure, h, Page, span, trouble } from "./dom.js";
 
 export default class Review extends Page {
   async open() {
-    this.head("Review", "People who asked for a person, and what people said of answers.");
+    this.head("Review", "People who wait for a person, and what happened in the conversations.");
     if (!(await api.me()).bot) {
       this.append(empty("This server has no bot, so nobody can call a person.", h("p", {}, "Start it with one: ", h("code", {}, "bottega serve --bot my-bot"))));
       return;
@@ -14,7 +14,7 @@ export default class Review extends Page {
     this.list = h("section", { "aria-label": "Waiting" });
     this.append(h("h2", {}, "Waiting for a person"), this.list);
     this.fill(waiting);
-    await this.feedback();
+    await this.report();
   }
 
   /** @param {any[]} waiting */
@@ -24,41 +24,41 @@ export default class Review extends Page {
 
   /** @param {any} one */
   one(one) {
-    const field = h("textarea", { rows: 3, "aria-label": `Your answer to ${one.user ?? one.chat ?? one.id}` });
     const place = h("div");
-    const messages = /** @type {any[]} */ (one.messages ?? []);
-    const form = h("form", { "aria-label": "Answer" }, field, h("p", { class: "row", style: "margin-top: 8px" }, h("button", { class: "main" }, "Answer"), h("button", { type: "button", onclick: () => void send({ close: true }) }, "Done")));
-    /** @param {any} body */
-    const send = async (body) => {
+    const path = `/v1/handoffs/${encodeURIComponent(one.id)}`;
+    /** @param {string} what @param {any} body @param {string} told */
+    const send = async (what, body, told) => {
       try {
-        await api.post(`/v1/handoffs/${encodeURIComponent(one.id)}`, body);
-        announce("Sent.");
+        await api.post(`${path}/${what}`, body);
+        announce(told);
         this.fill((await api.get("/v1/handoffs", this.signal)).data ?? []);
+        /** @type {HTMLElement | null | undefined} */ (this.list?.querySelector(`[data-handoff="${one.id}"] textarea, [data-handoff="${one.id}"] button`))?.focus();
       } catch (error) {
         place.replaceChildren(trouble(error));
       }
     };
+    const field = h("textarea", { rows: 3, "aria-label": `Your answer to ${one.user}` });
+    const form = one.by
+      ? h("form", { "aria-label": `Answer ${one.user}, ${one.id}` }, field, h("p", { class: "row", style: "margin-top: 8px" }, h("button", { class: "main" }, "Answer"), h("button", { type: "button", onclick: () => void send("close", {}, "Given back to the bot.") }, "Give it back")))
+      : h("p", { class: "row" }, h("button", { type: "button", class: "main", onclick: () => void send("take", {}, "Taken over.") }, "Take it over"));
     form.addEventListener("submit", (event) => {
       event.preventDefault();
-      if (field.value.trim()) void send({ reply: field.value.trim() });
+      if (field.value.trim()) void send("messages", { text: field.value.trim() }, "Sent.");
     });
-    return h("li", { class: "card" }, h("h3", {}, String(one.user ?? one.chat ?? one.id)), h("p", { class: "soft small" }, [one.reason, one.created ?? one.at].filter(Boolean).join(" · ")),
-      messages.map((m) => h("p", { class: "small" }, h("b", {}, `${m.role}: `), m.text ?? m.content)), place, form);
+    const late = one.left_seconds < 0 ? `late by ${span(-one.left_seconds)}` : `${span(one.left_seconds)} left`;
+    return h("li", { class: "card", "data-handoff": one.id },
+      h("h3", {}, one.user), h("p", { class: "soft small" }, [one.urgent && "urgent", one.why, one.by ? `taken by ${one.by}` : late].filter(Boolean).join(" · ")),
+      h("div", { class: "transcript", tabindex: 0, role: "region", "aria-label": `Conversation ${one.id}` }, (one.transcript ?? []).map((/** @type {any} */ m) => h("p", { class: "small" }, h("b", {}, `${m.role}: `), m.text))),
+      place, form);
   }
 
-  async feedback() {
-    /** @type {any[]} */
-    let said;
-    try {
-      said = (await api.get("/v1/feedback", this.signal)).data ?? [];
-    } catch {
-      return;
-    }
-    this.append(h("h2", {}, "What people said"), said.length
-      ? h("div", { class: "wide", tabindex: 0, role: "region", "aria-label": "Feedback" }, h("table", {}, h("caption", { class: "unseen" }, count(said.length, "answer")),
-          h("thead", {}, h("tr", {}, ["asked", "answered", "said of it", "mended"].map((c) => h("th", { scope: "col" }, c)))),
-          h("tbody", {}, said.map((f) => h("tr", {}, h("td", {}, f.asked ?? ""), h("td", {}, f.answered ?? ""), h("td", {}, f.rating > 0 ? "good" : f.rating < 0 ? "bad" : ""), h("td", {}, f.edit ?? ""))))))
-      : empty("Nobody said anything yet."));
+  async report() {
+    const told = await api.get("/v1/chats/report", this.signal);
+    const figures = Object.entries(told).filter(([, v]) => typeof v === "number");
+    this.append(h("h2", {}, "The last seven days"),
+      told.messages ? h("div", { class: "card" }, h("dl", {}, figures.flatMap(([k, v]) => [h("dt", {}, k.replaceAll("_", " ")), h("dd", {}, figure(/** @type {number} */ (v)))]))) : empty("Nobody said anything yet."));
+    const lists = Object.entries(told).filter(([, v]) => Array.isArray(v) && v.length);
+    for (const [name, rows] of lists) this.append(h("details", {}, h("summary", {}, `${name.replaceAll("_", " ")} (${rows.length})`), h("ul", {}, rows.slice(0, 40).map((/** @type {any} */ r) => h("li", {}, typeof r === "string" ? r : Object.values(r ?? {}).flat().filter((v) => typeof v !== "object").join(" · "))))));
   }
 }
 customElements.define("page-review", Review);
