@@ -14,7 +14,11 @@ RUNS = {
     "wine": ("wine", 60, {}),
     "tunes": ("moods", 20, {"data.n": 200, "codec.length": 96, "train.batch": 8, "family.size": 1}),
     "tones": ("ch23-audio-vae", 6, {"data.n": 48, "family.size": 4}),
-    "grammar": ("grammar", 30, {"data.n": 500, "codec.tokenizer": "bpe", "codec.vocab": 320, "family.size": 1, "train.batch": 16}),
+    "grammar": (
+        "grammar",
+        30,
+        {"data.n": 500, "codec.tokenizer": "bpe", "codec.vocab": 320, "family.size": 1, "train.batch": 16},
+    ),
     "ring": ("ring-flow", 30, {"data.n": 500, "family.size": 8}),
 }
 

@@ -156,7 +156,9 @@ def _conditions(header: Mapping[str, Any]) -> list[Any] | None:
     return [c for c in known if isinstance(c, str | int | float)] or None
 
 
-def _state(folder: Path, header: Mapping[str, Any], wrong: list[str], training: bool | None, step: int, steps: int) -> str:
+def _state(
+    folder: Path, header: Mapping[str, Any], wrong: list[str], training: bool | None, step: int, steps: int
+) -> str:
     """``training`` (by us), ``watched`` (by somebody else), ``finished``, ``paused``, ``begun`` or ``damaged``."""
     if training:
         return "training"

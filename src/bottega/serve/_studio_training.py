@@ -14,12 +14,13 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from bottega.core import BottegaError, RecipeError
+from bottega.core import BottegaError, RecipeError, lookup, nearest
 from bottega.core.files import write_atomically
 from bottega.serve._studio_runs import CONSOLE
 from bottega.training import checkpoint
-from bottega.workshop.recipe import load_recipe, shipped
+from bottega.workshop.recipe import check_arguments, load_recipe, shipped
 from bottega.workshop.run import LOG, RECIPE, WEIGHTS
+from bottega.workshop.training import optim_table
 
 __all__ = ["Trainings"]
 
@@ -42,17 +43,18 @@ class Trainings:
     def ended_badly(self, folder: Path) -> bool:
         """Whether the last training started here for this run ended with an error (a stop is none)."""
         process = self.at_work.get(folder.resolve())
-        return process is not None and process.poll() not in {None, 0, 130}
+        return process is not None and process.poll() not in {None, 0, 130, -signal.SIGINT}
 
     def start(
-        self, recipe: str, folder: Path, *, data: str = "", steps: int | None = None,
+        self, recipe: str, place: Path, name: str, *, data: str = "", steps: int | None = None,
         settings: Mapping[str, Any] | None = None, judge: bool = True, here: bool = False,
     ) -> None:  # fmt: skip
         """Train a shipped recipe into a new folder.
 
         Args:
             recipe: its name.
-            folder: of the new run.
+            place: the folder that runs lie in.
+            name: of the new run's folder there.
             data: other data than the recipe's: the name of what is built in, or a path, where ``here``.
             steps: other than the recipe's.
             settings: ``table.key`` to value.
@@ -61,24 +63,29 @@ class Trainings:
 
         Raises:
             RecipeError: an unknown recipe or setting, a name that no folder can have, a path from elsewhere.
-            BottegaError: another training is at work, or something stands at ``folder``.
+            BottegaError: another training is at work, or there is a run of that name.
         """
         settings = dict(settings or {})
-        if recipe not in shipped():
-            load_recipe(recipe if recipe.isidentifier() else "?" + recipe.replace("/", "?"))  # says which is nearest
-        if not _NAME.fullmatch(folder.name):
+        if not _NAME.fullmatch(name):
             raise RecipeError(
-                f"a run cannot be called {folder.name!r}; use up to 64 letters, digits, dots, dashes and underscores"
+                f"a run cannot be called {name[:80]!r}; use up to 64 letters, digits, dots, dashes and underscores"
             )
+        if recipe not in shipped():
+            raise RecipeError(f"no recipe is called {recipe[:80]!r}{nearest(recipe[:80], shipped())}")
+        folder = place / name
         if folder.exists() and any(path.name != CONSOLE for path in folder.iterdir()):
-            raise BottegaError(f"there is a run called {folder.name} already; choose another name, or resume that one")
+            raise BottegaError(f"there is a run called {name} already; choose another name, or resume that one")
         named = [data] if data else []
         named += [str(settings[key]) for key in settings if key.startswith(_PATHS)]
         if not here and (
             path := next((n for n in named if "/" in n or "\\" in n or ".." in n or Path(n).exists()), "")
         ):
             raise RecipeError(f"data {path!r} is a path; files of the server can be named only from the server itself")
-        load_recipe(recipe, settings | ({} if steps is None else {"train.steps": steps}))  # mistakes are told now
+        # Mistakes are told now, and not by a process that ends.
+        plan = load_recipe(recipe, settings | ({} if steps is None else {"train.steps": steps}))
+        family = {k: v for k, v in plan.family.items() if k != "name"}
+        check_arguments(lookup("families", plan.family["name"]), family, "family", skip=1)
+        optim_table(plan.optim)
         sets = [part for key, value in settings.items() for part in ("--set", f"{key}={_said(value)}")]
         more = ["--data", data] if data else []
         more += ["--steps", str(steps)] if steps is not None else []
@@ -147,13 +154,13 @@ class Trainings:
             )
 
 
-def _insist(process: subprocess.Popen[bytes], log: Path, seconds: float = 60.0) -> None:
+def _insist(process: subprocess.Popen[bytes], log: Path) -> None:
     """Ask again where the signal was lost, which may happen while libraries are imported: then the log goes on growing.
 
     One that was heard writes at most one more row; a second signal there would leave the last steps out.
     """
-    before, until = _lines(log), time.monotonic() + seconds
-    while process.poll() is None and time.monotonic() < until:
+    before = _lines(log)
+    while process.poll() is None:
         time.sleep(0.5)
         if _lines(log) > before + 2:
             process.send_signal(signal.SIGINT)

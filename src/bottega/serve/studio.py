@@ -220,10 +220,9 @@ def router(models: Models, settings: Settings) -> APIRouter:
         """Train a shipped recipe into a new run."""
         if shelves.new is None:
             raise HTTPException(409, "this server shows single runs; start it with a folder of runs to train here")
-        folder = shelves.new / body.name
         settings = {"train.sample_every": _every(body)} | dict(body.set)
         _or_refuse(
-            trainings.start, body.recipe, folder, data=body.data, steps=body.steps, settings=settings, judge=body.judge,
+            trainings.start, body.recipe, shelves.new, body.name, data=body.data, steps=body.steps, settings=settings, judge=body.judge,
             here=caller == LOCAL,
         )  # fmt: skip
         return {"name": body.name}
