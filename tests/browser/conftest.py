@@ -61,6 +61,30 @@ def address(folder: Path, tmp_path_factory: pytest.TempPathFactory) -> Iterator[
     yield from serve(app)
 
 
+@pytest.fixture
+def locked(folder: Path) -> Iterator[str]:
+    """The studio of a server that wants the key "good"."""
+    from fastapi import FastAPI, Request
+
+    from bottega.serve import errors, studio
+    from bottega.serve.models import Models
+    from bottega.serve.roles import Caller
+    from bottega.serve.settings import Settings
+
+    app = FastAPI()
+    errors.install(app)
+
+    @app.middleware("http")
+    async def who(request: Request, go: Any) -> Any:
+        if request.headers.get("authorization") == "Bearer good":
+            request.state.caller = Caller("ada", "viewer")
+        return await go(request)
+
+    settings = Settings(folder=folder, warm=False)
+    app.include_router(studio.router(Models(settings), settings))
+    yield from serve(app)
+
+
 @pytest.fixture(scope="session")
 def browser() -> Iterator[Any]:
     """One headless Chromium for all tests."""

@@ -334,6 +334,27 @@ def test_a_mistake_is_told_where_it_was_made(opens: Opens) -> None:
     studio.wrong.clear()
 
 
+def test_a_key_is_asked_for_and_kept_for_the_tab(opens: Opens, locked: str) -> None:
+    studio = opens(locked)
+    page = studio.go()
+    page.wait_for_selector("[role=alert]:has-text('Use the button Key')")
+    page.click("#key")
+    assert page.evaluate("document.activeElement.closest('dialog')?.id") == "key-box"
+    page.fill("#key-field", "good")
+    page.keyboard.press("Enter")
+    page.wait_for_selector("[data-run=digits-vae] img")
+    assert page.evaluate("[sessionStorage.length, Object.keys(localStorage).includes('bottega-key')]") == [1, False]
+    shown = page.locator("#nav a").all_inner_texts()
+    assert "Runs" in shown
+    assert "Make" not in shown  # a viewer may not
+    page.goto(f"{locked}/studio#/make")
+    page.wait_for_selector("text=A viewer may not make")
+    page.reload()
+    page.wait_for_selector("main h1")
+    assert all("401" in wrong for wrong in studio.wrong)
+    studio.wrong.clear()
+
+
 def test_by_keyboard_alone(opens: Opens) -> None:
     page = opens().go()
     page.keyboard.press("Tab")

@@ -20,7 +20,7 @@ EXAMPLES = """\
 
 
 def studio(
-    folder: Annotated[Path, typer.Argument(metavar="[FOLDER]", help="Where runs lie, and new ones are put.")] = Path("runs"),
+    folder: Annotated[Path, typer.Argument(metavar="FOLDER", help="Where runs lie, and new ones are put.")] = Path("runs"),
     port: Annotated[int, typer.Option("--port", metavar="N", min=0, max=65535, help="0 takes a free one.")] = 8000,
     bot: Annotated[Path | None, typer.Option("--bot", metavar="FOLDER", help="A chatbot to talk to.")] = None,
     memory: Annotated[float, typer.Option("--memory", metavar="GIB", min=0.01, help="What loaded models may take.")] = 4.0,
