@@ -33,7 +33,7 @@ export class Curve extends HTMLElement {
     addEventListener("studio-theme", this.redraw);
     if (this.plot) return;
     this.classList.add("card", "curve");
-    this.plot = h("div", { class: "plot", role: "img" });
+    this.plot = h("div", { class: "plot", role: "img", "aria-label": this.name });
     this.told = h("p", { class: "soft small" });
     this.append(h("h3", {}, this.name), this.plot, this.told);
     this.redraw();

@@ -227,14 +227,14 @@ export default class Inpaint extends Page {
     this.tell();
   }
 
-  /** The mask as PNG: black, and white where it is painted. @returns {string} base64 */
+  /** The mask as PNG: black, and transparent where it is painted, as the server reads one with alpha. @returns {string} base64 */
   png() {
     const mask = /** @type {HTMLCanvasElement} */ (this.mask);
     const out = h("canvas", { width: mask.width, height: mask.height });
     const to = out.getContext("2d");
     const from = mask.getContext("2d")?.getImageData(0, 0, mask.width, mask.height);
     if (to && from) {
-      for (let i = 0; i < from.data.length; i += 4) from.data.set([...(from.data[i + 3] > 127 ? [255, 255, 255] : [0, 0, 0]), 255], i);
+      for (let i = 0; i < from.data.length; i += 4) from.data.set([0, 0, 0, from.data[i + 3] > 127 ? 0 : 255], i);
       to.putImageData(from, 0, 0);
     }
     return out.toDataURL("image/png").split(",")[1];
