@@ -85,6 +85,15 @@ def test_a_row_is_to_the_bit_what_it_is_alone():
         assert torch.equal(run([texts[k]])[:, 0], together[:, k])
 
 
+def test_unsteady_products_are_found_out():
+    """A planted fault: sums in another order where there is one row."""
+    reader = lighten(model(), "fp32", 16).paged(4, block=16)
+    assert reader.steady()
+    good = reader.layers[1].o
+    reader.layers[1].o = lambda x: good(x) if len(x) > 1 else good(x) * (1 + 1e-6)
+    assert not reader.steady()
+
+
 def test_rows_choose_as_one_row_does():
     """Every mixture of knobs: row by row the token that ``Chooser`` picks."""
     g = torch.Generator().manual_seed(0)
@@ -232,7 +241,11 @@ def test_the_queue_is_bounded_and_says_when():
         queue.put([3, 4])
     assert len(queue) == 2
     assert full.value.after == 1
-    queue.speed.count, queue.speed.at, queue.speed.began = 10.0, queue.speed.at, queue.speed.at - 1000  # half a request a second
+    queue.speed.count, queue.speed.at, queue.speed.began = (
+        10.0,
+        queue.speed.at,
+        queue.speed.at - 1000,
+    )  # half a request a second
     with pytest.raises(Busy) as slow:
         queue.put([3, 4])
     assert 7 <= slow.value.after <= 9

@@ -36,11 +36,14 @@ def error(answer, status, *words):
 
 
 COMPLETE, PIECES = "/v1/completions", "/v1/pieces"
+LONG = {"299": -100, "256": -100}  # no end, so that a text takes as long as it may
 
 
 def test_mistakes_are_told(http):
-    error(http.post(COMPLETE, content=b'{"model": '), 400, "not JSON")
-    error(http.post(COMPLETE, content=b"\xff\xfe"), 400)
+    as_json = {"Content-Type": "application/json"}
+    error(http.post(COMPLETE, content=b'{"model": ', headers=as_json), 400, "not JSON")
+    error(http.post(COMPLETE, content=b"\xff\xfe", headers=as_json), 400)
+    error(http.post(COMPLETE, content=b'{"model": "fox"}'), 400, "Content-Type: application/json")
     error(http.post(COMPLETE, json=[]), 400)
     assert error(http.post(COMPLETE, json={"model": "nobody"}), 404, "codes, digits, fox")["code"] == "model_not_found"
     for name in ("../../etc/passwd", "..%2Ffox", "fox/../fox", "/etc", "fox\x00", "."):
@@ -52,7 +55,7 @@ def test_mistakes_are_told(http):
     ):  # fmt: skip
         told = error(http.post(COMPLETE, json={"model": "fox", **body}), 400)
         assert told["param"].startswith(param)
-    error(http.post(COMPLETE, content=b'{"model": "fox", "temperature": NaN}'), 400)
+    error(http.post(COMPLETE, content=b'{"model": "fox", "temperature": NaN}', headers=as_json), 400)
     error(http.post(COMPLETE, json={"model": "fox", "stop": ""}), 400, "empty string")
     error(http.post(COMPLETE, json={"model": "fox", "prompt": [1, 99999]}), 400, "token 99999")
     error(http.post(COMPLETE, json={"model": "fox", "prompt": "the " * 2000}), 400, "room for")
@@ -66,7 +69,11 @@ def test_mistakes_are_told(http):
     error(http.post(chat, json={"model": "fox", "messages": []}), 400)
     error(http.post(chat, json={"model": "fox", "messages": [{"role": "user", "content": ""}]}), 400, "empty")
     error(http.post(chat, json={"model": "fox", "messages": [{"role": "king", "content": "x"}]}), 400)
-    error(http.post(chat, json={"model": "fox", "messages": [{"role": "user", "content": [{"type": "image_url"}]}]}), 400, "text")
+    error(
+        http.post(chat, json={"model": "fox", "messages": [{"role": "user", "content": [{"type": "image_url"}]}]}),
+        400,
+        "text",
+    )
     form = {"type": "json_schema", "json_schema": {"name": "a", "schema": {"type": "nonsense"}}}
     error(http.post(chat, json={"model": "fox", "messages": [{"role": "user", "content": "x"}], "response_format": form}), 400)  # fmt: skip
     error(http.post(PIECES, json={"model": "digits", "knobs": {"stepz": 3}}), 400, "stepz")
@@ -78,8 +85,16 @@ def test_mistakes_are_told(http):
     error(http.post(PIECES, json={"model": "digits", "format": "../../x"}), 400, "written as")
     error(http.post("/v1/pieces/edit", json={"model": "digits", "piece": {"data": "/etc/passwd"}}), 400, "base64")
     error(http.post("/v1/pieces/edit", json={"model": "digits", "piece": {"data": "aGVsbG8="}}), 400, "no picture")
-    error(http.post("/v1/pieces/between", json={"model": "digits", "first": {"seed": 1}, "last": {"seed": 2}}), 400, "no 'encode'")
-    error(http.post("/v1/pieces/between", json={"model": "codes", "first": {}, "last": {"seed": 2}}), 400, "a seed or a piece")
+    error(
+        http.post("/v1/pieces/between", json={"model": "digits", "first": {"seed": 1}, "last": {"seed": 2}}),
+        400,
+        "no 'encode'",
+    )
+    error(
+        http.post("/v1/pieces/between", json={"model": "codes", "first": {}, "last": {"seed": 2}}),
+        400,
+        "a seed or a piece",
+    )
     error(http.post("/v1/images/generations", json={"model": "fox", "prompt": "1"}), 400, "no 'image'")
     error(http.post("/v1/images/edits", data={"model": "digits"}), 400, "image")
 
@@ -109,8 +124,12 @@ def test_pieces_of_every_kind(http):
     assert (text["media_type"], text["encoding"]) == ("text/plain", "utf-8")
     more = http.post("/v1/pieces/edit", json={"model": "fox", "piece": {"data": "the quick"}, "seed": 1}).json()
     assert more["pieces"][0]["data"].startswith("the quick")
-    way = http.post("/v1/pieces/between", json={"model": "codes", "first": {"seed": 1}, "last": {"seed": 2}, "n": 5}).json()["pieces"]
-    back = http.post("/v1/pieces/between", json={"model": "codes", "first": {"seed": 2}, "last": {"seed": 1}, "n": 5}).json()["pieces"]
+    way = http.post(
+        "/v1/pieces/between", json={"model": "codes", "first": {"seed": 1}, "last": {"seed": 2}, "n": 5}
+    ).json()["pieces"]
+    back = http.post(
+        "/v1/pieces/between", json={"model": "codes", "first": {"seed": 2}, "last": {"seed": 1}, "n": 5}
+    ).json()["pieces"]
     assert len(way) == 5
     assert way[0]["data"] == back[4]["data"]
     assert all(p["provenance"]["seed"] is None for p in way)
@@ -143,7 +162,7 @@ def test_pages_for_people_and_programs(http):
 
 def test_a_caller_who_goes_is_not_written_for(http, server):
     text = server.models.all["fox"].text
-    body = {"model": "fox", "prompt": "the", "max_tokens": 450, "stream": True, "logit_bias": {"256": -100}}
+    body = {"model": "fox", "prompt": "the", "max_tokens": 450, "stream": True, "logit_bias": LONG}
     for stream in (True, False):
         data = json.dumps(body | {"stream": stream}).encode()
         port = int(server.url.rpartition(":")[2])
@@ -157,8 +176,11 @@ def test_a_caller_who_goes_is_not_written_for(http, server):
 
 
 def test_too_late_is_504(served):
-    with running(runs=(str(served["fox"]),), deadline=0.05) as made, httpx.Client(base_url=made.url, timeout=20) as http:
-        told = error(http.post(COMPLETE, json={"model": "fox", "max_tokens": 500, "logit_bias": {"256": -100}}), 504, "0.05 s")
+    with (
+        running(runs=(str(served["fox"]),), deadline=0.05) as made,
+        httpx.Client(base_url=made.url, timeout=20) as http,
+    ):
+        told = error(http.post(COMPLETE, json={"model": "fox", "max_tokens": 500, "logit_bias": LONG}), 504, "0.05 s")
         assert told["type"] == "timeout_error"
         until(lambda: not made.models.busy)
         assert made.models.all["fox"].text.reader.pages.blocks == 0
@@ -180,9 +202,11 @@ def test_two_hundred_clients_are_answered_or_sent_away(served):
             before = process.memory_info().rss
 
             def one(k):
-                for turn in range(3):
+                for turn in range(2):
                     key = prompts[(k + turn) % 4], (k * 7 + turn) % 3
-                    answer = http.post(COMPLETE, json={"model": "fox", "prompt": key[0], "seed": key[1], "max_tokens": 12})
+                    answer = http.post(
+                        COMPLETE, json={"model": "fox", "prompt": key[0], "seed": key[1], "max_tokens": 12}
+                    )
                     with lock:
                         counts[answer.status_code] += 1
                         if answer.status_code == 200 and answer.json()["choices"][0]["text"] != known[key]:
@@ -194,7 +218,7 @@ def test_two_hundred_clients_are_answered_or_sent_away(served):
             with ThreadPoolExecutor(200) as pool:
                 list(pool.map(one, range(200)))
         assert set(counts) <= {200, 429}
-        assert counts.total() == 600
+        assert counts.total() == 400
         assert counts[200] >= 40
         assert counts[429] > 0
         assert not wrong
@@ -212,7 +236,12 @@ def test_models_are_loaded_and_unloaded_within_memory(served):
         object.__setattr__(made.models.settings, "memory", size + (1 << 20))
         for name in ("digits", "codes"):  # each makes room by what was not used for longest
             made.models.all[name].bytes = size // 2 if name == "digits" else size
-            assert http.post(PIECES, json={"model": name, "seed": 1, "knobs": {"steps": 1} if name == "digits" else {}}).status_code == 200
+            assert (
+                http.post(
+                    PIECES, json={"model": name, "seed": 1, "knobs": {"steps": 1} if name == "digits" else {}}
+                ).status_code
+                == 200
+            )
         assert not made.models.all["fox"].run
         object.__setattr__(made.models.settings, "memory", 100)
         error(http.post(COMPLETE, json={"model": "fox"}), 503, "--memory")
@@ -233,21 +262,22 @@ def test_sigterm_lets_what_runs_end(served):
         assert time.monotonic() - began < 60
         assert "serves fox" in line
         url = line.split()[0]
-        body = {"model": "fox", "prompt": "the", "max_tokens": 400, "stream": True, "logit_bias": {"256": -100}, "seed": 1}
+        body = {"model": "fox", "prompt": "the", "max_tokens": 400, "stream": True, "logit_bias": LONG, "seed": 1}
         with httpx.Client(base_url=url, timeout=60) as http:
-            text, signalled, refused = "", False, None
+            parts, signalled, refused = 0, False, None
             with http.stream("POST", COMPLETE, json=body) as answer:
                 for row in answer.iter_lines():
                     if not row.startswith("data: {"):
                         continue
-                    text += json.loads(row[6:])["choices"][0]["text"]
+                    parts += 1
+                    finish = json.loads(row[6:])["choices"][0]["finish_reason"]
                     if not signalled:
                         signalled = True
                         process.send_signal(signal.SIGTERM)
                     elif refused is None:
                         refused = httpx.post(f"{url}{COMPLETE}", json=body)
-            assert row == "data: [DONE]" or text
-            assert len(text.encode()) > 300
+            assert finish == "length"
+            assert parts > 100  # it went on to its end
             told = error(refused, 503, "being stopped")
             assert told["code"] == "draining"
             assert refused.headers["retry-after"] == "5"

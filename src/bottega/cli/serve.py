@@ -11,7 +11,7 @@ from bottega.cli._shared import Device, Json, Out, Quiet
 
 __all__ = ["serve"]
 
-PANEL, PLACE = "Serve", 40
+PANEL, PLACE = "Serve", 50
 EXAMPLES = """\
   bottega serve runs/english                                   http://127.0.0.1:8000, for this machine only
   bottega serve runs/ --port 9000 --memory 8                   every run in a folder, loaded as they are asked for

@@ -157,6 +157,51 @@ class _Plan:
         self.absent = None if deep == 1 else ~held[:, :, None, None]
 
 
+def _bare(part: Any) -> Callable[[Tensor], Tensor]:
+    """A module's function without the ceremony of calling a module, which at one row costs as much as the work."""
+    found: Callable[[Tensor], Tensor] = part.bare() if hasattr(part, "bare") else getattr(part, "forward", part)
+    return found
+
+
+class _Bare:
+    """One layer as plain functions."""
+
+    def __init__(self, layer: Any) -> None:
+        at, feed = layer.attention, layer.feed
+        self.heads, self.kv_heads, self.head, self.scale = at.heads, at.kv_heads, at.head, at.scale
+        self.before_attention, self.before_feed = _bare(layer.before_attention), _bare(layer.before_feed)
+        self.joined = _bare(at.joined) if at.joined is not None else _beside(at.q, at.k, at.v)
+        self.o = _bare(at.o)
+        self.feed = self._feed(feed)
+
+    @staticmethod
+    def _feed(feed: Any) -> Callable[[Tensor], Tensor]:
+        """As ``FeedForward.forward``."""
+        down = _bare(feed.down)
+        if feed.gated:
+            both = _bare(feed.joined) if feed.joined is not None else _beside(feed.gate, feed.up)
+            if feed.kind == "swiglu":
+                return lambda x: down(_swiglu(*both(x).chunk(2, -1)))
+            return lambda x: down(_geglu(*both(x).chunk(2, -1)))
+        up = _bare(feed.up)
+        if feed.kind == "relu":
+            return lambda x: down(F.relu(up(x)))
+        form = "tanh" if feed.kind == "gelu_tanh" else "none"
+        return lambda x: down(F.gelu(up(x), approximate=form))
+
+
+def _beside(*parts: Any) -> Callable[[Tensor], Tensor]:
+    return lambda x: torch.cat([part(x) for part in parts], -1)
+
+
+def _swiglu(gate: Tensor, up: Tensor) -> Tensor:
+    return F.silu(gate) * up
+
+
+def _geglu(gate: Tensor, up: Tensor) -> Tensor:
+    return F.gelu(gate, approximate="tanh") * up
+
+
 class PagedReader:
     """One pass of a causal stack over rows at different places.
 
@@ -177,17 +222,56 @@ class PagedReader:
         self, body: Transformer, embed: Callable[[Tensor], Tensor], read_out: Callable[[Tensor], Tensor], *,
         limit: int, block: int, sees: int, start: int, begins: bool, given: Callable[[Tensor | None], Tensor] | None = None,
     ) -> None:  # fmt: skip
-        self.body, self.embed, self.read_out, self.sees = body, embed, read_out, sees
+        self.body, self.embed, self.sees = body, embed, sees
         self.start, self.begins, self.given = start, begins, given
         like = body.norm.weight
         self.pages = Pages(body.depth, body.kv_heads, body.head, like, block=block, limit=limit)
         self.device = like.device
+        self.layers = [_Bare(layer) for layer in body.layers]
+        self.read_out = _bare(read_out)
         if body.rotates:
             self.turns = [t[:, None] for t in body.rotary.angles(0, sees)]  # (sees, 1, head)
 
     def begun(self, prompt: list[int]) -> list[int]:
         """A prompt behind its start."""
         return [self.start, *prompt] if self.begins or not prompt else prompt
+
+    @torch.inference_mode()
+    def steady(self, rows: int = 64) -> bool:
+        """Whether the products of its matrices are the same to the bit for any number of rows, with the threads that are set.
+
+        Libraries of matrices may cut a sum in another way where there are few rows and many threads.
+        """
+        g = torch.Generator().manual_seed(0)
+        width = self.body.width
+        x = torch.randn(rows, width, generator=g).to(self.device)
+        few = [m for m in (1, 2, 3, 5, 8, 16, rows // 2 - 1) if 0 < m < rows]
+        for layer in self.layers:
+            inner = torch.randn(rows, layer.heads * layer.head, generator=g).to(self.device)
+            for make, given in ((layer.joined, x), (layer.o, inner), (layer.feed, x), (self.read_out, x)):
+                whole = make(given)
+                if not all(torch.equal(make(given[:m]), whole[:m]) for m in few):
+                    return False
+        return self._alone_is_together(min(16, self.pages.left // self.pages.needs(min(71, self.sees))))
+
+    def _alone_is_together(self, many: int) -> bool:
+        """Whether some rows are to the bit what they are in passes of their own."""
+        longest = min(68, self.sees - 4)
+        texts = [[(7 * i + k) % 2 for i in range(max(1, longest >> k % 3))] for k in range(many)]
+
+        def run(some: list[list[int]]) -> Tensor:
+            rows = [PageRow(given=None if self.given is None else self.given(None)) for _ in some]
+            for row, text in zip(rows, some, strict=True):
+                self.pages.fit(row, len(text) + 3)
+            read = [(row, len(text)) for row, text in zip(rows, some, strict=True)]
+            self([token for text in some for token in text], [], read, [])
+            out = [self([1] * len(rows), rows, [], list(range(len(rows)))) for _ in range(3)]
+            for row in rows:
+                self.pages.release(row)
+            return torch.stack(out, 1)
+
+        together = run(texts) if texts else torch.zeros(0)
+        return all(torch.equal(run(texts[k : k + 1])[0], together[k]) for k in range(min(3, many)))
 
     @torch.inference_mode()
     def __call__(
@@ -218,8 +302,8 @@ class PagedReader:
         after = body.order == "post"
         if after:
             x = body.norm(x)
-        for i, layer in enumerate(body.layers):
-            x = x + self._attend(layer.attention, i, x if after else layer.before_attention(x), turn, plan)
+        for i, layer in enumerate(self.layers):
+            x = x + self._attend(layer, i, x if after else layer.before_attention(x), turn, plan)
             x = layer.before_attention(x) if after else x
             x = x + layer.feed(x if after else layer.before_feed(x))
             x = layer.before_feed(x) if after else x
@@ -232,11 +316,10 @@ class PagedReader:
         out: Tensor = self.read_out(x if after else body.norm(x)).float()
         return out
 
-    def _attend(self, part: Any, i: int, x: Tensor, turn: list[Tensor] | None, plan: _Plan) -> Tensor:
+    def _attend(self, part: _Bare, i: int, x: Tensor, turn: list[Tensor] | None, plan: _Plan) -> Tensor:
         """``(M, width) -> (M, width)``."""
         heads, kv_heads, head = part.heads, part.kv_heads, part.head
-        made = part.joined(x) if part.joined is not None else torch.cat([part.q(x), part.k(x), part.v(x)], 1)
-        made = made.view(len(x), heads + 2 * kv_heads, head)
+        made = part.joined(x).view(len(x), heads + 2 * kv_heads, head)
         both, v = made[:, : heads + kv_heads], made[:, heads + kv_heads :]
         if turn is not None:
             both = Rotary.turn(both, turn[0], turn[1])

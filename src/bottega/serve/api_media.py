@@ -129,6 +129,7 @@ async def edits(
 
 def _vocoder(models: Models, speaks: Run) -> Run | None:
     """A loaded run that makes waves of what this one says."""
+    run: Run | None
     for other in models.all.values():
         run = other.run
         if run is not None and run is not speaks and hasattr(run.model, "waves"):
@@ -143,7 +144,9 @@ async def speech(request: Request, body: Speech, caller: Maker) -> Response:
     """Speech as WAV or FLAC with the maker's mark; ``voice`` is one of the run's, ``default`` its first."""
     models: Models = request.app.state.models
     async with models.use(body.model, "speech") as model:
-        run: Run = model.run
+        run = model.run
+        assert run is not None
+        assert model.oneshot is not None
         how = manner(body.emotion, speed=body.speed)
         voice = body.voice if isinstance(body.voice, str) else body.voice.get("id", "default")
         voices = model.about.voices or []

@@ -264,6 +264,7 @@ async def _completion_parts(
         choice: dict[str, Any] = {"index": k, "text": one.text, "finish_reason": _FINISH.get(one.finish)}
         choice["logprobs"] = _completion_logprobs(model, one) if one.logprobs else None
         yield frame | {"choices": [choice]}
+        frame.pop("bottega", None)  # said once
     if usage is not None:
         yield frame | {"choices": [], "usage": _usage(usage, made)}
 
@@ -437,6 +438,7 @@ async def _chat_parts(
     role: dict[str, Any] = {"role": "assistant", "content": ""}
     for k in range(len(tickets)):
         yield frame | {"choices": [{"index": k, "delta": role, "logprobs": None, "finish_reason": None}]}
+        frame.pop("bottega", None)  # said once
     free = [not tools] * len(tickets)
     async for k, one in events(tickets, deadline):
         made += len(one.tokens)

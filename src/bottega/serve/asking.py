@@ -45,8 +45,8 @@ async def answers(request: Request, tickets: Sequence[Ticket], deadline: float) 
         Late: they were not there after ``deadline`` seconds.
         ApiError: the caller has gone (499, which nobody reads).
     """
-    watch = asyncio.ensure_future(_gone(request.receive))
-    work = asyncio.gather(*(ticket.result() for ticket in tickets))
+    watch: asyncio.Future[Any] = asyncio.ensure_future(_gone(request.receive))
+    work: asyncio.Future[Any] = asyncio.gather(*(ticket.result() for ticket in tickets))
     try:
         done, _ = await asyncio.wait({watch, work}, timeout=deadline, return_when=asyncio.FIRST_COMPLETED)
         if work in done:

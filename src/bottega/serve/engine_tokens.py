@@ -199,8 +199,9 @@ class TokenEngine:
     # ---- the worker ------------------------------------------------------------------------------------------------
 
     def _work(self) -> None:
-        if self.threads:
-            torch.set_num_threads(self.threads)
+        torch.set_num_threads(self.threads or 1)
+        if torch.get_num_threads() > 1 and not self.reader.steady():
+            torch.set_num_threads(1)  # a text is what it is alone, before it is fast
         while not self.closed:
             if not self.running:
                 self.queue.wait(lambda: self.closed)

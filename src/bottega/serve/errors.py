@@ -66,15 +66,19 @@ def _http(_: Request, error: Exception) -> JSONResponse:
     return JSONResponse(body_of(error.status_code, str(error.detail)), error.status_code, error.headers)
 
 
-def _validation(_: Request, error: Exception) -> JSONResponse:
+def _validation(request: Request, error: Exception) -> JSONResponse:
     assert isinstance(error, RequestValidationError)
+    kind = request.headers.get("content-type", "")
+    if error.errors()[0]["loc"] == ("body",) and "json" not in kind:
+        told = f"the body is of the type {kind[:60]!r}; send JSON, with Content-Type: application/json"
+        return JSONResponse(body_of(400, told, code="invalid_json"), 400)
     first = error.errors()[0]
     place = [str(part) for part in first["loc"] if part not in ("body", "query", "path")]
     param = ".".join(place) or None
     if first["type"] == "json_invalid":
         why = str(first.get("ctx", {}).get("error", ""))
         return JSONResponse(body_of(400, f"the body is not JSON: {why}", code="invalid_json"), 400)
-    message = f"{param}: {first['msg']}" if param else first["msg"]
+    message = f"{param}: {first['msg']}" if param else f"the body: {first['msg']}"
     more = len(error.errors()) - 1
     return JSONResponse(body_of(400, message + (f" (and {more} more)" if more else ""), param, "invalid_value"), 400)
 
