@@ -29,6 +29,7 @@ lint: dev ## style, types, import contract, help text in the docs
 	@$(BIN)/mypy
 	@$(BIN)/lint-imports
 	@$(BIN)/python -m bottega.cli.helptext --check docs/reference
+	@if command -v tsc >/dev/null; then tsc -p .; else echo "no tsc here: the types of the studio's page are not checked"; fi
 	@! grep -iE '^(torchvision|torchaudio)' constraints.txt || { echo "constraints.txt names torchvision or torchaudio"; exit 1; }
 
 format: dev ## let ruff format and mend what it can

@@ -12,7 +12,7 @@ from datetime import datetime
 from pathlib import Path
 from typing import Any
 
-from safetensors import safe_open
+from safetensors import SafetensorError, safe_open
 
 from bottega.core import BottegaError, CheckpointError, Edits, Encodes, Family, Represents, Spec, has, lookup, nearest
 from bottega.crafts import write
@@ -142,7 +142,7 @@ def _peek(path: Path) -> About:
         codec = lookup("codecs", header["recipe"]["codec"]["name"])
         family = lookup("families", header["recipe"]["family"]["name"])
         spec = Spec.from_dict(header["spec"])
-    except (KeyError, ValueError, BottegaError, OSError):
+    except (KeyError, ValueError, BottegaError, OSError, SafetensorError):
         return About("text" if foreign.is_directory(path) else "", ("complete", "chat", "stream", "embed", "piece") if foreign.is_directory(path) else ("piece",))  # fmt: skip
     medium = getattr(codec, "medium", "")
     writes = medium == "text" and spec.is_text and hasattr(family, "stream")

@@ -17,6 +17,7 @@ class Settings:
 
     Attributes:
         runs: what is served: folders of runs, ``NAME=FOLDER``, or folders that hold runs.
+        folder: where the studio looks for runs and puts new ones; None for the places of ``runs``.
         host, port: where it listens; port 0 is any free one.
         bot: the folder of a chatbot; None for none.
         state: URL of the database of keys, users and chats; empty for ``serve.sqlite`` in ``home``.
@@ -41,6 +42,7 @@ class Settings:
     """
 
     runs: tuple[str, ...] = ()
+    folder: Path | None = None
     host: str = "127.0.0.1"
     port: int = 8000
     bot: Path | None = None
