@@ -7,7 +7,9 @@ import pytest
 
 pytest.importorskip("soundfile", reason="sound files need soundfile, extra audio, which is not installed")
 pytest.importorskip("soxr", reason="resampling needs soxr, extra audio, which is not installed")
-openai = pytest.importorskip("openai")
+pytest.importorskip("openai")
+
+import openai
 
 import bottega
 from bottega.codecs._sound_files import read_sound

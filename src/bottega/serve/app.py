@@ -6,7 +6,6 @@ import asyncio
 import importlib
 import json
 import re
-import socket
 import uuid
 from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
@@ -206,7 +205,7 @@ class Server(uvicorn.Server):
         found: Models = self.application.state.models
         return found
 
-    async def startup(self, sockets: list[socket.socket] | None = None) -> None:
+    async def startup(self, sockets: Any = None) -> None:
         """Load, listen, and tell the address."""
         await super().startup(sockets=sockets)
         if self.started:
@@ -230,7 +229,7 @@ class Server(uvicorn.Server):
             return
         loop.call_soon_threadsafe(self.drain)
 
-    async def serve(self, sockets: list[socket.socket] | None = None) -> None:
+    async def serve(self, sockets: Any = None) -> None:
         """Run until told to stop."""
         self.loop_ = asyncio.get_running_loop()
         await super().serve(sockets=sockets)
@@ -249,18 +248,23 @@ class Server(uvicorn.Server):
         self.should_exit = True
 
 
+async def _tried(settings: Settings) -> None:
+    """Listen for a moment, so that what is wrong with the address is told before anything is loaded."""
+    loop = asyncio.get_running_loop()
+    (await loop.create_server(asyncio.Protocol, settings.host, settings.port)).close()
+
+
 def serve(settings: Settings, tell: Callable[[str], None]) -> None:
     """Serve until SIGTERM or SIGINT.
 
     Raises:
         BottegaError: the address cannot be listened at.
     """
-    host = socket.socket(socket.AF_INET6 if ":" in settings.host else socket.AF_INET)
     try:
-        host.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
-        host.bind((settings.host, settings.port))
+        asyncio.run(_tried(settings))
     except OSError as error:
-        raise BottegaError(f"cannot listen at {settings.host}:{settings.port}: {error.strerror}; choose another --host or --port") from None  # fmt: skip
-    finally:
-        host.close()
+        why = (error.strerror or str(error)).rpartition(": ")[2]
+        raise BottegaError(
+            f"cannot listen at {settings.host}:{settings.port}: {why}; choose another --host or --port"
+        ) from None
     Server(settings, tell).run()
