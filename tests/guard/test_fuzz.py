@@ -21,11 +21,11 @@ def client(keys, clock, tmp_path):
 
 
 def test_a_few_hundred_requests_are_never_our_fault(client):
-    statuses = fuzz(client.app, client, 4)
-    assert sum(statuses.values()) >= 80
+    statuses = fuzz(client.app, client, 2)
+    assert sum(statuses.values()) >= 40
     assert statuses[401] == 0
     assert {200, 201, 404} <= set(statuses)
-    assert statuses[400] + statuses[422] > 10
+    assert statuses[400] + statuses[422] > 3
 
 
 @pytest.mark.slow
