@@ -173,4 +173,5 @@ def test_the_made_shopper():
     assert right("Where is the soap?", "It is in aisle one.")
     assert not right("Where is the soap?", "In aisle two.")
     assert Shopper.prefers("I need soap.", "Gladly: you find it in aisle one.", "Aisle one.") > 0
-    assert sum(Shopper(0.5).thumb("I need soap.", "Aisle one.") for _ in range(200)) > -150
+    unsure = Shopper(0.5)
+    assert abs(sum(unsure.thumb("I need soap.", "Aisle one.") for _ in range(400))) < 80
