@@ -90,7 +90,7 @@ def test_every_route_is_reached_and_none_is_empty(bot):
     [
         (Facing(intent=0.5, least_intent=0.5), "canned"), (Facing(intent=0.49, least_intent=0.5), "fallback"),
         (Facing(passage=0.6), "retrieved"), (Facing(passage=0.59), "fallback"), (Facing(generates=True), "generated"),
-        (Facing(intent=0.9, passage=1.0, generates=True), "canned"), (Facing(misses=1), "human"), (Facing(misses=1, most_misses=3), "fallback"),
+        (Facing(intent=0.9, passage=0.8, generates=True), "canned"), (Facing(intent=0.7, passage=0.8, generates=True), "retrieved"), (Facing(misses=1), "human"), (Facing(misses=1, most_misses=3), "fallback"),
     ],
 )  # fmt: skip
 def test_thresholds_of_the_router(facing, way):
@@ -194,7 +194,7 @@ def test_the_queue_has_the_transcript_a_clock_and_one_owner(bot):
     with bot.memory.writes() as c:
         c.execute(t.HANDOFFS.update().values(due=time.time() - 60))
     assert bot.queue.waiting()[0].left_seconds < 0
-    assert report(bot.memory).late == 1
+    assert report(bot.memory).late == 2  # one was taken too late, one not at all
 
 
 def test_flows_take_detours_and_give_up(bot):

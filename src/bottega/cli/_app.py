@@ -101,7 +101,9 @@ def _command(verb: str, room: str = "") -> Any:
     plain: dict[str, Any] = {"add_completion": False, "rich_markup_mode": None, "pretty_exceptions_enable": False}
     function, epilog = getattr(module, module.__all__[0]), f"\b\nExamples:\n{module.EXAMPLES}"
     if tasks := getattr(module, "TASKS", ""):
-        group = typer.Typer(cls=type("Tasks", (Tasks,), {"room": tasks, "default": getattr(module, "DEFAULT", "")}), **plain)
+        group = typer.Typer(
+            cls=type("Tasks", (Tasks,), {"room": tasks, "default": getattr(module, "DEFAULT", "")}), **plain
+        )
         group.callback(help=function.__doc__, epilog=epilog, no_args_is_help=True)(function)
         return typer.main.get_command(group)
     one = typer.Typer(**plain)

@@ -10,7 +10,7 @@ import hashlib
 import re
 import threading
 import time
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, field, replace
 from datetime import datetime
 from pathlib import Path
@@ -651,8 +651,3 @@ def _reader(folder: Folder) -> Callable[[str, Any], Any] | None:
 
     run = load((folder.path / folder.reader) if not Path(folder.reader).is_absolute() else folder.reader)
     return lambda question, library: answer_by(run, question, library)
-
-
-def conversation_of(messages: Sequence[Mapping[str, Any]]) -> str:
-    """A transcript as lines."""
-    return "\n".join(f"{m['role']}: {m['text']}" for m in messages)

@@ -384,7 +384,7 @@ def promote(
     if win is not None and win.low <= least:
         raise BottegaError(
             f"the new model won {100 * win.rate:.0f} % of {win.n} ({100 * win.low:.0f} to {100 * win.high:.0f} %), so it may be no "
-            f"better than the old; it must be above {100 * least:.0f} % with its whole interval. Compare on more messages, or use --force"
+            f"better than the old; it must be above {100 * least:.0f} % with its whole interval. Compare on more messages; bottega chat promote puts it in place all the same"
         )
     made = load(run, device="cpu")
     RunSpeaker(made)  # raises where it writes no text

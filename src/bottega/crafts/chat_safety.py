@@ -10,7 +10,7 @@ import base64
 import codecs
 import re
 import unicodedata
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from functools import lru_cache
 
 from bottega.core.english import ONES
@@ -290,6 +290,3 @@ def guard_secrets(text: str, secrets: Sequence[Secret], known: Mapping[str, str]
         return False
     readings = set(_readings(text))
     return any(form in reading for s in closed for word in s.words for form in _forms(word) for reading in readings)
-
-
-Filter = Callable[[str], str]

@@ -348,7 +348,9 @@ class _Learning:
             )
         if getattr(self.codec, "answers_only", False):  # a question and its answer, of which the answer is learned
             if not prompt:
-                raise DataError(f"{path}, line {number}: no 'prompt', and {self.start.recipe.name} answers what is asked")
+                raise DataError(
+                    f"{path}, line {number}: no 'prompt', and {self.start.recipe.name} answers what is asked"
+                )
             item = Item(Conversation([Message("user", prompt), Message("assistant", text)]))
         else:
             item = Item(text, prompt) if given else Item((prompt or "") + text)
