@@ -4,6 +4,8 @@ import * as api from "./api.js";
 import { empty, fresh, h } from "./dom.js";
 
 const FEW = 400; // conditions that a list shows
+/** How far a slider goes where the server names no end; the field beside it takes any number. @type {Record<string, number>} */
+const FAR = { temperature: 2, guidance: 10, truncation: 1, repetition_penalty: 2 };
 
 /**
  * Which model a page is about: the one its address names, else the first that can.
@@ -67,8 +69,9 @@ export function knobField(name, knob) {
     const step = whole ? 1 : "any";
     const number = h("input", { type: "number", id, step, min, max, value: knob.default ?? "", placeholder: "as trained" });
     const read = () => (number.value === "" ? undefined : whole ? Math.round(Number(number.value)) : Number(number.value));
-    if (min === null || max === null) return { node: h("div", { class: "field" }, label, number), value: read };
-    const slider = h("input", { type: "range", min, max, step: whole ? 1 : (max - min) / 200, value: knob.default ?? min, "aria-label": `${spoken(name)}, slider` });
+    const far = max ?? FAR[name] ?? null;
+    if (min === null || far === null) return { node: h("div", { class: "field" }, label, number), value: read };
+    const slider = h("input", { type: "range", min, max: far, step: whole ? 1 : (far - min) / 200, value: knob.default ?? min, "aria-label": `${spoken(name)}, slider` });
     slider.addEventListener("input", () => (number.value = String(whole ? slider.value : Number(Number(slider.value).toPrecision(3)))));
     number.addEventListener("input", () => (slider.value = number.value));
     return { node: h("div", { class: "field" }, label, h("div", { class: "slide" }, slider, number)), value: read };
