@@ -167,7 +167,7 @@ def test_a_caller_who_goes_is_not_written_for(http, server):
         data = json.dumps(body | {"stream": stream}).encode()
         port = int(server.url.rpartition(":")[2])
         with socket.create_connection(("127.0.0.1", port)) as line:
-            line.sendall(b"POST /v1/completions HTTP/1.1\r\nHost: x\r\nContent-Type: application/json\r\n"
+            line.sendall(b"POST /v1/completions HTTP/1.1\r\nHost: localhost\r\nContent-Type: application/json\r\n"
                          b"Content-Length: %d\r\n\r\n%s" % (len(data), data))  # fmt: skip
             until(lambda: text.running)
         until(lambda: not text.running, 5)

@@ -42,6 +42,15 @@ def serve(
     tls_key: Annotated[Path | None, typer.Option("--tls-key", metavar="FILE", help="Its key (PEM).")] = None,
     sign_responses: Annotated[bool, typer.Option("--sign-responses", help="Sign every answer (Ed25519).")] = False,
     sign_requests: Annotated[bool, typer.Option("--sign-requests", help="Take signed requests only.")] = False,
+    master_key: Annotated[Path | None, typer.Option("--master-key", metavar="FILE", help="The key that seals secrets in the state; else BOTTEGA_MASTER_KEY.")] = None,
+    audit: Annotated[Path | None, typer.Option("--audit", metavar="FILE", help="The audit log; audit.jsonl in --home by default.")] = None,
+    per_minute: Annotated[int, typer.Option("--per-minute", metavar="N", min=0, help="Requests of one key in a minute; 0 for any number.")] = 600,
+    per_day: Annotated[int, typer.Option("--per-day", metavar="N", min=0, help="Requests of one key in a day; 0 for any number.")] = 0,
+    second_factor: Annotated[bool, typer.Option("--second-factor", help="Ask every admin for a code of six digits, too.")] = False,
+    filters: Annotated[str, typer.Option("--filters", metavar="on|off|auto", help="Look at what goes in and out; auto where there are keys.")] = "auto",
+    no_prompts: Annotated[bool, typer.Option("--no-prompts", help="Keep prompts out of the audit log; their lengths stay.")] = False,
+    request_log: Annotated[bool, typer.Option("--request-log", help="A line of JSON on standard error for each request.")] = False,
+    watch: Annotated[bool, typer.Option("--watch", help="Watch for drift: what is served against what the run makes now. Samples it first.")] = False,
     cold: Annotated[bool, typer.Option("--cold", help="Load no model before it is asked for.")] = False,
     device: Device = "auto",
     as_json: Json = False,
@@ -69,7 +78,9 @@ def serve(
         runs=tuple(runs), host=host, port=port, bot=bot, state=state, home=home, keys=keys, memory=int(memory * (1 << 30)),
         queue=queue, rows=rows, batch=batch, deadline=deadline, max_body=int(max_body * (1 << 20)), max_tokens=max_tokens,
         weights=weights, threads=threads, device=device, warm=not cold, tls_cert=tls_cert, tls_key=tls_key,
-        sign_responses=sign_responses, sign_requests=sign_requests,
+        sign_responses=sign_responses, sign_requests=sign_requests, master_key=master_key, audit=audit, per_minute=per_minute,
+        per_day=per_day or None, second_factor=second_factor, filters=filters, log_prompts=not no_prompts,  # type: ignore[arg-type]
+        request_log=request_log, watch=watch,
     )  # fmt: skip
 
     def tell(address: str) -> None:

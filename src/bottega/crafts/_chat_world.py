@@ -11,8 +11,8 @@ from dataclasses import dataclass
 __all__ = ["CURT", "KIND", "Shopper", "conversations", "questions", "right"]
 
 PLACES = dict(zip(
-    "soap rope glue tape paint nails seeds lamps pots hose salt rugs bulbs pens".split(),
-    "aisle one;aisle two;aisle three;aisle four;aisle five;aisle six;the garden;the back;the cellar;the yard;row nine;row ten;the front;the desk".split(";"),
+    ["soap", "rope", "glue", "tape", "paint", "nails", "seeds", "lamps", "pots", "hose", "salt", "rugs", "bulbs", "pens"],
+    ["aisle one", "aisle two", "aisle three", "aisle four", "aisle five", "aisle six", "the garden", "the back", "the cellar", "the yard", "row nine", "row ten", "the front", "the desk"],
     strict=True,
 ))  # fmt: skip
 ASK = (

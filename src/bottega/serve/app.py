@@ -3,23 +3,21 @@
 from __future__ import annotations
 
 import asyncio
-import importlib
 import json
 import re
 import uuid
-from collections.abc import AsyncIterator, Callable
+from collections.abc import AsyncIterator, Callable, Mapping
 from contextlib import asynccontextmanager
-from importlib.util import find_spec
 from typing import Any
 
 import uvicorn
 from fastapi import FastAPI
 
 import bottega
-from bottega.core import BottegaError, RecipeError
-from bottega.serve import api_media, api_models, api_pieces, api_text, docs_page, errors
+from bottega.core import BottegaError
+from bottega.crafts.chat import Bot
+from bottega.serve import api_media, api_models, api_pieces, api_text, bot_api, docs_page, errors, guard, studio
 from bottega.serve.models import Models
-from bottega.serve.roles import LOCAL
 from bottega.serve.settings import Settings
 
 __all__ = ["Server", "create_app", "serve"]
@@ -29,109 +27,52 @@ _ALWAYS = ("/healthz", "/readyz", "/metrics")
 
 
 class Door:
-    """The outermost layer: a number for each request, no body above the limit, nobody new while the server stops.
+    """The outermost layer: a number for each request, and nobody new while the server stops.
 
     Args:
         app: what is behind it.
         models: of which it asks whether the server stops.
-        most: bytes of a body.
     """
 
-    def __init__(self, app: Any, models: Models, most: int) -> None:
-        self.app, self.models, self.most = app, models, most
-        self.inside = 0
+    def __init__(self, app: Any, models: Models) -> None:
+        self.app, self.models = app, models
 
     async def __call__(self, scope: Any, receive: Any, send: Any) -> None:
         """One request."""
         if scope["type"] != "http":
             await self.app(scope, receive, send)
             return
-        headers = dict(scope["headers"])
-        asked = headers.get(b"x-request-id", b"").decode("latin-1")
+        asked = dict(scope["headers"]).get(b"x-request-id", b"").decode("latin-1")
         number = asked if _ID.fullmatch(asked) else uuid.uuid4().hex
         scope.setdefault("state", {})["request_id"] = number
-        begun = False
 
         async def told(message: Any) -> None:
-            nonlocal begun
             if message["type"] == "http.response.start":
-                begun = True
                 message["headers"] = [
                     *((k, v) for k, v in message.get("headers", ()) if k != b"x-request-id"), (b"x-request-id", number.encode()),
                 ]  # fmt: skip
             await send(message)
 
-        size = headers.get(b"content-length", b"0")
         if self.models.draining and scope["path"] not in _ALWAYS:
             await _refuse(told, 503, "the server is being stopped; ask again in 5 s, or ask another", "draining", 5)
             return
-        if not size.isdigit() or int(size) > self.most:
-            await _refuse(
-                told,
-                413,
-                f"the body has {size.decode('latin-1')[:20]} bytes; at most {self.most} are read",
-                "too_large",
-            )
-            return
-        seen = 0
-
-        async def counted() -> Any:
-            nonlocal seen
-            message = await receive()
-            if message["type"] == "http.request":
-                seen += len(message.get("body", b""))
-                if seen > self.most:
-                    raise _TooLarge
-            return message
-
-        self.inside += 1
-        try:
-            await self.app(scope, counted, told)
-        except _TooLarge:
-            if not begun:
-                await _refuse(
-                    told, 413, f"the body has more than {self.most} bytes, which is all that is read", "too_large"
-                )
-        finally:
-            self.inside -= 1
+        await self.app(scope, receive, told)
 
 
-class _TooLarge(BaseException):
-    """A body without a length grew beyond the limit; no handler in between is to take it for something else."""
-
-
-async def _refuse(send: Any, status: int, message: str, code: str, after: int = 0) -> None:
+async def _refuse(send: Any, status: int, message: str, code: str, after: int) -> None:
     body = json.dumps(errors.body_of(status, message, code=code)).encode()
-    headers = [(b"content-type", b"application/json"), (b"content-length", str(len(body)).encode())]
-    headers += (
-        [(b"retry-after", str(after).encode())] if after else [(b"connection", b"close")] if status == 413 else []
-    )
+    headers = [
+        (b"content-type", b"application/json"), (b"content-length", str(len(body)).encode()), (b"retry-after", str(after).encode()),
+    ]  # fmt: skip
     await send({"type": "http.response.start", "status": status, "headers": headers})
     await send({"type": "http.response.body", "body": body})
-
-
-class LocalOnly:
-    """Who asks is this machine's user; what stands in for the guard where it is not installed."""
-
-    def __init__(self, app: Any) -> None:
-        self.app = app
-
-    async def __call__(self, scope: Any, receive: Any, send: Any) -> None:
-        """One request, by ``roles.LOCAL``."""
-        scope.setdefault("state", {})["caller"] = LOCAL
-        await self.app(scope, receive, send)
-
-
-def _part(name: str) -> Any:
-    """A module of the server that may not be there."""
-    return importlib.import_module(name) if find_spec(name) is not None else None
 
 
 def create_app(settings: Settings) -> FastAPI:
     """The whole application; nothing is loaded before it starts.
 
     Raises:
-        BottegaError: no run where one was named; an address that others reach, and no guard to ask for keys.
+        BottegaError: no run where one was named; a bot whose folder is at fault; an address that others reach, and no keys.
     """
     models = Models(settings)
 
@@ -156,26 +97,20 @@ def create_app(settings: Settings) -> FastAPI:
         docs_page.router,
     ):
         app.include_router(router, responses={400: {"description": "A mistake of the caller's"}})
-    if (bot := _part("bottega.serve.bot_api")) is not None and settings.bot is not None:
-        app.include_router(_router(bot, models, settings))
-    if (studio := _part("bottega.serve.studio")) is not None:
-        app.include_router(_router(studio, models, settings))
-    if (guard := _part("bottega.serve.guard")) is not None:
-        guard.install(app, settings)
-    elif settings.needs_keys:
-        raise RecipeError(
-            f"{settings.host} can be reached by others, and this server cannot ask for keys; use 127.0.0.1"
-        )
-    else:
-        app.add_middleware(LocalOnly)
-    app.add_middleware(Door, models=models, most=settings.max_body)
+    made = guard.install(app, settings)
+    if settings.watch:
+        models.watch = made.watch
+    if settings.bot is not None:
+        bot = Bot.open(settings.bot, settings.state or None, device=settings.device, record=_recorded(made))
+        app.include_router(bot_api.router(bot))
+    app.include_router(studio.router(models, settings))
+    app.add_middleware(Door, models=models)
     return app
 
 
-def _router(module: Any, models: Models, settings: Settings) -> Any:
-    """A module's router, which may be made for these models."""
-    found = module.router
-    return found(models, settings) if callable(found) and not hasattr(found, "routes") else found
+def _recorded(made: guard.Guard) -> Callable[[str, Mapping[str, Any]], None]:
+    """What a bot tells of itself (a promotion, a roll-back, a hand-off) goes to the audit log."""
+    return lambda what, told: made.trace(what, "bot", **told)
 
 
 class Server(uvicorn.Server):

@@ -69,6 +69,7 @@ class OneshotEngine:
         self.run, self.queue, self.post, self.batch, self.gather = run, queue, post, batch, gather
         self.threads, self.closed, self.working = threads, False, 0
         self.batches = self.pieces = 0
+        self.made: Callable[[Sequence[Item]], None] | None = None  # is told of every piece
         self.thread = threading.Thread(target=self._work, name=f"pieces of {queue.name}", daemon=True)
         self.thread.start()
 
@@ -161,6 +162,8 @@ class OneshotEngine:
         cond = None if first.cond is None else [ask.cond for ask in asks]
         items: list[Item] = self.run.sample(len(asks), seeds=[a.seed for a in asks], cond=cond, **first.knobs).items
         self.pieces += len(items)
+        if self.made is not None:
+            self.made(items)
         return list(items)
 
     def _end(self, ticket: Ticket, event: Any) -> None:

@@ -87,7 +87,7 @@ class Guarding:
                 said[ours] = getattr(settings, theirs)
         if isinstance(said.get("sign_requests"), bool):
             said["sign_requests"] = "required" if said["sign_requests"] else "off"
-        if "audit" not in said and hasattr(settings, "home"):
+        if said.get("audit") is None and hasattr(settings, "home"):
             said["audit"] = Path(settings.home) / "audit.jsonl"
         return cls(**said)
 

@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import asyncio
+import logging
 import os
 import time
 from collections.abc import AsyncIterator, Sequence
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
 from datetime import datetime
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -16,7 +18,7 @@ from safetensors import SafetensorError, safe_open
 
 from bottega.core import BottegaError, CheckpointError, Edits, Encodes, Family, Represents, Spec, has, lookup, nearest
 from bottega.crafts import write
-from bottega.serve.engine_oneshot import OneshotEngine
+from bottega.serve.engine_oneshot import Call, OneshotEngine
 from bottega.serve.engine_tokens import TokenEngine
 from bottega.serve.engine_turns import TurnsEngine
 from bottega.serve.errors import ApiError
@@ -28,6 +30,7 @@ from bottega.workshop.run import WEIGHTS, Run, knobs_of, load
 
 __all__ = ["About", "Model", "Models", "find_runs"]
 
+_LOG = logging.getLogger("bottega.serve")
 PAGES = 256 << 20  # bytes of keys and values of one model at most
 BLOCK = 32
 RANGES: dict[str, tuple[float | None, float | None]] = {
@@ -254,6 +257,7 @@ class Models:
         self.all = {name: Model(name, path) for name, path in find_runs(settings.runs).items()}
         self.post: Post | None = None
         self.draining = False
+        self.watch: Any = None  # serve.drift.Watch, where drift is looked for
         self.ready = not settings.warm
         self.loading = asyncio.Lock()
 
@@ -311,6 +315,19 @@ class Models:
             await self._make_room(model)
             assert self.post is not None
             await asyncio.to_thread(model.load, self.settings, self.post)
+            if self.watch is not None and model.oneshot is not None:
+                model.oneshot.made = partial(self.watch.served, model.name)
+                model.oneshot.submit([Call(partial(self._watched, model))])
+
+    def _watched(self, model: Model) -> None:
+        """Learn what a model makes; one that cannot be compared is left out, and the log says so."""
+        from bottega.serve.drift import Drift
+
+        assert model.run is not None
+        try:
+            self.watch.add(Drift.of(model.run, model.name))
+        except BottegaError as error:
+            _LOG.warning("%s is not watched for drift: %s", model.name, error)
 
     async def _make_room(self, model: Model) -> None:
         """Unload what was not used for longest, until the model fits; never one in use."""

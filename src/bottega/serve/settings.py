@@ -5,6 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from ipaddress import ip_address
 from pathlib import Path
+from typing import Literal
 
 from bottega.core import RecipeError
 
@@ -38,6 +39,14 @@ class Settings:
         warm: whether models are loaded at the start, as many as fit.
         tls_cert, tls_key: PEM files; None for plain HTTP.
         sign_responses, sign_requests: Ed25519 signatures on answers, and wanted on requests.
+        master_key: file of the key that seals the state's secrets; ``BOTTEGA_MASTER_KEY`` where there is none.
+        audit: the audit log; ``audit.jsonl`` in ``home`` by default.
+        per_minute, per_day: requests of one key; 0 and None for any number.
+        second_factor: whether every admin needs one, not only those who have begun one.
+        filters: of what goes in and out: ``"on"``, ``"off"``, or ``"auto"``: on where there are keys.
+        log_prompts: whether the audit log has prompts (redacted), or their lengths only.
+        request_log: a line of JSON on standard error for each request.
+        watch: whether pieces are held against what the run made when it was loaded (drift).
         proxies: addresses whose ``X-Forwarded-For`` is believed.
     """
 
@@ -66,6 +75,15 @@ class Settings:
     tls_key: Path | None = None
     sign_responses: bool = False
     sign_requests: bool = False
+    master_key: Path | None = None
+    audit: Path | None = None
+    per_minute: int = 600
+    per_day: int | None = None
+    second_factor: bool = False
+    filters: Literal["on", "off", "auto"] = "auto"
+    log_prompts: bool = True
+    request_log: bool = False
+    watch: bool = False
     proxies: tuple[str, ...] = ()
 
     def __post_init__(self) -> None:
@@ -78,6 +96,10 @@ class Settings:
             raise RecipeError(f"deadline is {self.deadline}; it must be above 0 seconds")
         if self.weights not in ("fp32", "int8"):
             raise RecipeError(f"weights are {self.weights!r}; use fp32 or int8")
+        if self.filters not in ("on", "off", "auto"):
+            raise RecipeError(f"filters are {self.filters!r}; use on, off or auto")
+        if self.per_minute < 0 or (self.per_day is not None and self.per_day < 1):
+            raise RecipeError(f"{self.per_minute} requests a minute and {self.per_day} a day; give numbers above 0")
         if (self.tls_cert is None) != (self.tls_key is None):
             raise RecipeError("a certificate needs its key, and a key its certificate; give --tls-cert and --tls-key")
 
