@@ -139,7 +139,7 @@ def test_a_comparison_is_blind_and_counts_ties(bot, base):
         speaker,
         bot.folder,
         questions()[:40],
-        lambda p, a, b: float("Gladly" == a) - float("Gladly" == b),
+        lambda p, a, b: float(a == "Gladly") - float(b == "Gladly"),
         judge="x",
     )
     assert shopper.rate == 1.0

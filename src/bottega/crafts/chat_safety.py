@@ -31,32 +31,12 @@ CRISIS = (
 _SPELT = {
     "im": "i am", "ive": "i have", "id": "i would", "dont": "do not", "cant": "can not", "wont": "will not", "wanna": "want to",
     "gonna": "going to", "gotta": "got to", "myslef": "myself", "u": "you", "ur": "your", "kms": "kill myself", "kys": "kill yourself",
-    "unalive": "kill", "unlaive": "kill", "unaliv": "kill", "ualive": "kill", "wna": "want to", "rn": "now", "isnt": "is not", "wouldnt": "would not", "shouldnt": "should not", "didnt": "did not",
+    "unalive": "kill", "unlaive": "kill", "kll": "kill", "kil": "kill", "klil": "kill", "kiil": "kill", "liv": "live", "lvie": "live", "dei": "die", "dieing": "dying", "unaliv": "kill", "ualive": "kill", "wna": "want to", "rn": "now", "isnt": "is not", "wouldnt": "would not", "shouldnt": "should not", "didnt": "did not",
     "cannot": "can not", "thats": "that is", "theres": "there is", "whats": "what is", "tmrw": "tomorrow", "b": "be", "suicid": "suicide",
 }  # fmt: skip
 _LEET = str.maketrans("013457@$!", "oieastasi")
 _CLOSE_SAFE = frozenset(
-    (
-        "kilo kilos killed kills skill skilled still hill pill pills bill billing till filling willing myself yourself "
-        "itself living leaving loving giving driving alive live olive active better letter bitter butter tired tried "
-        "wired fired wire hired jumping pumping dumping bumping sleep slept sheep steep cutting putting getting hunting "
-        "setting overdone overdue hanging changing banging ending sending vending lending bending spending pending "
-        "mending existing exiting listing exist exit exits hurting harming farming warming charming without within "
-        "goodbye forever however killing drilling grilling spilling quite through though thought things thinks think "
-        "there their where whole while would could should might sound count party parties reasons seasons season "
-        "treason pointer pointers points bottles notes noted voted letters litter ladder latter batter sister mister "
-        "brothers bother other another mother smother father farther rather gather friends nothing noting something "
-        "anything bridges fridge roots rooms roofs train trains brain brains drain drains rain traffic tablet table "
-        "tablets cable fable night light right fight sight decide decides divided worth worthy world words wordless "
-        "word north forth fourth planning plain planed planting panning pants plants tonight tomorrow today todays "
-        "goodbyes prefer prefers refer ready reads really truly trying crying drying frying buying hoping hopping "
-        "shopping coping wishing washing fishing wanted waited wanting waiting wants taken token takes taking making "
-        "baking raking waking write writes wrote writing biting swallow swallows follow following reasonable person "
-        "persons parents feels feeling wheels heels fells peels leaves leave leaver lives livers liver lived lover "
-        "loved livid sharing sleeps sleepy steeps plant plane planes plans plate plates tilling milling pulling calling "
-        "rolling selling telling yelling doing going ding ring king wing sing card cards care cares car cars being seeing dyeing tying lying vying dining alice native relive "
-        "slice decline decided goings filing pining timing "
-    ).split()  # noqa: SIM905
+    ["kilo", "kilos", "killed", "kills", "skill", "skilled", "still", "hill", "pill", "pills", "bill", "billing", "till", "filling", "willing", "myself", "yourself", "itself", "living", "leaving", "loving", "giving", "driving", "alive", "live", "olive", "active", "better", "letter", "bitter", "butter", "tired", "tried", "wired", "fired", "wire", "hired", "jumping", "pumping", "dumping", "bumping", "sleep", "slept", "sheep", "steep", "cutting", "putting", "getting", "hunting", "setting", "overdone", "overdue", "hanging", "changing", "banging", "ending", "sending", "vending", "lending", "bending", "spending", "pending", "mending", "existing", "exiting", "listing", "exist", "exit", "exits", "hurting", "harming", "farming", "warming", "charming", "without", "within", "goodbye", "forever", "however", "killing", "drilling", "grilling", "spilling", "quite", "through", "though", "thought", "things", "thinks", "think", "there", "their", "where", "whole", "while", "would", "could", "should", "might", "sound", "count", "party", "parties", "reasons", "seasons", "season", "treason", "pointer", "pointers", "points", "bottles", "notes", "noted", "voted", "letters", "litter", "ladder", "latter", "batter", "sister", "mister", "brothers", "bother", "other", "another", "mother", "smother", "father", "farther", "rather", "gather", "friends", "nothing", "noting", "something", "anything", "bridges", "fridge", "roots", "rooms", "roofs", "train", "trains", "brain", "brains", "drain", "drains", "rain", "traffic", "tablet", "table", "tablets", "cable", "fable", "night", "light", "right", "fight", "sight", "decide", "decides", "divided", "worth", "worthy", "world", "words", "wordless", "word", "north", "forth", "fourth", "planning", "plain", "planed", "planting", "panning", "pants", "plants", "tonight", "tomorrow", "today", "todays", "goodbyes", "prefer", "prefers", "refer", "ready", "reads", "really", "truly", "trying", "crying", "drying", "frying", "buying", "hoping", "hopping", "shopping", "coping", "wishing", "washing", "fishing", "wanted", "waited", "wanting", "waiting", "wants", "taken", "token", "takes", "taking", "making", "baking", "raking", "waking", "write", "writes", "wrote", "writing", "biting", "swallow", "swallows", "follow", "following", "reasonable", "person", "persons", "parents", "feels", "feeling", "wheels", "heels", "fells", "peels", "leaves", "leave", "leaver", "lives", "livers", "liver", "lived", "lover", "loved", "livid", "sharing", "sleeps", "sleepy", "steeps", "plant", "plane", "planes", "plans", "plate", "plates", "tilling", "milling", "pulling", "calling", "rolling", "selling", "telling", "yelling", "doing", "going", "ding", "ring", "king", "wing", "sing", "card", "cards", "care", "cares", "car", "cars", "being", "seeing", "dyeing", "tying", "lying", "vying", "dining", "alice", "native", "relive", "slice", "decline", "decided", "goings", "filing", "pining", "timing"]
 )  # fmt: skip
 
 
