@@ -60,7 +60,7 @@ def feedback(rounds: int, steps: int, seed: int) -> dict[str, Any]:
         told: dict[str, Any] = {"base_processor_seconds": time.process_time() - spent}
         (here / "bot").mkdir()
         (here / "bot" / "bot.toml").write_text(
-            f'name = "shop"\npurpose = "I say where things are."\n[model]\nbase = "{here / "base"}"\nmax_new = 24\ntemperature = 1.0\n',
+            f'name = "shop"\npurpose = "I say where things are."\n[model]\nbase = "{here / "base"}"\nmax_new = 32\ntemperature = 1.0\n',
             encoding="utf-8",
         )
         bot, user = Bot.open(here / "bot"), Shopper(seed=seed)

@@ -39,12 +39,12 @@ def questions(seed: int = 0) -> list[str]:
 
 
 def conversations(n: int, seed: int = 0) -> list[dict[str, str]]:
-    """Questions and answers, half of them curt and half kind."""
+    """Questions and answers, three in four of them curt and one kind."""
     rng = random.Random(seed)
     out = []
     for k in range(n):
         thing = rng.choice(list(PLACES))
-        said = rng.choice((CURT, KIND)[k % 2]).format(place=PLACES[thing], Place=PLACES[thing].capitalize())
+        said = rng.choice(KIND if k % 4 == 3 else CURT).format(place=PLACES[thing], Place=PLACES[thing].capitalize())
         out.append({"prompt": rng.choice(ASK).format(thing), "answer": said})
     return out
 

@@ -130,7 +130,7 @@ def _cycled(some: Sequence[str], n: int) -> list[str]:
 
 def retrain(
     folder: Folder, memory: Memory, out: Path | None = None, *, way: str = "auto", steps: int = 0, seed: int = 0, beta: float = 0.1,
-    kl: float = 30.0, lr: float = 0.0, progress: Callable[[Any], None] | None = None, device: str = "auto",
+    kl: float = 3.0, lr: float = 0.0, progress: Callable[[Any], None] | None = None, device: str = "auto",
 ) -> Path:  # fmt: skip
     """A new model from what users said of the old one's answers; the old one stays as it is.
 

@@ -353,7 +353,7 @@ def facts_in(text: str) -> list[Fact]:
     found: dict[str, str] = {}
     for name, pattern in _TELLS:
         for f in pattern.finditer(text):
-            key = name or f["k"].lower().strip().replace(" ", "_")
+            key = name or f["k"].lower().strip().removesuffix(" number").replace(" ", "_")
             value = f["v"].strip().strip("\"'")
             if not value or key.split("_")[-1] in ("name",) and name != "name" and key != "name":
                 continue

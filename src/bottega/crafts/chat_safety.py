@@ -31,7 +31,7 @@ CRISIS = (
 _SPELT = {
     "im": "i am", "ive": "i have", "id": "i would", "dont": "do not", "cant": "can not", "wont": "will not", "wanna": "want to",
     "gonna": "going to", "gotta": "got to", "myslef": "myself", "u": "you", "ur": "your", "kms": "kill myself", "kys": "kill yourself",
-    "unalive": "kill", "unlaive": "kill", "unaliv": "kill", "ualive": "kill", "wna": "want to", "rn": "now", "isnt": "is not", "wouldnt": "would not", "shouldnt": "should not", "didnt": "did not",
+    "unalive": "kill", "unlaive": "kill", "kll": "kill", "kil": "kill", "klil": "kill", "kiil": "kill", "liv": "live", "lvie": "live", "dei": "die", "dieing": "dying", "unaliv": "kill", "ualive": "kill", "wna": "want to", "rn": "now", "isnt": "is not", "wouldnt": "would not", "shouldnt": "should not", "didnt": "did not",
     "cannot": "can not", "thats": "that is", "theres": "there is", "whats": "what is", "tmrw": "tomorrow", "b": "be", "suicid": "suicide",
 }  # fmt: skip
 _LEET = str.maketrans("013457@$!", "oieastasi")
