@@ -208,7 +208,7 @@ export default class Chat extends Page {
     if (!this.talker?.rates || !reply.id) return;
     const path = `/v1/messages/${encodeURIComponent(reply.id)}/feedback`;
     const told = h("span", { class: "hint", role: "status" });
-    const thumbs = [["👍", "Good answer", 1], ["👎", "Bad answer", -1]].map(([sign, name, thumb]) => {
+    const thumbs = [["Good", "Good answer", 1], ["Bad", "Bad answer", -1]].map(([sign, name, thumb]) => {
       const button = h("button", { type: "button", class: "quiet", "aria-label": name, "aria-pressed": "false" }, String(sign));
       button.addEventListener("click", async () => {
         try {
