@@ -268,7 +268,10 @@ class Models:
             free = self.settings.memory
             for model in self.all.values():
                 if model.size <= free:
-                    await self._load(model)
+                    try:
+                        await self._load(model)
+                    except BottegaError as error:  # a damaged run keeps no other from being served
+                        _LOG.warning("%s could not be loaded: %s", model.name, error)
                     free -= model.bytes
         self.ready = True
 
