@@ -130,7 +130,7 @@ def _cycled(some: Sequence[str], n: int) -> list[str]:
 
 def retrain(
     folder: Folder, memory: Memory, out: Path | None = None, *, way: str = "auto", steps: int = 0, seed: int = 0, beta: float = 0.1,
-    kl: float = 3.0, lr: float = 0.0, progress: Callable[[Any], None] | None = None, device: str = "auto",
+    kl: float = 3.0, anchor: float = 0.3, lr: float = 0.0, progress: Callable[[Any], None] | None = None, device: str = "auto",
 ) -> Path:  # fmt: skip
     """A new model from what users said of the old one's answers; the old one stays as it is.
 
@@ -139,11 +139,12 @@ def retrain(
         memory: of the bot.
         out: where it is written; ``.bot/models/N`` by default.
         way: ``"dpo"`` on pairs, ``"tune"`` on good answers, or ``"auto"``: DPO where there are 20 pairs.
-        steps: of the optimiser; by default twelve times over the pairs, 60 to 600.
+        steps: of the optimiser; by default 24 times over the pairs, 100 to 600.
         seed: of the training.
         beta: see ``workshop.rewarding.Feedback``.
         kl: see there.
-        lr: learning rate; 0 is a tenth of the run's own for DPO.
+        anchor: see there; without it likelihood leaves the chosen answers too.
+        lr: learning rate; 0 is a thirtieth of the run's own for DPO.
         progress: told a few times a second.
         device: to train on.
 
@@ -179,8 +180,10 @@ def retrain(
 
         write_atomically(file, "".join(json.dumps(asdict(p), ensure_ascii=False) + "\n" for p in pairs))
         batch = min(16, len(pairs))
-        steps = steps or min(600, max(60, 12 * len(pairs) // batch))
-        made = reward(load(name, device=device), Feedback(pairs=str(file), kl=kl, steps=steps, batch=batch, beta=beta, lr=lr, n=128, seed=seed), out, progress=progress)  # fmt: skip
+        steps = steps or min(600, max(100, 24 * len(pairs) // batch))
+        start = load(name, device=device)
+        lr = lr or float(start.recipe.optim.get("lr", 1e-3)) / 30
+        made = reward(start, Feedback(pairs=str(file), kl=kl, steps=steps, batch=batch, beta=beta, anchor=anchor, lr=lr, n=128, seed=seed), out, progress=progress)  # fmt: skip
     else:
         import bottega
 

@@ -225,24 +225,34 @@ class Preferences(Objective):
     ``-log sigmoid(beta (log p(w)/start(w) - log p(l)/start(l)))`` of the chosen ``w`` and the rejected ``l``. Of pieces that
     begin with the same prompt the prompt's own likelihood cancels, so whole pieces may be compared.
 
+    What is not chosen loses likelihood, and so may what is, to a third; ``anchor`` holds the chosen there by its own
+    likelihood (Pang et al. 2024, arXiv:2404.19733, equation 1, not divided by the length).
+
     Args:
         model: the policy, with an exact ``log_prob``.
         beta: how much a nat away from the start counts; larger stays nearer to it.
+        anchor: what a nat of the chosen's own likelihood counts.
     """
 
-    def __init__(self, model: Family, beta: float = 0.1) -> None:
+    def __init__(self, model: Family, beta: float = 0.1, anchor: float = 0.0) -> None:
         super().__init__(model)
-        self.beta = beta
+        self.beta, self.anchor = beta, anchor
 
     def loss(self, batch: Batch, rng: Rng) -> Terms:
         """Nats. ``batch`` is ``Told``: see ``margins``, and ``start``, the ``(B,)`` margins of the start."""
         assert isinstance(batch, Told)
-        apart = margins(self.model, batch, rng) - batch.told["start"]
-        return Terms({"dpo": -F.logsigmoid(self.beta * apart)})
+        chosen, rejected = _both(self.model, batch, rng)
+        parts = {"dpo": -F.logsigmoid(self.beta * (chosen - rejected - batch.told["start"]))}
+        return Terms(parts | ({"anchor": -self.anchor * chosen} if self.anchor else {}))
 
 
 def margins(model: Family, batch: Told, rng: Rng) -> Tensor:
     """``log p(chosen) - log p(rejected)``, ``(B,)`` nats; ``told`` has the rejected ``x`` and its ``mask``."""
+    chosen, rejected = _both(model, batch, rng)
+    return chosen - rejected
+
+
+def _both(model: Family, batch: Told, rng: Rng) -> tuple[Tensor, Tensor]:
     chosen, rejected = Batch(batch.x, batch.cond, batch.mask), Batch(batch.told["x"], batch.cond, batch.told["mask"])
     both: Tensor = model.log_prob(Batch.cat([chosen, rejected]), rng)  # type: ignore[operator]
-    return both[: len(batch)] - both[len(batch) :]
+    return both[: len(batch)], both[len(batch) :]

@@ -82,6 +82,7 @@ class Feedback:
         lr: learning rate; 0 is a tenth of the run's own.
         pull: the coefficient of the divergence while it is small, see ``KlLimit``; 0 leaves it out. Rewards only.
         beta: of equation 7, see ``Preferences``; pairs only.
+        anchor: see there; pairs only.
         prompts: a text file with a prompt on each line; by default what is known of the run's training pieces.
         n: pieces by which reward and divergence are measured before and after.
         seed: of all that is drawn.
@@ -98,6 +99,7 @@ class Feedback:
     prompts: str = ""
     n: int = 512
     seed: int = 0
+    anchor: float = 0.0
 
     def __post_init__(self) -> None:
         if bool(self.rewards) == bool(self.pairs):
@@ -107,8 +109,8 @@ class Feedback:
                 raise RecipeError(f"{name} is {getattr(self, name)}; it must be at least {least}")
         if not self.kl > 0 or not self.beta > 0:
             raise RecipeError(f"kl is {self.kl} and beta {self.beta}; both must be above 0")
-        if self.lr < 0 or self.pull < 0:
-            raise RecipeError(f"lr is {self.lr} and pull {self.pull}; neither may be negative")
+        if self.lr < 0 or self.pull < 0 or self.anchor < 0:
+            raise RecipeError(f"lr is {self.lr}, pull {self.pull} and anchor {self.anchor}; none may be negative")
 
 
 def reward(start: Run, feedback: Feedback, out: str | Path | None = None, *, progress: Tell | None = None) -> Run:
@@ -398,7 +400,7 @@ class _Learning:
         for key in sorted(
             (was.keys() | now.keys()) - {"start"}
         ):  # a run may be named by another path; its weights say which
-            if (a := was.get(key)) != (b := now.get(key)):
+            if (a := was.get(key, 0.0 if key == "anchor" else None)) != (b := now.get(key)):  # older runs had none
                 raise RecipeError(
                     f"{self.out} was begun with {key} {a!r}, not {b!r}; use another --out, or the same to go on"
                 )
@@ -409,7 +411,7 @@ class _Learning:
             self.stream = Stream(
                 Encoded(train), min(self.plan.batch, len(train)), seed=self.plan.seed, device=self.device
             )
-            return Preferences(self.model, self.plan.beta)
+            return Preferences(self.model, self.plan.beta, self.plan.anchor)
         return Reinforce(self.model, self.limit)
 
     def _begin(self) -> None:
