@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import tempfile
 import threading
 import time
 from contextlib import contextmanager
+from pathlib import Path
 
 from bottega.serve.app import Server
 from bottega.serve.settings import Settings
@@ -14,6 +16,7 @@ from bottega.serve.settings import Settings
 def running(**settings):
     """A server in a thread; yields it, its address in ``url``."""
     told = threading.Event()
+    settings.setdefault("home", Path(tempfile.mkdtemp(prefix="bottega-serve-")))
     server = Server(Settings(port=0, **settings), lambda _: told.set())
     thread = threading.Thread(target=server.run, daemon=True)
     thread.start()

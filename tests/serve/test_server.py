@@ -252,9 +252,9 @@ def test_models_are_loaded_and_unloaded_within_memory(served):
         assert http.post(COMPLETE, json={"model": "fox", "max_tokens": 3}).status_code == 200
 
 
-def test_sigterm_lets_what_runs_end(served):
+def test_sigterm_lets_what_runs_end(served, tmp_path):
     """A real process: the running stream ends whole, what is new gets 503, the exit is clean, the start takes seconds."""
-    command = [sys.executable, "-m", "bottega.cli", "serve", str(served["fox"]), "--port", "0"]
+    command = [sys.executable, "-m", "bottega.cli", "serve", str(served["fox"]), "--port", "0", "--home", str(tmp_path)]
     began = time.monotonic()
     process = subprocess.Popen(command, stdout=subprocess.PIPE, text=True, env=os.environ | {"OMP_NUM_THREADS": "1"})
     try:
@@ -296,13 +296,13 @@ def test_settings_and_the_verb_say_what_is_wrong(tmp_path, capsys, served):
     with socket.socket() as taken:
         taken.bind(("127.0.0.1", 0))
         taken.listen()
-        assert main(["serve", str(served["fox"]), "--port", str(taken.getsockname()[1])]) == 2
+        assert main(["serve", str(served["fox"]), "--home", str(tmp_path), "--port", str(taken.getsockname()[1])]) == 2
         assert "cannot listen" in capsys.readouterr().err
 
 
-def test_a_missing_extra_is_one_line(monkeypatch, capsys, served):
+def test_a_missing_extra_is_one_line(monkeypatch, capsys, served, tmp_path):
     for name in [n for n in sys.modules if n.startswith(("bottega.serve", "fastapi"))]:
         monkeypatch.delitem(sys.modules, name)
     monkeypatch.setitem(sys.modules, "fastapi", None)
-    assert main(["serve", str(served["fox"])]) == 2
+    assert main(["serve", str(served["fox"]), "--home", str(tmp_path)]) == 2
     assert "pip install 'bottega[serve]'" in capsys.readouterr().err
