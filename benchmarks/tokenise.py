@@ -38,9 +38,7 @@ def measure(files: Sequence[Path], rounds: int) -> dict[str, Any]:
     ours = sum(len(codec.piece(item.value, item.name)) for item in items)
     theirs = sum(len(remi(score).ids) for score in scores)
     clock = time.process_time
-    reading = pairs(
-        lambda: [codec.read(f) for f in files], lambda: [symusic.Score(f) for f in files], rounds, 1, clock
-    )
+    reading = pairs(lambda: [codec.read(f) for f in files], lambda: [symusic.Score(f) for f in files], rounds, 1, clock)
     tokens = pairs(
         lambda: [codec.piece(i.value, i.name) for i in items], lambda: [remi(s).ids for s in scores], rounds, 1, clock
     )

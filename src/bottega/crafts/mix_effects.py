@@ -588,7 +588,9 @@ class Denoise(Effect):
             self.heard = np.concatenate([self.heard[:, self.hop :], self.waiting[:, : self.hop]], 1)
             self.waiting = self.waiting[:, self.hop :]
             spectrum = np.fft.rfft(self.heard * self.shape)
-            self.sum += np.fft.irfft(spectrum * self._gain(spectrum.real**2 + spectrum.imag**2), self.size) * self.shape / 2
+            self.sum += (
+                np.fft.irfft(spectrum * self._gain(spectrum.real**2 + spectrum.imag**2), self.size) * self.shape / 2
+            )
             made.append(self.sum[:, : self.hop])
             self.sum = np.concatenate([self.sum[:, self.hop :], np.zeros_like(made[-1])], 1)
         both = np.concatenate(made, 1)
