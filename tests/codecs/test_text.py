@@ -15,7 +15,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from PIL import Image
 
-from bottega.codecs import text as text_module
+from bottega.codecs import _bpe
 from bottega.codecs.text import TextCodec
 from bottega.core import Codec, DataError, Item, OutputError, RecipeError, Spec, lookup
 from helpers import one_line
@@ -89,9 +89,9 @@ def test_bpe_is_the_same_in_every_process():
 def test_a_long_text_is_tokenised_in_pieces_without_a_trace(monkeypatch):
     text = "Seams are chosen:\n  not here\n\nnor here \n but\nhere it's\tfine\n" * 40
     whole = TextCodec(vocab=300).fit([Item(text)])
-    assert text_module._pieces_of(text) == [text]
-    monkeypatch.setattr(text_module, "_PIECE", 16)
-    pieces = text_module._pieces_of(text)
+    assert _bpe.pieces_of(text) == [text]
+    monkeypatch.setattr(_bpe, "_PIECE", 16)
+    pieces = _bpe.pieces_of(text)
     assert len(pieces) > 40
     assert "".join(pieces) == text
     cut = TextCodec(vocab=300).fit([Item(text)])
@@ -99,7 +99,7 @@ def test_a_long_text_is_tokenised_in_pieces_without_a_trace(monkeypatch):
     both = [text, "", "short\n", text[::-1]]
     monkeypatch.undo()
     expected = whole.tokens(both)
-    monkeypatch.setattr(text_module, "_PIECE", 16)
+    monkeypatch.setattr(_bpe, "_PIECE", 16)
     assert [t.tolist() for t in cut.tokens(both)] == [t.tolist() for t in expected]
 
 

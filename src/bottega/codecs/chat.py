@@ -15,7 +15,8 @@ from torch import Tensor
 from bottega.codecs._chat import PLAIN, ROLES, ChatTemplate, Segment, messages_of
 from bottega.codecs._files import json_rows
 from bottega.codecs._foreign import Foreign
-from bottega.codecs.text import TABLES, TextCodec, csv_rows, suffix_of, utf8
+from bottega.codecs._text_files import csv_rows, suffix_of, utf8
+from bottega.codecs.text import TABLES, TextCodec
 from bottega.core import Batch, Conversation, DataError, Item, Message, RecipeError, Rng, Source, nearest
 
 __all__ = ["ChatCodec"]

@@ -13,7 +13,9 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from bottega.codecs._files import contents, is_archive, json_rows, read_bytes
-from bottega.codecs.text import TextCodec, csv_rows, page, utf8
+from bottega.codecs._text_files import csv_rows, utf8
+from bottega.codecs._text_page import page
+from bottega.codecs.text import TextCodec
 from bottega.core import Batch, DataError, Item, OutputError, RecipeError, Source, Spec, nearest
 
 __all__ = ["LabelledCodec", "SUFFIXES"]

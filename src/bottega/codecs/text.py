@@ -2,14 +2,11 @@
 
 from __future__ import annotations
 
-import csv
-import io
 import json
 import re
-import textwrap
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
-from pathlib import Path, PurePosixPath
+from pathlib import Path
 from typing import Any, Literal, Self
 
 import numpy as np
@@ -17,11 +14,14 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
+from bottega.codecs._bpe import batches, byte_letters, pieces_of, train_bpe
 from bottega.codecs._files import contents, is_archive, json_rows, read_bytes
 from bottega.codecs._foreign import Foreign, is_place, written
+from bottega.codecs._text_files import csv_rows, suffix_of, unzipped, utf8
+from bottega.codecs._text_page import page
 from bottega.core import Batch, DataError, Item, OutputError, RecipeError, Rng, Source, Spec, nearest
 
-__all__ = ["TextCodec", "SUFFIXES", "TABLES", "csv_rows", "page", "suffix_of", "utf8"]
+__all__ = ["TextCodec", "SUFFIXES", "TABLES"]
 
 SUFFIXES = frozenset({".txt", ".md", ".rst", ".py", ".tex", ".abc"})
 TABLES = frozenset({".jsonl", ".csv", ".tsv"})
@@ -162,7 +162,7 @@ class TextCodec:
         known = TABLES if self.given_column else SUFFIXES | TABLES
         found = sorted(contents(source, lambda name: suffix_of(name) in known))
         some = [f for f in found if suffix_of(f[0]) in self.first]
-        return [(name, f"{source}/{name}", _unzipped(source, name, data)) for name, data in some or found]
+        return [(name, f"{source}/{name}", unzipped(source, name, data)) for name, data in some or found]
 
     def _beside(self, source: Path) -> list[tuple[Path, Path]]:
         """Pairs of files of lines, the text's and the given one's: ``source`` and its neighbour, or those of a folder."""
@@ -259,7 +259,7 @@ class TextCodec:
             self.foreign = Foreign.read(Path(self.tokenizer))
             learned = self.foreign.learned
         elif self.tokenizer == "bpe":
-            learned = _train_bpe(texts, self.vocab - 1)
+            learned = train_bpe(texts, self.vocab - 1)
         elif self.tokenizer == "char":
             learned = "".join(sorted(set().union(*texts)))
         labels = {str(i.cond) for i in items if i.cond is not None} if self.unit != "document" else set()
@@ -309,8 +309,8 @@ class TextCodec:
             return [np.asarray(row, np.int64) for row in self.foreign.encode(texts)]
         if self.tokenizer == "bpe":
             found: list[list[NDArray[np.int64]]] = [[] for _ in texts]
-            pieces = [(k, piece) for k, text in enumerate(texts) for piece in _pieces_of(text)]
-            for some in _batches(pieces):
+            pieces = [(k, piece) for k, text in enumerate(texts) for piece in pieces_of(text)]
+            for some in batches(pieces):
                 coded = self._bpe.encode_batch_fast([piece for _, piece in some], add_special_tokens=False)
                 for (k, _), code in zip(some, coded, strict=True):
                     found[k].append(np.asarray(code.ids, np.int64))
@@ -339,12 +339,12 @@ class TextCodec:
         [b'h', b'\xc3\xb6', b'']
         """
         if self.foreign is not None:
-            return self.foreign.spelling(_byte_letters())
+            return self.foreign.spelling(byte_letters())
         if self.tokenizer == "byte":
             return [bytes([k]) for k in range(256)] + [b""]
         if self.tokenizer == "char":
             return [c.encode("utf-8") for c in self.learned] + [b""]
-        byte_of = _byte_letters()
+        byte_of = byte_letters()
         return [bytes(byte_of[c] for c in self._bpe.id_to_token(k)) for k in range(self.end)] + [b""]
 
     def strings(self, rows: list[list[int]]) -> list[str]:
@@ -706,168 +706,3 @@ class _Couples:
             out.append(np.concatenate([a[:cut], end, b])[: room - 1])
         x, real = self.codec._padded(out, room)
         return Batch(x, (~apart).long(), torch.arange(room) < real[:, None])
-
-
-def utf8(where: str, data: bytes) -> str:
-    """UTF-8 with plain line ends; raises DataError naming the byte."""
-    try:
-        text = data.decode("utf-8-sig")
-    except UnicodeDecodeError as error:
-        raise DataError(
-            f"{where} is not UTF-8: byte 0x{data[error.start]:02x} at offset {error.start}; "
-            "convert it, for example: iconv -f latin1 -t utf-8"
-        ) from error
-    return text.replace("\r\n", "\n").replace("\r", "\n")
-
-
-def _byte_letters() -> dict[str, int]:
-    """Which byte each letter of a byte-level token stands for (Radford et al. 2019): printable ones stand for themselves."""
-    plain = [*range(ord("!"), ord("~") + 1), *range(ord("¡"), ord("¬") + 1), *range(ord("®"), ord("ÿ") + 1)]
-    others = [b for b in range(256) if b not in plain]
-    return {chr(b): b for b in plain} | {chr(256 + k): b for k, b in enumerate(others)}
-
-
-def _train_bpe(texts: Sequence[str], vocab: int) -> str:
-    """A byte-level BPE as JSON. It has no special tokens, so no text can be mistaken for one."""
-    from tokenizers import Tokenizer, decoders, models, pre_tokenizers, trainers
-
-    bpe = Tokenizer(models.BPE())
-    bpe.pre_tokenizer = pre_tokenizers.ByteLevel(add_prefix_space=False)
-    bpe.decoder = decoders.ByteLevel()
-    alphabet = sorted(pre_tokenizers.ByteLevel.alphabet())
-    trainer = trainers.BpeTrainer(vocab_size=vocab, initial_alphabet=alphabet, show_progress=False)
-    bpe.train_from_iterator((piece for text in texts for piece in _pieces_of(text)), trainer)
-    return str(bpe.to_str())
-
-
-_PIECE = 1 << 18  # characters; a tokeniser takes two hundred bytes of memory for each that it has at hand
-_SEAM = re.compile(r"(?<=\S)(?=[ \n\t])")
-
-
-def _pieces_of(text: str) -> list[str]:
-    """``text`` cut about every ``_PIECE`` characters where no token lies across: before white space that follows a word."""
-    out, first = [], 0
-    while len(text) - first > _PIECE and (seam := _SEAM.search(text, first + _PIECE)):
-        out.append(text[first : seam.start()])
-        first = seam.start()
-    return [*out, text[first:]]
-
-
-def _batches(pieces: Sequence[tuple[int, str]]) -> Iterator[list[tuple[int, str]]]:
-    """``pieces`` in their order, some ``8 * _PIECE`` characters at a time."""
-    some: list[tuple[int, str]] = []
-    size = 0
-    for piece in pieces:
-        some.append(piece)
-        size += len(piece[1])
-        if size >= 8 * _PIECE:
-            yield some
-            some, size = [], 0
-    if some:
-        yield some
-
-
-def suffix_of(name: str) -> str:
-    """The ending that says what a file holds: in small letters, without ``.gz``."""
-    return PurePosixPath(name.lower().removesuffix(".gz")).suffix
-
-
-def _unzipped(source: Path, name: str, data: bytes) -> bytes:
-    """Archive members may be gzipped themselves; files of folders were already opened by name."""
-    import gzip
-
-    if source.is_dir() or not name.lower().endswith(".gz"):
-        return data
-    try:
-        return gzip.decompress(data)
-    except (OSError, EOFError) as error:
-        raise DataError(f"cannot read {source}/{name}: {error}; check that it is whole") from error
-
-
-def csv_rows(text: str, where: str, between: str = ",") -> list[tuple[int, dict[str, Any]]]:
-    """Line number and cells of each row of a table with a head; raises DataError naming the line."""
-    rows = csv.DictReader(io.StringIO(text, newline=""), delimiter=between)
-    out = []
-    try:
-        for row in rows:
-            if None in row or None in row.values():
-                raise DataError(f"{where}, line {rows.line_num} has not as many cells as the head; mend the row")
-            out.append((rows.line_num, dict(row)))
-    except csv.Error as error:
-        raise DataError(f"{where}, line {rows.line_num}: {error}; save texts this long as JSON lines") from error
-    return out
-
-
-_COLUMNS, _LINES, _PAGE = 92, 16, 72  # of the page: characters in a line, lines of a text, lines in all
-
-
-def page(items: Sequence[Item], path: Path) -> Path:
-    """The first few texts on a page, what is known of each above it, as PNG."""
-    import warnings
-
-    from matplotlib.backends.backend_agg import FigureCanvasAgg
-    from matplotlib.figure import Figure
-
-    if not items:
-        raise DataError("there is no text to show; give at least one")
-    blocks: list[tuple[str | None, list[str]]] = []
-    for item in items:
-        block = (None if item.cond is None else str(item.cond), _wrapped(item.value))
-        if blocks and sum(len(lines) for _, lines in [*blocks, block]) > _PAGE:
-            break
-        blocks.append(block)
-    lead, rule = 0.205, 0.30  # inches: from line to line, between texts
-    height = 0.7 + sum(lead * (len(lines) + (cond is not None)) for cond, lines in blocks) + rule * (len(blocks) - 1)
-    width = 9.0
-    figure = Figure(figsize=(width, height), facecolor="#faf9f6")
-    FigureCanvasAgg(figure)
-    y = height - 0.35
-    for k, (cond, lines) in enumerate(blocks):
-        if k:
-            figure.add_artist(_rule(0.45 / width, 1 - 0.45 / width, (y - (rule + lead - 0.09) / 2) / height))
-            y -= rule
-        if cond is not None:
-            y -= lead
-            figure.text(
-                0.45 / width,
-                y / height,
-                cond,
-                fontsize=8.5,
-                color="#8a5a2b",
-                weight="bold",
-                parse_math=False,
-                va="baseline",
-            )
-        for line in lines:
-            y -= lead
-            figure.text(
-                0.45 / width, y / height, line, fontsize=10, family="monospace", color="#2b2926", parse_math=False,
-                va="baseline",
-            )  # fmt: skip
-    try:
-        path.parent.mkdir(parents=True, exist_ok=True)
-        with warnings.catch_warnings():
-            warnings.simplefilter("ignore")  # a character that the face lacks is drawn as a box
-            figure.savefig(path, dpi=110)
-    except OSError as error:
-        raise OutputError(f"cannot write {path}: {error.strerror or error}; choose another folder") from error
-    return path
-
-
-def _rule(left: float, right: float, y: float) -> Any:
-    from matplotlib.lines import Line2D
-
-    return Line2D([left, right], [y, y], color="#d9d5cc", linewidth=0.8)
-
-
-def _wrapped(text: str) -> list[str]:
-    """Lines of at most ``_COLUMNS`` characters, the first ``_LINES`` of them; control characters as a middle dot."""
-    clean = "".join(c if c == "\n" or c.isprintable() else "·" for c in text.strip("\n").expandtabs(4))
-    lines = [
-        piece
-        for line in clean.split("\n")
-        for piece in textwrap.wrap(line, _COLUMNS, drop_whitespace=False, replace_whitespace=False) or [""]
-    ]
-    if len(lines) > _LINES:
-        lines = [*lines[: _LINES - 1], "…"]
-    return lines or [""]

@@ -18,7 +18,7 @@ from typing import Any, ClassVar, Literal
 import numpy as np
 from scipy.linalg import hadamard
 from scipy.ndimage import maximum_filter1d
-from scipy.signal import lfilter, oaconvolve, sosfilt, upfirdn
+from scipy.signal import lfilter, oaconvolve, sosfilt
 from scipy.special import exp1
 
 from bottega.core import DataError, RecipeError, Sound, nearest
@@ -377,6 +377,10 @@ class Limiter(Effect):
         """See ``Effect``."""
         self.ahead = max(1, round(self.lookahead_ms / 1000 * rate))
         self.half = (len(interpolator()) // 2) // OVERSAMPLED
+        # as a matrix of the four phases: value 4 m + p is the sum over j of phases[p, j] x[m - 2 half + j]
+        taps = np.zeros(OVERSAMPLED * (2 * self.half + 1))
+        taps[: len(interpolator())] = interpolator()
+        self.phases = np.ascontiguousarray(taps.reshape(-1, OVERSAMPLED)[::-1].T)
         self.latency = self.ahead + self.half
         self.heard = np.zeros((channels, 2 * self.half + 1))
         self.needs = np.zeros(self.ahead)
@@ -390,12 +394,9 @@ class Limiter(Effect):
         """The largest value around each sample, ``half`` samples late, over all channels."""
         both = np.concatenate([self.heard, x], 1)
         self.heard = both[:, x.shape[1] :]
-        fine = np.abs(upfirdn(interpolator(), both, OVERSAMPLED, axis=1)).max(0)
-        # value 4 (k + half) stands for sample k; those of a sample and of the way to the next, and to the one before
-        begin = OVERSAMPLED * 2 * self.half + OVERSAMPLED
-        part = fine[begin - OVERSAMPLED : begin + OVERSAMPLED * x.shape[1]].reshape(-1, OVERSAMPLED)
-        most: Wave = np.maximum(part[:-1].max(1), part[1:].max(1))
-        return np.maximum(most, np.abs(both[:, self.half + 1 : self.half + 1 + x.shape[1]]).max(0))
+        past = np.lib.stride_tricks.sliding_window_view(both, self.phases.shape[1], axis=1)
+        fine: Wave = np.abs(self.phases @ past.swapaxes(1, 2)).max((0, 1))  # of a sample and of the way to the next
+        return np.maximum(np.maximum(fine[:-1], fine[1:]), np.abs(both[:, self.half + 1 : -self.half]).max(0))
 
     def __call__(self, x: Wave) -> Wave:
         """See ``Effect``."""
@@ -576,6 +577,7 @@ class Denoise(Effect):
         self.before = np.zeros((channels, bins))  # the clean power of the last frame
         self.power: Wave | None = None
         self.least: list[Wave] = []  # of parts of 0.25 seconds
+        self.floor: Wave | float = math.inf  # the least of them but the last
         self.part, self.frame, self.begun = max(1, round(0.25 * rate / self.hop)), 0, 0
 
     def __call__(self, x: Wave) -> Wave:
@@ -586,7 +588,9 @@ class Denoise(Effect):
             self.heard = np.concatenate([self.heard[:, self.hop :], self.waiting[:, : self.hop]], 1)
             self.waiting = self.waiting[:, self.hop :]
             spectrum = np.fft.rfft(self.heard * self.shape)
-            self.sum += np.fft.irfft(spectrum * self._gain(np.abs(spectrum) ** 2), self.size) * self.shape / 2
+            self.sum += (
+                np.fft.irfft(spectrum * self._gain(spectrum.real**2 + spectrum.imag**2), self.size) * self.shape / 2
+            )
             made.append(self.sum[:, : self.hop])
             self.sum = np.concatenate([self.sum[:, self.hop :], np.zeros_like(made[-1])], 1)
         both = np.concatenate(made, 1)
@@ -602,10 +606,11 @@ class Denoise(Effect):
             return np.zeros_like(power)
         self.power = power if self.power is None else 0.85 * self.power + 0.15 * power
         if self.frame % self.part == 0:
+            self.floor = np.minimum.reduce(self.least[-5:]) if self.least else math.inf
             self.least = [*self.least[-5:], self.power]
         self.frame += 1
         self.least[-1] = np.minimum(self.least[-1], self.power)
-        return self.BIAS * np.minimum.reduce(self.least)
+        return self.BIAS * np.minimum(self.floor, self.least[-1])
 
     def _gain(self, power: Wave) -> Wave:
         noise = np.maximum(self._estimate(power), 1e-12)

@@ -13,7 +13,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from bottega.codecs._files import json_rows, read_bytes
-from bottega.codecs.text import csv_rows, utf8
+from bottega.codecs._text_files import csv_rows, utf8
 from bottega.core import BottegaError, DataError, OutputError, RecipeError, nearest
 from bottega.crafts.write_check import sentences
 
