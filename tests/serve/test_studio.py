@@ -263,6 +263,7 @@ def test_files_of_the_server_are_named_only_from_the_server(tmp_path: Path) -> N
             Trainings().start("ring-vae", tmp_path, "new", **told)
 
 
+@pytest.mark.slow
 def test_a_training_is_stopped_with_a_checkpoint_and_goes_on(tmp_path: Path) -> None:
     trainings, run = Trainings(), tmp_path / "new"
     trainings.start(
