@@ -60,7 +60,7 @@ def feedback(rounds: int, steps: int, seed: int) -> dict[str, Any]:
         told: dict[str, Any] = {"base_processor_seconds": time.process_time() - spent}
         (here / "bot").mkdir()
         (here / "bot" / "bot.toml").write_text(
-            f'name = "shop"\npurpose = "I say where things are."\n[model]\nbase = "{here / "base"}"\nmax_new = 32\ntemperature = 1.0\n',
+            f'name = "shop"\npurpose = "I say where things are."\n[model]\nbase = "{here / "base"}"\nmax_new = 32\ntemperature = 0.7\n',
             encoding="utf-8",
         )
         bot, user = Bot.open(here / "bot"), Shopper(seed=seed)
@@ -90,7 +90,7 @@ def feedback(rounds: int, steps: int, seed: int) -> dict[str, Any]:
         chat_feedback.promote(bot.folder, out, win)
         back = chat_feedback.rollback(bot.folder)
         return {**told, "win_rate": vars(win), "win_rate_by_learned_judge": vars(learned), "rolled_back_to_the_base": back["weights"] == load(here / "base").weights_hash,
-                "questions_kept_back": len(kept), "thumbs": rounds * len(learned)}  # fmt: skip
+                "questions_kept_back": len(kept), "thumbs": rounds * len(learn)}  # fmt: skip
 
 
 # What customers say, what solves it (words of the answer), or None where a person must be called. None is an example of the bot.
@@ -320,7 +320,7 @@ def main(argv: Sequence[str] = ()) -> None:
     parser.add_argument("--only", choices=parts, help="one of them, beside what is kept")
     parser.add_argument("--rounds", type=int, default=8, help="times that every question is asked and rated")
     parser.add_argument("--steps", type=int, default=400, help="of the first model")
-    parser.add_argument("--seed", type=int, default=0, help="of the feedback loop")
+    parser.add_argument("--seed", type=int, default=1, help="of the feedback loop; its settings were chosen with seed 0")
     args = parser.parse_args(argv)
     made = {
         "feedback": lambda: feedback(args.rounds, args.steps, args.seed), "customers": customers, "safety": safety,

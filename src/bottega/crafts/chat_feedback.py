@@ -130,7 +130,7 @@ def _cycled(some: Sequence[str], n: int) -> list[str]:
 
 def retrain(
     folder: Folder, memory: Memory, out: Path | None = None, *, way: str = "auto", steps: int = 0, seed: int = 0, beta: float = 0.1,
-    kl: float = 3.0, anchor: float = 0.3, lr: float = 0.0, progress: Callable[[Any], None] | None = None, device: str = "auto",
+    kl: float = 3.0, anchor: float = 1.0, lr: float = 0.0, progress: Callable[[Any], None] | None = None, device: str = "auto",
 ) -> Path:  # fmt: skip
     """A new model from what users said of the old one's answers; the old one stays as it is.
 
@@ -189,7 +189,7 @@ def retrain(
 
         rows = [{"prompt": a, "answer": b} for a, b in good]
         write_atomically(file, "".join(json.dumps(row, ensure_ascii=False) + "\n" for row in rows))
-        changes = {"train.steps": steps or min(400, max(40, 10 * len(rows))), "train.seed": seed} | (
+        changes: dict[str, Any] = {"train.patience": 0, "train.steps": steps or min(400, max(40, 10 * len(rows))), "train.seed": seed} | (
             {"optim.lr": lr} if lr else {}
         )
         made = bottega.train("chat", data=file, out=out, base=name, set=changes, judge=False, device=device)  # type: ignore[arg-type]
