@@ -320,7 +320,9 @@ def main(argv: Sequence[str] = ()) -> None:
     parser.add_argument("--only", choices=parts, help="one of them, beside what is kept")
     parser.add_argument("--rounds", type=int, default=8, help="times that every question is asked and rated")
     parser.add_argument("--steps", type=int, default=400, help="of the first model")
-    parser.add_argument("--seed", type=int, default=1, help="of the feedback loop; its settings were chosen with seed 0")
+    parser.add_argument(
+        "--seed", type=int, default=1, help="of the feedback loop; its settings were chosen with seed 0"
+    )
     args = parser.parse_args(argv)
     made = {
         "feedback": lambda: feedback(args.rounds, args.steps, args.seed), "customers": customers, "safety": safety,

@@ -189,9 +189,11 @@ def retrain(
 
         rows = [{"prompt": a, "answer": b} for a, b in good]
         write_atomically(file, "".join(json.dumps(row, ensure_ascii=False) + "\n" for row in rows))
-        changes: dict[str, Any] = {"train.patience": 0, "train.steps": steps or min(400, max(40, 10 * len(rows))), "train.seed": seed} | (
-            {"optim.lr": lr} if lr else {}
-        )
+        changes: dict[str, Any] = {
+            "train.patience": 0,
+            "train.steps": steps or min(400, max(40, 10 * len(rows))),
+            "train.seed": seed,
+        } | ({"optim.lr": lr} if lr else {})
         made = bottega.train("chat", data=file, out=out, base=name, set=changes, judge=False, device=device)  # type: ignore[arg-type]
     _log(
         folder,
