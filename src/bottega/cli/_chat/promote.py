@@ -26,7 +26,7 @@ def promote(
 ) -> None:
     """Let a model speak for a bot. The record in .bot/versions.jsonl has its hash, and each line that of the one before.
 
-    A server that runs must be told: it takes the new model when it starts, or by POST /v1/chats/reload.
+    A server that runs takes the new model when it is started again.
     """
     from bottega.crafts import chat_feedback as craft
     from bottega.crafts.chat_folder import read_folder
