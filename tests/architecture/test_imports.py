@@ -360,7 +360,7 @@ def state():
 before = state()
 sys.addaudithook(audit)
 import bottega
-names = [m.name for m in pkgutil.walk_packages(bottega.__path__, "bottega.") if not m.name.endswith(".__main__")]
+names = [m.name for m in pkgutil.walk_packages(bottega.__path__, "bottega.") if not m.name.endswith(".__main__") and ".migrations" not in m.name]
 for name in names:
     importlib.import_module(name)
 after = state()
@@ -392,7 +392,8 @@ def import_all(tmp_path, code=IMPORT_ALL):
 def test_importing_every_module_does_nothing(tmp_path):
     report, printed = import_all(tmp_path)
     files = {"bottega." + ".".join(p.relative_to(PACKAGE).with_suffix("").parts) for p in FILES}
-    files = {f.removesuffix(".__init__") for f in files if not f.endswith("__main__")} - {"bottega"}
+    # what Alembic runs is no module: it acts when it is read, within a migration
+    files = {f.removesuffix(".__init__") for f in files if not f.endswith("__main__") and ".migrations" not in f} - {"bottega"}  # fmt: skip
     assert files <= {*report["names"], "bottega.__init__"}
     assert printed == ""
     assert report["acts"] == []

@@ -67,7 +67,7 @@ def psi(counts: Tensor, reference: Tensor) -> float:
     >>> psi(torch.tensor([50, 50]), torch.tensor([500, 500]))
     0.0
     >>> round(psi(torch.tensor([90, 10]), torch.tensor([500, 500])), 2)
-    0.83
+    0.85
     """
     p, q = ((x.double() + 0.5) / (x.double() + 0.5).sum() for x in (counts, reference))
     return float(((p - q) * (p / q).log()).sum())

@@ -15,12 +15,12 @@ import time
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from typing import Any
-from urllib.parse import urlsplit
 
 from cryptography.exceptions import InvalidSignature
 from cryptography.hazmat.primitives import serialization
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey, Ed25519PublicKey
 from sqlalchemy.exc import IntegrityError
+from starlette.datastructures import URL
 
 from bottega.core import BottegaError
 from bottega.serve import tables
@@ -214,7 +214,7 @@ def sign_request(
         created: seconds since 1970; now by default.
         nonce: a new one by default.
     """
-    at = urlsplit(url)
+    at = URL(url)
     covered = [*COVERED, *(["content-digest"] if body else [])]
     headers = {"content-digest": content_digest(body)} if body else {}
     when, once = int(time.time()) if created is None else created, nonce or secrets.token_urlsafe(16)
@@ -227,17 +227,13 @@ def sign_request(
 
 def httpx_auth(key: str, secret: str, alg: str = "ed25519") -> Any:
     """Signs every request of an ``httpx.Client``, and so of an ``openai.OpenAI(http_client=...)``."""
-    import httpx
 
-    class SigningAuth(httpx.Auth):
-        requires_request_body = True
+    def signed(request: Any) -> Any:
+        made = sign_request(request.method, str(request.url), request.read(), key=key, secret=secret, alg=alg)
+        request.headers.update(made)
+        return request
 
-        def auth_flow(self, request: httpx.Request) -> Any:
-            made = sign_request(request.method, str(request.url), request.content, key=key, secret=secret, alg=alg)
-            request.headers.update(made)
-            yield request
-
-    return SigningAuth()
+    return signed
 
 
 # ---- responses -------------------------------------------------------------------------------------------------------

@@ -14,7 +14,7 @@ __all__ = ["tls"]
 PANEL, PLACE = "Secrets", 13
 EXAMPLES = """\
   bottega keys tls serve/tls --host localhost --host 192.168.1.5
-  bottega serve runs/gpt --tls-cert serve/tls/certificate.pem --tls-key serve/tls/key.pem
+  bottega serve runs/english --tls-cert serve/tls/certificate.pem --tls-key serve/tls/key.pem
 """
 
 
