@@ -147,7 +147,7 @@ async def _ask(line: Any, path: str, body: bytes) -> tuple[int, float, float, in
     """Status, seconds to the first part of the body and to its end, and Retry-After."""
     reader, writer = line
     began = time.perf_counter()
-    writer.write(b"POST %s HTTP/1.1\r\nHost: x\r\nContent-Type: application/json\r\nContent-Length: %d\r\n\r\n%s"
+    writer.write(b"POST %s HTTP/1.1\r\nHost: localhost\r\nContent-Type: application/json\r\nContent-Length: %d\r\n\r\n%s"
                  % (path.encode(), len(body), body))  # fmt: skip
     head = (await reader.readuntil(b"\r\n\r\n")).decode("latin-1").lower()
     status, after, first = int(head.split()[1]), 0, 0.0
@@ -210,7 +210,7 @@ def start(command: list[str], port: int) -> tuple[subprocess.Popen[bytes], float
     while process.poll() is None:
         try:
             with socket.create_connection(("127.0.0.1", port), 1) as line:
-                line.sendall(b"GET /healthz HTTP/1.1\r\nHost: x\r\n\r\n")
+                line.sendall(b"GET /healthz HTTP/1.1\r\nHost: localhost\r\n\r\n")
                 if line.recv(64).startswith(b"HTTP/1.1 200"):
                     return process, time.perf_counter() - began
         except OSError:
