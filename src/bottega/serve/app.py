@@ -4,8 +4,6 @@ from __future__ import annotations
 
 import asyncio
 import json
-import re
-import uuid
 from collections.abc import AsyncIterator, Callable, Mapping
 from contextlib import asynccontextmanager
 from typing import Any
@@ -17,12 +15,12 @@ import bottega
 from bottega.core import BottegaError
 from bottega.crafts.chat import Bot
 from bottega.serve import api_media, api_models, api_pieces, api_text, bot_api, docs_page, errors, guard, studio
+from bottega.serve.gate import request_id
 from bottega.serve.models import Models
 from bottega.serve.settings import Settings
 
 __all__ = ["Server", "create_app", "serve"]
 
-_ID = re.compile(r"[\x21-\x7e]{1,128}")
 _ALWAYS = ("/healthz", "/readyz", "/metrics")
 
 
@@ -42,8 +40,7 @@ class Door:
         if scope["type"] != "http":
             await self.app(scope, receive, send)
             return
-        asked = dict(scope["headers"]).get(b"x-request-id", b"").decode("latin-1")
-        number = asked if _ID.fullmatch(asked) else uuid.uuid4().hex
+        number = request_id(dict(scope["headers"]).get(b"x-request-id", b"").decode("latin-1"))
         scope.setdefault("state", {})["request_id"] = number
 
         async def told(message: Any) -> None:

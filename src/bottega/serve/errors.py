@@ -12,11 +12,10 @@ from starlette.exceptions import HTTPException
 
 from bottega.core import BottegaError
 from bottega.serve.queue import Busy, Late
+from bottega.serve.refusals import error_body
 
 __all__ = ["ApiError", "body_of", "install", "status_of"]
 
-_TYPES = {400: "invalid_request_error", 401: "authentication_error", 403: "permission_error", 404: "not_found_error",
-          413: "invalid_request_error", 429: "rate_limit_error", 503: "unavailable_error", 504: "timeout_error"}  # fmt: skip
 _LOG = logging.getLogger("bottega.serve")
 
 
@@ -36,9 +35,8 @@ class ApiError(Exception):
 
 
 def body_of(status: int, message: str, param: str | None = None, code: str | None = None) -> dict[str, Any]:
-    """The body of an answer that says no."""
-    kind = _TYPES.get(status, "invalid_request_error" if status < 500 else "server_error")
-    return {"error": {"message": " ".join(message.split()), "type": kind, "param": param, "code": code}}
+    """The body of an answer that says no, its message in one line."""
+    return error_body(status, " ".join(message.split()), code=code, param=param)
 
 
 def status_of(error: BaseException) -> tuple[int, dict[str, Any], dict[str, str]]:

@@ -26,7 +26,7 @@ from bottega.serve.roles import LOCAL, Caller
 from bottega.serve.users import Locked
 from bottega.trust.filters import Blocked
 
-__all__ = ["PUBLIC", "Gate", "is_public"]
+__all__ = ["PUBLIC", "Gate", "is_public", "request_id"]
 
 PUBLIC = frozenset({"/healthz", "/readyz", "/v1/signing-key", "/studio", "/studio/"})
 """What is answered without a key: health, the key to check answers by, and the page (not the data) of the studio. Beside
@@ -46,6 +46,11 @@ def is_public(path: str) -> bool:
     if path.startswith("/studio/"):
         return not path.startswith("/studio/api")
     return path in PUBLIC or path.startswith("/hooks/")
+
+
+def request_id(asked: str) -> str:
+    """The number of a request: the one that the caller gave where it is printable ASCII of at most 128 letters, else a new one."""
+    return asked if _REQUEST_ID.fullmatch(asked) else uuid.uuid4().hex
 
 
 class _Refused(Exception):
@@ -397,11 +402,8 @@ class _Streamed(bodies.Counted):
 def _exchange(scope: Scope, method: str) -> Exchange:
     headers = headers_of(scope)
     client = scope.get("client")
-    number = scope.get("state", {}).get("request_id") or headers.get(
-        "x-request-id", ""
-    )  # who stands before may have given one
-    if not _REQUEST_ID.fullmatch(number):
-        number = uuid.uuid4().hex
+    # who stands before may have given one
+    number = scope.get("state", {}).get("request_id") or request_id(headers.get("x-request-id", ""))
     return Exchange(method, scope["path"], headers, client[0] if client else "", number)
 
 

@@ -17,7 +17,7 @@ if TYPE_CHECKING:
 __all__ = ["error_body", "error_response", "install_errors", "type_of"]
 
 _TYPES = {401: "authentication_error", 403: "permission_error", 404: "not_found_error", 409: "conflict_error",
-          429: "rate_limit_error"}  # fmt: skip
+          429: "rate_limit_error", 503: "unavailable_error", 504: "timeout_error"}  # fmt: skip
 _CODES = {401: "unauthorised", 403: "forbidden", 404: "not_found", 405: "method_not_allowed", 413: "too_large",
           422: "invalid_value", 429: "rate_limit_exceeded", 503: "unavailable"}  # fmt: skip
 
@@ -25,8 +25,8 @@ _CODES = {401: "unauthorised", 403: "forbidden", 404: "not_found", 405: "method_
 def type_of(status: int) -> str:
     """The kind of an error as OpenAI's clients know it.
 
-    >>> type_of(422), type_of(503)
-    ('invalid_request_error', 'server_error')
+    >>> type_of(422), type_of(500), type_of(503)
+    ('invalid_request_error', 'server_error', 'unavailable_error')
     """
     return _TYPES.get(status, "server_error" if status >= 500 else "invalid_request_error")
 

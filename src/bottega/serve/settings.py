@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from ipaddress import ip_address
 from pathlib import Path
 from typing import Literal
 
@@ -102,23 +101,6 @@ class Settings:
             raise RecipeError(f"{self.per_minute} requests a minute and {self.per_day} a day; give numbers above 0")
         if (self.tls_cert is None) != (self.tls_key is None):
             raise RecipeError("a certificate needs its key, and a key its certificate; give --tls-cert and --tls-key")
-
-    @property
-    def loopback(self) -> bool:
-        """Whether only this machine can reach it.
-
-        >>> Settings().loopback, Settings(host="0.0.0.0").loopback
-        (True, False)
-        """
-        try:
-            return ip_address(self.host).is_loopback
-        except ValueError:
-            return self.host == "localhost"
-
-    @property
-    def needs_keys(self) -> bool:
-        """Whether a caller must show a key."""
-        return self.keys or not self.loopback
 
     @property
     def state_url(self) -> str:
