@@ -6,15 +6,15 @@ wants it gone. It outlives copies, levels, cuts, 16 bits, and noise 20 dB down (
 
 from __future__ import annotations
 
-from typing import NamedTuple
+from typing import TYPE_CHECKING, NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
-from scipy.ndimage import uniform_filter
-from scipy.signal import ShortTimeFFT
-from scipy.signal.windows import hann
 
 from bottega.core.sound import Sound
+
+if TYPE_CHECKING:
+    from scipy.signal import ShortTimeFFT
 
 __all__ = ["Found", "find_watermark", "watermarked"]
 
@@ -33,6 +33,10 @@ class Found(NamedTuple):
 
 
 def _transform(rate: int) -> tuple[ShortTimeFFT, slice]:
+    # here, as scipy.signal takes a second to import, which every server would wait for
+    from scipy.signal import ShortTimeFFT
+    from scipy.signal.windows import hann
+
     window = 2 * round(_SECONDS * rate / 2)
     hop = window // 4
     low, high = round(_LOW_HZ * _SECONDS), round(min(_HIGH_HZ, 0.45 * rate) * _SECONDS)
@@ -71,6 +75,8 @@ def find_watermark(sound: Sound) -> Found:
     """
     if sound.seconds < 1 or sound.peak < 1e-4 or sound.rate < 4000:
         return Found(False, 0.0)
+    from scipy.ndimage import uniform_filter
+
     transform, band = _transform(sound.rate)
     s = np.abs(transform.stft(sound.mono().astype(np.float64)))[band]
     level = 20 * np.log10(s + 1e-4 * s.max())
