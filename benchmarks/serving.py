@@ -262,7 +262,7 @@ def main(argv: Sequence[str] = ()) -> dict[str, Any]:
     parser.add_argument("--seconds", type=float, default=15.0, help="of each round")
     parser.add_argument("--rounds", type=int, default=3)
     parser.add_argument("--clients", type=int, nargs="*", default=[1, 16, 200])
-    parser.add_argument("--weights", default="fp32", help="ours: fp32 or int8")
+    parser.add_argument("--weights", default="fp32", help="ours: fp32, bf16, fp16 or int8")
     parser.add_argument("--threads", type=int, default=0, help="of our worker; 0 as the server chooses")
     parser.add_argument("--book-threads", type=int, default=0, help="of the book's; 0 as torch chooses")
     parser.add_argument("--as-client", action="store_true", help=argparse.SUPPRESS)

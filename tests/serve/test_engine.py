@@ -15,7 +15,7 @@ from bottega.samplers.rows import Knobs, Rows, choose
 from bottega.samplers.tokens import Chooser
 from bottega.serve.engine_tokens import STRETCH, Ask, TokenEngine
 from bottega.serve.queue import Busy, Post, Queue
-from bottega.shrink.quantise import lighten
+from bottega.shrink.quantise import kinds_here, lighten
 
 SPELLING = [b"%c" % k for k in range(33, 96)] + [b""]
 END = len(SPELLING) - 1
@@ -65,8 +65,9 @@ def test_a_pass_over_pages_is_the_model(kind, light):
         assert step is not None
 
 
-def test_a_row_is_to_the_bit_what_it_is_alone():
-    reader = lighten(model(), "fp32", 16).paged(200, block=16)
+@pytest.mark.parametrize("kind", kinds_here())
+def test_a_row_is_to_the_bit_what_it_is_alone(kind):
+    reader = lighten(model(), kind, 16).paged(200, block=16)
     g = torch.Generator().manual_seed(2)
     texts = [torch.randint(END, (int(n),), generator=g).tolist() for n in torch.randint(1, 60, (13,), generator=g)]
 

@@ -33,7 +33,7 @@ def serve(
     deadline: Annotated[float, typer.Option("--deadline", metavar="SECONDS", help="A request that takes longer is answered 504.")] = 120.0,
     max_tokens: Annotated[int, typer.Option("--max-tokens", metavar="N", min=1, help="Of a text whose request does not say.")] = 256,
     max_body: Annotated[float, typer.Option("--max-body", metavar="MIB", min=0.001, help="Size of a request; more is answered 413.")] = 20.0,
-    weights: Annotated[str, typer.Option("--weights", metavar="KIND", help="How language models are packed: fp32 (exact) or int8.")] = "fp32",
+    weights: Annotated[str, typer.Option("--weights", metavar="KIND", help="How language models are packed: fp32 (exact), bf16, fp16 or int8.")] = "fp32",
     threads: Annotated[int, typer.Option("--threads", metavar="N", min=0, help="Of a model's worker; 0 leaves one core to the rest.")] = 0,
     keys: Annotated[bool, typer.Option("--keys", help="Ask callers on this machine for keys too; bottega keys makes them.")] = False,
     home: Annotated[Path, typer.Option("--home", metavar="DIR", help="Where the state and the audit log are kept.")] = Path("serve"),
@@ -77,7 +77,8 @@ def serve(
     settings = Settings(
         runs=tuple(runs), host=host, port=port, bot=bot, state=state, home=home, keys=keys, memory=int(memory * (1 << 30)),
         queue=queue, rows=rows, batch=batch, deadline=deadline, max_body=int(max_body * (1 << 20)), max_tokens=max_tokens,
-        weights=weights, threads=threads, device=device, warm=not cold, tls_cert=tls_cert, tls_key=tls_key,
+        weights=weights, threads=threads,  # type: ignore[arg-type]
+        device=device, warm=not cold, tls_cert=tls_cert, tls_key=tls_key,
         sign_responses=sign_responses, sign_requests=sign_requests, master_key=master_key, audit=audit, per_minute=per_minute,
         per_day=per_day or None, second_factor=second_factor, filters=filters, log_prompts=not no_prompts,  # type: ignore[arg-type]
         request_log=request_log, watch=watch,

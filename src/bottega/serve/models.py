@@ -220,11 +220,7 @@ class Model:
         if not hasattr(model, "paged"):
             self.text = TurnsEngine(run, queue, post, threads=threads)
             return int(getattr(model, "sees", 0) or run.spec.shape[0])
-        light: Any = (
-            run.lighter("int8" if settings.weights == "int8" else "fp32", 16).model
-            if run.device.type == "cpu"
-            else model
-        )
+        light: Any = run.lighter(settings.weights, 16).model if run.device.type == "cpu" else model
         self.bytes *= 2 if light is not model else 1
         body = model.body
         block = 2 * BLOCK * body.depth * body.kv_heads * body.head * 4

@@ -32,7 +32,7 @@ class Settings:
         max_body: bytes of a request.
         max_n: pieces or texts of one request.
         max_tokens: tokens of a text, where its request does not say.
-        weights: how language models are packed: ``"fp32"`` (exact) or ``"int8"``.
+        weights: how language models are packed: ``"fp32"`` (exact), ``"bf16"``, ``"fp16"`` or ``"int8"``.
         threads: of a model's worker; 0 leaves one core to the rest of the server.
         device: where models run.
         warm: whether models are loaded at the start, as many as fit.
@@ -66,7 +66,7 @@ class Settings:
     max_body: int = 20 << 20
     max_n: int = 64
     max_tokens: int = 256
-    weights: str = "fp32"
+    weights: Literal["fp32", "bf16", "fp16", "int8"] = "fp32"
     threads: int = 0
     device: str = "auto"
     warm: bool = True
@@ -93,8 +93,10 @@ class Settings:
             raise RecipeError(f"port is {self.port}; it must be at most 65535")
         if not self.deadline > 0:
             raise RecipeError(f"deadline is {self.deadline}; it must be above 0 seconds")
-        if self.weights not in ("fp32", "int8"):
-            raise RecipeError(f"weights are {self.weights!r}; use fp32 or int8")
+        from bottega.shrink.quantise import kinds_here  # here: it imports torch, and help is to be quick
+
+        if self.weights not in (here := kinds_here()):
+            raise RecipeError(f"weights are {self.weights!r}; this processor has {', '.join(here)}")
         if self.filters not in ("on", "off", "auto"):
             raise RecipeError(f"filters are {self.filters!r}; use on, off or auto")
         if self.per_minute < 0 or (self.per_day is not None and self.per_day < 1):

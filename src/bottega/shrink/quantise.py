@@ -75,6 +75,9 @@ class Light(nn.Module):
         if self.kind == "fp32" and self.rows > 1:
             op, packed, bias = torch.ops.mkldnn._linear_pointwise.default, self.packed, self.bias
             return lambda x: op(x, packed, bias, "none", [], "")
+        if self.kind == "bf16":
+            op, packed, bias = torch.ops.mkldnn._linear_pointwise.default, self.packed, self.bias
+            return lambda x: op(x.bfloat16(), packed, bias, "none", [], "").float()
         return self.forward
 
     def forward(self, x: Tensor) -> Tensor:
