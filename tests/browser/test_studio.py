@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+import shutil
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
 import pytest
+from PIL import Image
 
+import bottega
 from browser_pages import PAGES
 
 pytestmark = [pytest.mark.system]
@@ -119,6 +122,30 @@ def test_a_seed_is_the_same_piece_alone_and_a_condition_is_asked_for(opens: Open
     page.select_option("label:has-text('Ask for') + select", label="7")
     page.click("form >> button:has-text('Make')")
     page.wait_for_selector(".piece:has-text('seed 5 · 7')")
+
+
+@pytest.mark.slow
+def test_a_picture_is_given_and_what_is_made_of_it_differs(opens: Opens, folder: Path, tmp_path: Path) -> None:
+    bottega.train(
+        "shapes-pix2pix",
+        out=folder / "shapes",
+        steps=3,
+        set={"family.size": 4, "train.batch": 8, "data.n": 64},
+        judge=False,
+    )
+    page = opens().go("#/make/shapes")
+    page.fill("label:has-text('How many') + input", "1")
+    looks = []
+    for name, shade in (("black", 0), ("white", 255)):
+        Image.new("L", (20, 12), shade).save(tmp_path / f"{name}.png")
+        page.set_input_files("input[type=file]", tmp_path / f"{name}.png")
+        page.wait_for_selector(f"img[alt='what is given: {name}.png']")
+        page.click("form >> button:has-text('Make')")
+        page.wait_for_selector("section[aria-label=Pieces]:not([aria-busy]) .piece:has-text('a picture')")
+        looks.append(page.locator(".piece img").get_attribute("src"))
+        page.evaluate("document.querySelector('section[aria-label=Pieces]').replaceChildren()")
+    shutil.rmtree(folder / "shapes")
+    assert looks[0] != looks[1]
 
 
 @pytest.mark.slow

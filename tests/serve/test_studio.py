@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import base64
+import io
 import json
 import re
 import time
@@ -13,6 +15,7 @@ pytest.importorskip("fastapi")
 import torch
 from fastapi import FastAPI, Request
 from fastapi.testclient import TestClient
+from PIL import Image
 
 import bottega
 from bottega.core import BottegaError, RecipeError
@@ -296,3 +299,30 @@ def test_a_finished_run_is_not_trained_again(runs: Path) -> None:
         Trainings().resume(runs / "ring")
     with pytest.raises(BottegaError, match="no recipe.toml"):
         Trainings().resume(runs / "notes")
+
+
+def test_a_run_of_pairs_says_that_it_is_given_a_picture_and_takes_one(tmp_path):
+    bottega.train(
+        "shapes-pix2pix",
+        out=tmp_path / "shapes",
+        steps=1,
+        set={"family.size": 4, "train.batch": 4, "data.n": 32},
+        judge=False,
+    )
+    app = create_app(Settings(runs=(str(tmp_path / "shapes"),), home=tmp_path / "home", warm=False))
+    with TestClient(app, base_url="http://localhost") as client:
+        assert client.get("/v1/models/shapes").json()["given"] == "picture"  # before it is loaded, too
+        made = {}
+        for shade in (0, 255):
+            held = io.BytesIO()
+            Image.new("L", (20, 12), shade).save(held, "PNG")
+            given = {"data": "data:image/png;base64," + base64.b64encode(held.getvalue()).decode()}
+            told = client.post("/v1/pieces", json={"model": "shapes", "seed": 1, "condition": given}).json()["pieces"][
+                0
+            ]
+            assert told["condition"] == "a picture"
+            made[shade] = Image.open(io.BytesIO(base64.b64decode(told["data"]))).tobytes()
+        assert made[0] != made[255]
+        assert client.get("/v1/models/shapes").json()["given"] == "picture"
+        wrong = client.post("/v1/pieces", json={"model": "shapes", "condition": {"data": "bm8gcGljdHVyZQ=="}})
+        assert (wrong.status_code, "no picture that can be read" in wrong.text) == (400, True)

@@ -22,7 +22,7 @@ def _shown(model: Model) -> dict[str, Any]:
     about = model.about
     return {
         "id": model.name, "object": "model", "created": about.created, "owned_by": "bottega", "medium": about.medium,
-        "capabilities": list(about.capabilities), "conditions": about.conditions, "knobs": about.knobs,
+        "capabilities": list(about.capabilities), "conditions": about.conditions, "given": about.given, "knobs": about.knobs,
         "context": about.context, "voices": about.voices, "loaded": model.run is not None, "recipe": about.recipe,
         "model_sha256": about.weights, "data_sha256": about.data,
         "chat_template": None if model.wording is None else model.wording.kind,

@@ -99,7 +99,9 @@ def condition_of(run: Run, value: Any) -> Any:
 
 def said(run: Run, value: Any) -> Any:
     """A condition as an answer tells it."""
-    return value if value is None or isinstance(value, str | int | float | bool) else type(value).__name__
+    if value is None or isinstance(value, str | int | float | bool):
+        return value
+    return "a picture" if run.spec.given_picture else "a recording" if run.spec.given_sound else type(value).__name__
 
 
 async def make(request: Request, model: Model, seeds: list[int], cond: Any, knobs: dict[str, Any]) -> list[Item]:

@@ -82,6 +82,7 @@ class About:
         recipe: its name.
         voices: of a run that speaks.
         created: seconds since 1970 at which it was trained.
+        given: ``"picture"`` or ``"sound"`` where a file of that is its condition; empty otherwise.
     """
 
     medium: str
@@ -94,6 +95,7 @@ class About:
     recipe: str = ""
     voices: list[str] | None = None
     created: int = 0
+    given: str = ""
 
 
 def _capabilities(family: Any, codec: Any, spec: Spec, writes: bool) -> tuple[str, ...]:
@@ -110,6 +112,10 @@ def _capabilities(family: Any, codec: Any, spec: Spec, writes: bool) -> tuple[st
         "speech": hasattr(codec, "voices") and hasattr(family, "speak"), "encode": codes,
     }  # fmt: skip
     return tuple(name for name, has_it in known.items() if has_it)
+
+
+def _given(spec: Spec) -> str:
+    return "picture" if spec.given_picture else "sound" if spec.given_sound else ""
 
 
 def _knobs(method: Any) -> dict[str, dict[str, Any]]:
@@ -151,7 +157,7 @@ def _peek(path: Path) -> About:
     writes = medium == "text" and spec.is_text and hasattr(family, "stream")
     return About(
         medium, _capabilities(family, codec, spec, writes), knobs=_knobs(family.sample), data=header.get("fingerprint", ""),
-        recipe=header["recipe"].get("name", ""), created=_made_at(header),
+        recipe=header["recipe"].get("name", ""), created=_made_at(header), given=_given(spec),
     )  # fmt: skip
 
 
@@ -208,7 +214,7 @@ class Model:
             run.codec.medium, _capabilities(run.model, run.codec, run.spec, writes),
             [str(c) for c in classes] if classes and run.spec.cond is not None else None, _knobs(run.model.sample), context,
             run.weights_hash, str(run.header.get("fingerprint", "")), run.recipe.name,
-            list(getattr(run.codec, "voices", [])) if spoken else None, _made_at(run.header),
+            list(getattr(run.codec, "voices", [])) if spoken else None, _made_at(run.header), _given(run.spec),
         )  # fmt: skip
         self.run = run
 

@@ -3,7 +3,7 @@
 
 /**
  * @typedef {{type?: string, default?: any, min?: number | null, max?: number | null, choices?: any[] | null}} Knob
- * @typedef {{id: string, medium: string, capabilities: string[], conditions: any[] | null, knobs: Record<string, Knob>, context?: number | null, loaded?: boolean}} Model
+ * @typedef {{id: string, medium: string, capabilities: string[], conditions: any[] | null, given?: string, knobs: Record<string, Knob>, context?: number | null, loaded?: boolean}} Model
  * @typedef {{seed: number | null, condition: any, media_type: string, encoding: "utf-8" | "base64", data: string, provenance?: Record<string, any>}} Piece
  * @typedef {{file: string, kind: string, step: number | null, changed: number}} Sample
  * @typedef {{name: string, title: string, told: string, interval: string, value: number, low: number | null, high: number | null, ceiling: number | null, better: string, n: number, judge: string, note: string}} Measure

@@ -1,7 +1,7 @@
 // @ts-check
 /** The form of a model: which one, seed, how many, what to ask for, and each of its knobs as the server describes it. */
 import * as api from "./api.js";
-import { empty, fresh, h } from "./dom.js";
+import { announce, empty, fresh, h } from "./dom.js";
 
 const FEW = 400; // conditions that a list shows
 /** How far a slider goes where the server names no end; the field beside it takes any number. @type {Record<string, number>} */
@@ -84,11 +84,39 @@ export function knobField(name, knob) {
 export const toldCondition = (one) => (one === null || one === undefined ? "" : typeof one === "string" ? one : typeof one === "object" ? JSON.stringify(one) : String(one));
 
 /**
- * What to ask for: one of the known conditions, or one's own words.
+ * A file that pieces are made of: it is read when it is chosen, and a picture or sound is shown.
+ * @param {string} what "picture" or "sound"
+ * @returns {{node: HTMLElement, value: () => any}}
+ */
+function fileField(what) {
+  const id = fresh("given");
+  const file = h("input", { type: "file", id, accept: what === "picture" ? "image/*" : "audio/*,.wav,.flac,.ogg" });
+  const seen = h("div", { style: "margin-top: 8px" });
+  let data = "";
+  file.addEventListener("change", () => {
+    data = "";
+    seen.replaceChildren();
+    const [one] = file.files ?? [];
+    if (!one) return;
+    const reader = new FileReader();
+    reader.addEventListener("load", () => {
+      data = String(reader.result);
+      seen.replaceChildren(what === "picture" ? h("img", { src: data, alt: `what is given: ${one.name}`, style: "max-width: 100%; image-rendering: pixelated" }) : h("audio", { src: URL.createObjectURL(one), controls: true }));
+      announce(`${one.name} is given`);
+    });
+    reader.readAsDataURL(one);
+  });
+  const hint = h("p", { class: "hint" }, "Without a file, pieces are made of what training kept back.");
+  return { node: h("div", { class: "field" }, h("label", { for: id }, what === "picture" ? "A picture to make it of" : "A recording to make it of"), file, seen, hint), value: () => (data ? { data } : null) };
+}
+
+/**
+ * What to ask for: a file, one of the known conditions, or one's own words.
  * @param {api.Model} model
  * @returns {{node: HTMLElement | null, value: () => any}}
  */
 export function conditionField(model) {
+  if (model.given) return fileField(model.given);
   const known = model.conditions;
   if (!known) return { node: null, value: () => null };
   const [id, other] = [fresh("condition"), fresh("words")];
