@@ -52,7 +52,8 @@ class Light(nn.Module):
                 weight.t().contiguous() if rows == 1 else torch.ops.mkldnn._reorder_linear_weight(weight, rows)
             )
         elif kind == "bf16":
-            self.packed = torch.ops.mkldnn._reorder_linear_weight(weight.bfloat16(), rows)
+            # as for eight rows at least: what oneDNN lays out for one takes half as long again at some sizes (AMX)
+            self.packed = torch.ops.mkldnn._reorder_linear_weight(weight.bfloat16(), max(rows, 8))
             self.bias = None if bias is None else bias.detach().bfloat16()
         elif kind == "fp16":
             self.packed = torch.ops.quantized.linear_prepack_fp16(weight, self.bias)
