@@ -101,3 +101,21 @@ def test_enlarging_remembers_no_weights_of_before():
     assert torch.equal(before, up(x))
     up.weight.mul_(2)
     torch.testing.assert_close(up(x) - up.bias[:, None, None], 2 * (before - up.bias[:, None, None]))
+
+
+def test_what_was_learned_is_what_draws():
+    """Fused AdamW changes weights without counting a version, so that weights kept from before would be drawn with."""
+    torch.manual_seed(0)
+    net, x, given = UNet(1, 8, 16, side=8), torch.randn(2, 1, 8, 8), torch.randn(2, 16)
+    optim = torch.optim.AdamW(net.parameters(), lr=0.05, fused=True)
+    for _ in range(2):
+        with torch.no_grad(), torch.autocast("cpu", torch.bfloat16):
+            before = net(x, given)
+        with torch.autocast("cpu", torch.bfloat16):
+            net(x, given).float().square().sum().backward()
+        optim.step()
+        with torch.no_grad():
+            with torch.autocast("cpu", torch.bfloat16):
+                after = net(x, given)
+            assert near(after, net(x, given)) < 0.05
+            assert near(after, before.float()) > 0.2

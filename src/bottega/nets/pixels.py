@@ -39,7 +39,7 @@ def _bfloat16(x: Tensor) -> bool:
 class Conv2d(nn.Conv2d):
     """``nn.Conv2d`` that keeps its weights packed for oneDNN while nothing is learned and pictures lie channels-last.
 
-    They are packed anew when they have changed.
+    They are packed anew when they have changed, or something was learned.
     """
 
     def __init__(self, *args: Any, **kwargs: Any) -> None:
@@ -48,7 +48,10 @@ class Conv2d(nn.Conv2d):
 
     def forward(self, x: Tensor) -> Tensor:
         """``(B, in, H, W) -> (B, out, H', W')``."""
-        if torch.is_grad_enabled() or not _bfloat16(x) or not _lies_together(x) or self.weight.is_inference():
+        if torch.is_grad_enabled():
+            self._packed = None  # fused optimisers change weights and do not count it as a version
+            return super().forward(x)
+        if not _bfloat16(x) or not _lies_together(x) or self.weight.is_inference():
             return super().forward(x)
         now = (self.weight.data_ptr(), self.weight._version)
         if self._packed is None or self._packed[:2] != now:
