@@ -196,13 +196,13 @@ def _book(bot: Bot) -> APIRouter:
                              "confidence": reply.confidence, "limits": reply.limits, "conversation": reply.conversation})  # fmt: skip
 
     @made.get("/chat", summary="The page", response_class=RedirectResponse, status_code=307)
-    async def to_page(caller: Talker) -> str:
-        """Goes to the page."""
+    async def to_page() -> str:
+        """Goes to the page, which asks for a key where one is needed."""
         return "/chat/page"
 
     @made.get("/chat/page", summary="A page to chat on", response_class=HTMLResponse)
-    async def page(caller: Talker) -> HTMLResponse:
-        """No script of others, nothing from elsewhere."""
+    async def page() -> HTMLResponse:
+        """No script of others, nothing from elsewhere. A browser sends no key when it opens a page, so the page asks for one."""
         policy = "default-src 'none'; script-src 'self'; style-src 'unsafe-inline'; connect-src 'self'; base-uri 'none'; form-action 'none'; frame-ancestors 'none'"
         import html
 
@@ -210,7 +210,7 @@ def _book(bot: Bot) -> APIRouter:
         return HTMLResponse(text, headers={"Content-Security-Policy": policy})
 
     @made.get("/chat/page.js", summary="Its script", include_in_schema=False)
-    async def script(caller: Talker) -> Response:
+    async def script() -> Response:
         """What the page does."""
         return Response(SCRIPT, media_type="text/javascript")
 
