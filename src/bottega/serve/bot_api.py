@@ -33,6 +33,7 @@ from bottega.crafts.chat import LONGEST, Bot, Repeated, Reply
 from bottega.crafts.chat_feedback import rate
 from bottega.crafts.chat_queue import Waiting
 from bottega.crafts.chat_report import report
+from bottega.serve import bot_versions
 from bottega.serve._chat_page import PAGE, SCRIPT
 from bottega.serve.roles import Caller, need
 
@@ -314,7 +315,7 @@ def _people(bot: Bot) -> APIRouter:
         """From then on the bot is silent in it."""
         with _told(409):
             found = _waiting(bot.queue.take(handoff_id, user_of(caller)))
-        bot.record("hand-off taken", {"handoff": handoff_id, "by": user_of(caller)})
+        bot.record("hand-off taken", {"handoff": handoff_id, "by": caller.id})
         return found
 
     @made.post("/v1/handoffs/{handoff_id}/messages", summary="Answer")
@@ -328,7 +329,7 @@ def _people(bot: Bot) -> APIRouter:
         """The bot answers again."""
         with _told(409):
             bot.queue.close(handoff_id, user_of(caller))
-        bot.record("hand-off closed", {"handoff": handoff_id, "by": user_of(caller)})
+        bot.record("hand-off closed", {"handoff": handoff_id, "by": caller.id})
         return {"object": "handoff", "id": handoff_id, "closed": True}
 
     return made
@@ -404,6 +405,6 @@ def router(bot: Bot, *, send: Send | None = None) -> APIRouter:
         send: see ``Send``.
     """
     made = APIRouter()
-    for part in (_book(bot), _chats(bot), _people(bot), _hooks(bot, send)):
+    for part in (_book(bot), _chats(bot), bot_versions.router(bot), _people(bot), _hooks(bot, send)):
         made.include_router(part)
     return made
