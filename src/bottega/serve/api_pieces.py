@@ -102,7 +102,7 @@ def sound_of(run: Run, value: Any) -> Any:
     data = value.get("data") if isinstance(value, dict) else value
     if isinstance(data, str) and data.startswith("data:"):
         data = data.partition(",")[2]
-    return item_of(run, Given(data=data, encoding="base64"), "condition").value
+    return item_of(run, Given(data=data, encoding="base64", media_type=None), "condition").value
 
 
 def said(run: Run, value: Any) -> Any:

@@ -52,7 +52,7 @@ def router(bot: Bot) -> APIRouter:
 
     def changed(what: str, line: dict[str, Any]) -> dict[str, Any]:
         bot.reload()
-        told = {k: line[k] for k in ("run", "weights", "share", "win", "by") if k in line}
+        told: dict[str, Any] = {k: line[k] for k in ("run", "weights", "share", "win", "by") if k in line}
         bot.record(what, {**told, "record": line["hash"]})
         return {"object": "chat.version", **line}
 
