@@ -30,6 +30,7 @@ from bottega.crafts.chat_tools import Agenda, Lookup, Tutor
 __all__ = ["LIMITS", "LONGEST", "Bot", "Repeated", "Reply"]
 
 LONGEST = 4000  # characters of a message
+_HISTORY, _BACK = 12, 60  # messages that a model is told; that are looked at for a secret told bit by bit
 CERTAIN = 0.9  # confidence of an intent from which on nothing else is looked up
 LIMITS = {
     "canned": "a prepared answer to what was most likely meant",
@@ -94,6 +95,7 @@ class _Turn:
     learned: dict[str, str] = field(default_factory=dict)
     guess: Guess | None = None
     version: str = ""  # of the model, where one spoke
+    before: list[str] = field(default_factory=list)  # what the bot said earlier
     human: str = ""  # why a person is called
     urgent: bool = False
 
@@ -558,9 +560,10 @@ class Bot:
         passages = self.knowledge.search(at.text) if self.knowledge is not None else []
         speaker, at.version = self._voice(at.talk.id)
         assert speaker is not None
-        history = [
-            (m["role"], m["text"]) for m in self.memory.transcript(at.talk.id, 12) if m["role"] in ("user", "bot")
-        ]
+        secrets = self.folder.persona.secrets or self.tutor is not None
+        rows = self.memory.transcript(at.talk.id, _BACK if secrets else _HISTORY)
+        history = [(m["role"], m["text"]) for m in rows[-_HISTORY:] if m["role"] in ("user", "bot")]
+        at.before = [m["text"] for m in rows if m["role"] == "bot"]
         told = speaker.prompt(self.folder, at.text, history, passages, at.facts, at.language)
         whole, shown, fault = "", "", ""
         try:
@@ -594,7 +597,7 @@ class Bot:
         secrets = [*self.folder.persona.secrets, *self._key()]
         if chat_safety.claims_to_be_human(text):
             return "claims to be human"
-        if chat_safety.guard_secrets(text, secrets, at.known):
+        if chat_safety.guard_secrets(text, secrets, at.known, at.before):
             return "gives a secret away"
         return "blocked" if any(hit.action == "block" for hit in _filter().check(text)) else ""
 
