@@ -188,6 +188,16 @@ def test_kill_9_loses_no_acknowledged_line(tmp_path):
     assert set(acknowledged) <= kept
 
 
+def test_a_field_cannot_take_the_place_of_the_chain(tmp_path):
+    audit = Audit(tmp_path / "l", KEY)
+    for name in ("n", "at", "before", "hash"):
+        with pytest.raises(ValueError, match=name):
+            audit.submit("request", **{name: "0"})
+    audit.record("request", other=1)
+    audit.close()
+    assert verify(tmp_path / "l", PUBLIC).problems == []
+
+
 def test_long_lines_are_told_by_their_size(tmp_path):
     audit = Audit(tmp_path / "l", KEY)
     audit.record("request", prompt="x" * 100_000)

@@ -8,6 +8,7 @@ import pytest
 from starlette.testclient import TestClient
 
 import bottega
+from bottega.crafts.chat_scripts import new
 from bottega.serve.gate import is_public
 from bottega.serve.keys import Keys
 from bottega.serve.roles import PERMISSIONS
@@ -55,14 +56,17 @@ def test_every_endpoint_names_a_permission_or_is_public_and_keeps_it(whole):
 
 @pytest.mark.slow
 def test_ten_thousand_requests_to_the_whole_server(tmp_path):
-    """Two runs of seconds, points and texts; whatever the document allows and much that it does not."""
+    """Two runs of seconds, points and texts, and a bot; whatever the document allows and much that it does not."""
+    new(tmp_path / "shop")
     (tmp_path / "fox.txt").write_text("the quick brown fox jumps over the lazy dog\n" * 60)
     text = {"name": "text", "tokenizer": "bpe", "vocab": 280, "length": 32}
     ring = bottega.train(write_recipe(tmp_path, "vae"), out=tmp_path / "ring", judge=False).path
     recipe = write_recipe(tmp_path, "gpt", data={"name": "fox", "held": 0.0}, codec=text, size=1)
     fox = bottega.train(recipe, str(tmp_path / "fox.txt"), tmp_path / "fox", judge=False).path
     key = Keys(open_state(tmp_path / "serve.sqlite")).add("the-fuzzer", "admin", per_minute=1_000_000_000).key
-    app = app_of.create_app(settings_of.Settings(runs=(str(ring), str(fox)), home=tmp_path, deadline=20.0, max_n=4))
+    app = app_of.create_app(
+        settings_of.Settings(runs=(str(ring), str(fox)), home=tmp_path, deadline=20.0, max_n=4, bot=tmp_path / "shop")
+    )
     with TestClient(app, base_url="http://127.0.0.1", raise_server_exceptions=False) as client:
         client.headers["authorization"] = f"Bearer {key}"
         count = len([e for e in endpoints(app) if e[0] != "MOUNT"])

@@ -1,7 +1,10 @@
-"""Speech over HTTP: a small run that speaks, by the real client."""
+"""Speech and other sounds over HTTP: a small run that speaks, by the real client; what runs of sounds are given."""
 
 from __future__ import annotations
 
+import base64
+
+import httpx
 import numpy as np
 import pytest
 
@@ -10,11 +13,14 @@ pytest.importorskip("soxr", reason="resampling needs soxr, extra audio, which is
 pytest.importorskip("openai")
 
 import openai
+import soundfile
 
 import bottega
 from bottega.codecs._sound_files import read_sound
+from bottega.core import Sound
 from bottega.crafts.speak import Speaker
 from bottega.trust.mark import read
+from recipes import write_recipe
 from serving import running
 
 RECIPE = """
@@ -66,3 +72,46 @@ def test_a_text_is_said(tmp_path):
             client.audio.speech.create(
                 model="voice", input="one", voice="default", response_format="wav", extra_body={"emotion": "hapy"}
             )
+
+
+def test_a_sound_or_a_class_is_a_condition(tmp_path):
+    """A run that is given a recording takes it in base64, one of classes takes their names; both as the run itself would."""
+    tones = {"name": "tones", "n": 30, "seconds": 0.3}
+    codec = {"name": "audio", "form": "wave", "rate": 8000, "seconds": 0.256}
+    made = {}
+    for name, family, more in (("clear", "enhancer", {"labels": "none", "degrade": "noise"}), ("notes", "vae", {"form": "mel", "window": 256, "hop": 128, "mels": 16})):  # fmt: skip
+        recipe = write_recipe(tmp_path, family, name=name, data=tones, codec=codec | more, steps=1, batch=8)
+        made[name] = bottega.train(recipe, out=tmp_path / name, judge=False)
+    given = (0.1 * np.random.default_rng(0).normal(size=2048)).astype(np.float32)
+    soundfile.write(tmp_path / "given.wav", given, 8000, subtype="FLOAT")
+    coded = base64.b64encode((tmp_path / "given.wav").read_bytes()).decode()
+
+    with (
+        running(runs=tuple(str(run.path) for run in made.values())) as server,
+        httpx.Client(base_url=server.url) as http,
+    ):
+
+        def ask(model, condition):
+            return http.post("/v1/pieces", json={"model": model, "seed": 3, "condition": condition})
+
+        def heard(answer):
+            assert answer.status_code == 200, answer.text
+            (tmp_path / "got.wav").write_bytes(base64.b64decode(answer.json()["pieces"][0]["data"]))
+            return read_sound(tmp_path / "got.wav").samples[0]
+
+        wanted = made["clear"].sample(1, seeds=[3], cond=Sound(given[None], 8000)).items[0].value.samples[0]
+        for condition in (coded, {"data": coded}, f"data:audio/wav;base64,{coded}"):
+            assert np.corrcoef(heard(ask("clear", condition)), wanted)[0, 1] > 0.95  # but for its watermark
+        other = base64.b64encode((tmp_path / "given.wav").read_bytes()[:60]).decode()
+        for bad in ("/etc/passwd", str(tmp_path / "given.wav"), "", other, {"file": "x"}, 3):
+            refused = ask("clear", bad)
+            assert refused.status_code == 400, bad
+            assert "condition" in refused.json()["error"]["message"]
+            assert str(tmp_path) not in refused.json()["error"]["message"]
+
+        note = made["notes"].codec.classes[1]
+        wanted = made["notes"].sample(1, seeds=[3], cond=note).items[0].value.samples[0]
+        answer = ask("notes", note)
+        assert answer.json()["pieces"][0]["condition"] == note
+        assert np.corrcoef(heard(answer), wanted)[0, 1] > 0.95
+        assert ask("notes", "no such note").status_code == 400

@@ -24,12 +24,13 @@ from bottega.crafts.chat_knowledge import Cited, Knowledge
 from bottega.crafts.chat_memory import Conversation, Memory, Snapshot, facts_in, recalled
 from bottega.crafts.chat_queue import Queue
 from bottega.crafts.chat_router import Facing, Way, choose, fill, fillable, language_of, read, walk
-from bottega.crafts.chat_speaker import Speaker, speaker_of
+from bottega.crafts.chat_speaker import Speaker, challenger_of, speaker_of
 from bottega.crafts.chat_tools import Agenda, Lookup, Tutor
 
 __all__ = ["LIMITS", "LONGEST", "Bot", "Repeated", "Reply"]
 
 LONGEST = 4000  # characters of a message
+_HISTORY, _BACK = 12, 60  # messages that a model is told; that are looked at for a secret told bit by bit
 CERTAIN = 0.9  # confidence of an intent from which on nothing else is looked up
 LIMITS = {
     "canned": "a prepared answer to what was most likely meant",
@@ -93,6 +94,8 @@ class _Turn:
     due: bool = False  # whether a reminder is due
     learned: dict[str, str] = field(default_factory=dict)
     guess: Guess | None = None
+    version: str = ""  # of the model, where one spoke
+    before: list[str] = field(default_factory=list)  # what the bot said earlier
     human: str = ""  # why a person is called
     urgent: bool = False
 
@@ -131,6 +134,7 @@ class Bot:
         self._lock = threading.Lock()
         self._languages = tuple({folder.language, *(code for one in folder.intents for code in one.say)})
         self.challenger: tuple[Speaker, float] | None = None  # another version and the share of conversations it gets
+        self.device = "auto"
 
     @classmethod
     def open(cls, path: str | Path, store: Any = None, *, device: str = "auto", **told: Any) -> Bot:
@@ -151,7 +155,23 @@ class Bot:
         if folder.intents:
             rows = [(text, one.name) for one in folder.intents for text in one.examples]
             intents = Intents.cached(folder.state / "intents", [t for t, _ in rows], [n for _, n in rows])
-        return cls(folder, memory, intents, speaker_of(folder, device), **told)
+        made = cls(folder, memory, intents, speaker_of(folder, device), **told)
+        made.challenger, made.device = challenger_of(folder, device), device
+        return made
+
+    def reload(self) -> None:
+        """Speak as the folder says now, after a promotion, a roll-back, or the beginning or end of a trial.
+
+        Raises:
+            BottegaError: a model cannot be loaded; the bot goes on as before.
+        """
+        speaker, challenger = speaker_of(self.folder, self.device), challenger_of(self.folder, self.device)
+        self.speaker, self.challenger = speaker, challenger
+
+    @property
+    def versions(self) -> tuple[str, str]:
+        """Of the model that speaks and of the one on trial; empty for none."""
+        return self.speaker.version if self.speaker else "", self.challenger[0].version if self.challenger else ""
 
     # ---- one message -----------------------------------------------------------------------------------------------
 
@@ -538,11 +558,12 @@ class Bot:
     def _generated(self, at: _Turn) -> Iterator[str | Reply]:
         """What the model says, sentence by sentence past the guards; ``state["failed"]`` where nothing may be said."""
         passages = self.knowledge.search(at.text) if self.knowledge is not None else []
-        speaker, version = self._voice(at.talk.id)
+        speaker, at.version = self._voice(at.talk.id)
         assert speaker is not None
-        history = [
-            (m["role"], m["text"]) for m in self.memory.transcript(at.talk.id, 12) if m["role"] in ("user", "bot")
-        ]
+        secrets = self.folder.persona.secrets or self.tutor is not None
+        rows = self.memory.transcript(at.talk.id, _BACK if secrets else _HISTORY)
+        history = [(m["role"], m["text"]) for m in rows[-_HISTORY:] if m["role"] in ("user", "bot")]
+        at.before = [m["text"] for m in rows if m["role"] == "bot"]
         told = speaker.prompt(self.folder, at.text, history, passages, at.facts, at.language)
         whole, shown, fault = "", "", ""
         try:
@@ -563,7 +584,7 @@ class Bot:
             return
         text = shown if fault else whole
         support = str(self.knowledge.label(text)) if self.knowledge is not None else ""
-        yield Reply(text.strip() if not shown else text.rstrip(), "generated", confidence=0.5, source=f"{version}" + "".join(f"; {p.place}" for p in passages), support=support)  # fmt: skip
+        yield Reply(text.strip() if not shown else text.rstrip(), "generated", confidence=0.5, source=at.version + "".join(f"; {p.place}" for p in passages), support=support)  # fmt: skip
 
     def _voice(self, conversation: str) -> tuple[Speaker | None, str]:
         """The model of a conversation: all its turns have the same one, by its id."""
@@ -576,7 +597,7 @@ class Bot:
         secrets = [*self.folder.persona.secrets, *self._key()]
         if chat_safety.claims_to_be_human(text):
             return "claims to be human"
-        if chat_safety.guard_secrets(text, secrets, at.known):
+        if chat_safety.guard_secrets(text, secrets, at.known, at.before):
             return "gives a secret away"
         return "blocked" if any(hit.action == "block" for hit in _filter().check(text)) else ""
 
@@ -599,7 +620,7 @@ class Bot:
     def _kept(self, made: Reply, at: _Turn, once: tuple[str, str] | None, milliseconds: float) -> Reply:
         """Message, answer, state and hand-off in one transaction."""
         at.state["slots"] = at.slots
-        version = self._voice(at.talk.id)[1] if made.route == "generated" else ""
+        version = at.version if made.route == "generated" else ""
         told = {"route": made.route, "intent": made.intent, "confidence": float(made.confidence), "source": made.source}
         with self.memory.writes() as c:
             if once is not None and not self.memory.first_time(c, *once):

@@ -2,8 +2,9 @@
 
 The loop: ``rate`` keeps what users say of answers; ``preferences`` makes pairs of it; ``retrain`` learns from them (DPO,
 Rafailov et al. 2023, by ``workshop.rewarding``, or fine-tuning on what was liked); ``compare`` measures the new model against
-the old one; ``promote`` puts it in its place and ``rollback`` takes it back. Every step is a line of ``.bot/versions.jsonl``
-that holds the hash of the line before it and of the weights, so that no step can be changed unseen.
+the old one; ``try_out`` lets both speak, each in its share of the conversations, and ``trial_so_far`` counts their thumbs;
+``promote`` puts it in its place and ``rollback`` takes it back. Every step is a line of ``.bot/versions.jsonl`` that holds the
+hash of the line before it and of the weights, so that no step can be changed unseen.
 """
 
 from __future__ import annotations
@@ -27,10 +28,11 @@ from bottega.core.measure import wilson
 from bottega.crafts import chat_tables as t
 from bottega.crafts.chat_folder import Folder
 from bottega.crafts.chat_memory import Memory
-from bottega.crafts.chat_speaker import LIVE, RunSpeaker, Speaker, live
+from bottega.crafts.chat_speaker import LIVE, TRIAL, RunSpeaker, Speaker, live, trial_of
 
 __all__ = [
-    "Pair", "Taste", "Win", "compare", "history", "judge_of", "live_win", "preferences", "promote", "prompts_of", "rate", "retrain", "rollback",
+    "Pair", "Taste", "Trial", "Votes", "Win", "compare", "drop", "history", "judge_of", "live_win", "preferences", "promote", "prompts_of",
+    "rate", "retrain", "rollback", "trial_so_far", "try_out", "version_of",
 ]  # fmt: skip
 
 VERSIONS = "versions.jsonl"
@@ -344,6 +346,36 @@ def judge_of(memory: Memory, rewards: Sequence[str] = (), seed: int = 0) -> tupl
     )
 
 
+@dataclass(frozen=True)
+class Votes:
+    """What users said of one version: each conversation in which they rated it is one vote.
+
+    Attributes:
+        version: of the weights.
+        up, down: conversations with more thumbs up than down, and the other way round.
+        even: with as many of both.
+        rate: share of ``up`` among up and down.
+        low, high: its 95 % interval (Wilson 1927).
+    """
+
+    version: str
+    up: int
+    down: int
+    even: int
+    rate: float
+    low: float
+    high: float
+
+
+def _votes(memory: Memory, *versions: str) -> list[list[int]]:
+    """Of each version the votes of its conversations: 1, 0, -1."""
+    sums: dict[str, dict[str, int]] = {v: defaultdict(int) for v in versions}
+    for row in _rated(memory):
+        if row.version in sums and row.thumb:
+            sums[row.version][row.conversation] += row.thumb
+    return [[(x > 0) - (x < 0) for x in sums[v].values()] for v in versions]
+
+
 def live_win(memory: Memory, new: str, old: str) -> Win:
     """Two versions that were served side by side, by their users' thumbs.
 
@@ -351,16 +383,120 @@ def live_win(memory: Memory, new: str, old: str) -> Win:
     conversation with the new version went better than one with the old, ties half (Mann and Whitney 1947). The interval
     is Wilson's with the size of the smaller group, which is wider than the exact one.
     """
-    votes: dict[str, dict[str, int]] = {new: defaultdict(int), old: defaultdict(int)}
-    for row in _rated(memory):
-        if row.version in votes:
-            votes[row.version][row.conversation] += row.thumb
-    a, b = ([(x > 0) - (x < 0) for x in votes[v].values()] for v in (new, old))
+    a, b = _votes(memory, new, old)
     if not a or not b:
         return Win.of(0, 0, 0, "users")
     wins = sum(0.5 if x == y else float(x > y) for x in a for y in b) / (len(a) * len(b))
     n = min(len(a), len(b))
     return Win.of(wins * n, n, sum(x == y for x in a for y in b), "users")
+
+
+# ---- side by side -------------------------------------------------------------------------------------------------------
+
+
+@dataclass(frozen=True)
+class Trial:
+    """How a trial goes.
+
+    Attributes:
+        run: the model that is on trial.
+        share: of the conversations, which it speaks in.
+        new, old: what users said of it, and of the one that speaks in the others.
+        win: the new against the old.
+    """
+
+    run: str
+    share: float
+    new: Votes
+    old: Votes
+    win: Win
+
+
+def try_out(folder: Folder, run: Path | str, share: float = 0.5, *, by: str = "local") -> dict[str, Any]:
+    """Let a model speak in a share of the conversations, each of which it has whole; takes the place of an earlier trial.
+
+    Args:
+        folder: of the bot.
+        run: the model's folder.
+        share: above 0 and below 1.
+        by: who does it.
+
+    Returns:
+        The line of the record.
+
+    Raises:
+        DataError: the share is out of bounds.
+        BottegaError: no run that writes text, the bot has no other model, or it is the one that speaks already.
+    """
+    from bottega.workshop.run import load
+
+    if not 0 < share < 1:
+        raise DataError(f"share is {share}; it must be above 0 and below 1")
+    if not live(folder):
+        raise BottegaError(f"{folder.name} has no model to hold it against; name one as base under [model] in bot.toml")
+    made = load(run, device="cpu")
+    if RunSpeaker(made).version == version_of(live(folder), folder):
+        raise BottegaError(f"{run} is the model that speaks already; put another on trial")
+    told = {"what": "on trial", "run": str(Path(run).resolve()), "weights": made.weights_hash, "share": share, "against": live(folder), "by": by}  # fmt: skip
+    line = _log(folder, told)
+    write_atomically(
+        folder.state / TRIAL,
+        json.dumps({"run": told["run"], "weights": made.weights_hash, "share": share, "line": line["hash"]}),
+    )
+    return line
+
+
+def version_of(name: str, folder: Folder) -> str:
+    """The version under which the answers of a model are kept; raises BottegaError where it cannot be read."""
+    from bottega.crafts.endpoint import is_address
+
+    return folder.model.name if is_address(name) else _weights(name)[:16]
+
+
+def trial_so_far(folder: Folder, memory: Memory, old: str = "") -> Trial:
+    """What users said of the model on trial, and of the other.
+
+    Args:
+        folder: of the bot.
+        memory: of the bot.
+        old: version of the other, where it is known.
+
+    Raises:
+        BottegaError: nothing is on trial.
+    """
+    told = trial_of(folder)
+    if told is None:
+        raise BottegaError(f"nothing is on trial in {folder.path}; bottega chat trial {folder.path} RUN begins one")
+    old = old or version_of(live(folder), folder)
+    both = []
+    for version, some in zip((told["version"], old), _votes(memory, told["version"], old), strict=True):
+        up, down = some.count(1), some.count(-1)
+        low, high = wilson(up / (up + down), up + down) if up + down else (0.0, 1.0)
+        both.append(Votes(version, up, down, some.count(0), up / (up + down) if up + down else 0.5, low, high))
+    return Trial(told["run"], told["share"], *both, live_win(memory, told["version"], old))
+
+
+def drop(folder: Folder, win: Win | None = None, *, by: str = "local") -> dict[str, Any]:
+    """End a trial; the model that spoke before speaks in all conversations. Returns the line of the record.
+
+    Raises:
+        BottegaError: nothing is on trial.
+    """
+    told = trial_of(folder)
+    if told is None:
+        raise BottegaError(f"nothing is on trial in {folder.path}, so there is nothing to end")
+    line = _log(
+        folder,
+        {
+            "what": "dropped",
+            "run": told["run"],
+            "weights": told["weights"],
+            "win": asdict(win) if win else None,
+            "by": by,
+        },
+    )
+    (folder.state / TRIAL).unlink(missing_ok=True)
+    return line
 
 
 # ---- in its place, and back ---------------------------------------------------------------------------------------------
@@ -398,6 +534,8 @@ def promote(
     write_atomically(
         folder.state / LIVE, json.dumps({"run": told["run"], "weights": made.weights_hash, "line": line["hash"]})
     )
+    if (tried := trial_of(folder)) is not None and tried["weights"] == made.weights_hash:
+        (folder.state / TRIAL).unlink(missing_ok=True)  # it speaks everywhere now
     return line
 
 

@@ -22,6 +22,24 @@ from bottega.workshop.store import open_store, reading
 __all__ = ["Conversation", "Fact", "Memory", "Snapshot", "facts_in", "recalled"]
 
 KEPT = 8 * 86_400  # seconds for which ids of other services are kept: longer than any of them tries again
+# Statements of every message, made once: building one takes longer than running it.
+_V, _M, _H, _R = t.CONVERSATIONS.c, t.MEMORY.c, t.HANDOFFS.c, t.REMINDERS.c
+_THEIRS = (_V.bot == sa.bindparam("bot"), _V.user == sa.bindparam("user"))
+_BY_ID = sa.select(t.CONVERSATIONS).where(*_THEIRS, _V.id == sa.bindparam("id"))
+_LATEST = (
+    sa.select(t.CONVERSATIONS).where(*_THEIRS, _V.channel == sa.bindparam("channel")).order_by(_V.last.desc()).limit(1)
+)
+_FACTS = sa.select(_M.name, _M.value).where(_M.bot == sa.bindparam("bot"), _M.user == sa.bindparam("user"))
+_TAKEN = sa.select(_H.by).where(_H.conversation == sa.bindparam("id"), _H.closed.is_(None), _H.taken.is_not(None))
+_DUE = sa.select(_R.id).where(
+    _R.bot == sa.bindparam("bot"), _R.user == sa.bindparam("user"), sa.not_(_R.told), _R.due <= sa.bindparam("now")
+).limit(1)  # fmt: skip
+_ADD = t.MESSAGES.insert()
+_ADVANCE = (
+    t.CONVERSATIONS.update()
+    .where(_V.id == sa.bindparam("which"), _V.turn == sa.bindparam("was"))
+    .values(turn=sa.bindparam("becomes"), state=sa.bindparam("now_is"), last=sa.bindparam("when"))
+)
 MOST_FACTS, MOST_VALUE = 200, 500  # of one user; so that nobody fills the disk by talking
 
 
@@ -121,29 +139,17 @@ class Memory:
 
     def snapshot(self, user: str, conversation: str, channel: str, now: datetime) -> Snapshot | None:
         """All that one message is answered from, of one moment; None where there is no such conversation of the user's."""
-        v, m, h, r = t.CONVERSATIONS.c, t.MEMORY.c, t.HANDOFFS.c, t.REMINDERS.c
+        mine = {"bot": self.bot, "user": user}
         with self.reads() as c:
             if conversation:
-                where = [v.id == conversation]
+                row = c.execute(_BY_ID, {**mine, "id": conversation}).first()
             else:
-                where = [v.channel == channel]
-            row = c.execute(
-                sa.select(t.CONVERSATIONS)
-                .where(v.bot == self.bot, v.user == user, *where)
-                .order_by(v.last.desc())
-                .limit(1)
-            ).first()
+                row = c.execute(_LATEST, {**mine, "channel": channel}).first()
             if row is None:
                 return None
-            facts = {
-                f.name: f.value for f in c.execute(sa.select(m.name, m.value).where(m.bot == self.bot, m.user == user))
-            }
-            taken = c.execute(
-                sa.select(h.by).where(h.conversation == row.id, h.closed.is_(None), h.taken.is_not(None))
-            ).scalar()
-            due = c.execute(
-                sa.select(r.id).where(r.bot == self.bot, r.user == user, sa.not_(r.told), r.due <= now).limit(1)
-            ).first()
+            facts = {f.name: f.value for f in c.execute(_FACTS, mine)}
+            taken = c.execute(_TAKEN, {"id": row.id}).scalar()
+            due = c.execute(_DUE, {**mine, "now": now}).first()
         talk = Conversation(row.id, row.user, row.turn, dict(row.state), row.channel, row.begun, row.last)
         return Snapshot(talk, facts, taken, due is not None)
 
@@ -168,17 +174,22 @@ class Memory:
 
     def add(self, c: Connection, conversation: str, turn: int, role: str, text: str, **told: Any) -> int:
         """One message, within a transaction; returns its number."""
-        told = {"at": time.time(), **told}
-        done = c.execute(t.MESSAGES.insert().values(conversation=conversation, turn=turn, role=role, text=text, **told))
+        rest = {
+            "route": "",
+            "intent": "",
+            "confidence": 0.0,
+            "source": "",
+            "version": "",
+            "milliseconds": 0.0,
+            "at": time.time(),
+        }
+        done = c.execute(_ADD, {"conversation": conversation, "turn": turn, "role": role, "text": text, **rest, **told})
         return int(done.inserted_primary_key[0])  # type: ignore[index]
 
     def advance(self, c: Connection, was: Conversation, state: Mapping[str, Any]) -> None:
         """The conversation one turn on; raises BottegaError where somebody else was faster."""
-        done = c.execute(
-            t.CONVERSATIONS.update()
-            .where(t.CONVERSATIONS.c.id == was.id, t.CONVERSATIONS.c.turn == was.turn)
-            .values(turn=was.turn + 1, state=dict(state), last=time.time())
-        )
+        told = {"which": was.id, "was": was.turn, "becomes": was.turn + 1, "now_is": dict(state), "when": time.time()}
+        done = c.execute(_ADVANCE, told)
         if done.rowcount != 1:
             raise BottegaError(f"conversation {was.id} went on meanwhile; send the message again")
 

@@ -1,22 +1,29 @@
 """What a bot does whatever else it is asked: help in a crisis, say that it is a program, keep its secrets.
 
-The crisis detector knows wordings, in English and some of German, French and Spanish, with slips of the keyboard. It is
-made to miss little: a false alarm costs one kind sentence. ``benchmarks/chatbot.py`` measures both.
+The crisis detector knows wordings, in English and some of German, French and Spanish, with slips of the keyboard, and weighs
+words and letters in these and Italian, Dutch and Portuguese (``_crisis``). It is made to miss little: a false alarm costs one
+kind sentence. ``benchmarks/crisis.py`` measures both, and ``benchmarks/secrets.py`` the guard for secrets (``_secrets``).
 """
 
 from __future__ import annotations
 
-import base64
-import codecs
 import re
 import unicodedata
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from functools import lru_cache
 
-from bottega.core.english import ONES
+from bottega.crafts import _crisis, _secrets
 from bottega.crafts.chat_folder import Secret
 
-__all__ = ["CRISIS", "asks_whether_human", "claims_to_be_human", "crisis", "guard_secrets", "says_it_is_a_program"]
+__all__ = [
+    "CRISIS",
+    "asks_whether_human",
+    "claims_to_be_human",
+    "crisis",
+    "guard_secrets",
+    "heard",
+    "says_it_is_a_program",
+]
 
 CRISIS = (
     "I am a computer program and cannot help with this as a person can, and I am glad that you wrote it. If you may be in "
@@ -149,6 +156,9 @@ _NOT_CRISIS = re.compile(
     r"(?:dying|die) (?:to (?:try|know|see|eat|hear|meet|get|go|visit|buy|learn|play|watch|read)|for (?:a|some|an))|"
     r"(?:kill(?:ing)?|murder(?:ing)?) (?:time|it|the|two birds|a process|process|my (?:feet|back|legs|head|battery|vibe|mood|phone|budget|wallet)|me (?:with|softly)|(?:a |the )?(?:task|job|server|program|app|engine|lights?|weeds?|bugs?))|"
     r"(?:battery|phone|plant|plants|fern|car|laptop|bonsai|flowers?|tree|cactus|basil|orchid|engine|computer|printer|connection|app) (?:is |are |has |will |would |does not |do not |did not )*(?:wants? to |going to |about to |trying to |just |keeps )*(?:die|died|dying|dead|be dead|live|commit suicide)|"
+    r"(?:knife|knives|scissors|shears|saw|blade)(?: [a-z]+)? cuts? (?:well|badly|through|clean)|"
+    r"(?:end|ending|stop|quit|finish) (?:my|the|this|our|a|it)(?: , i meant? (?:my|the))? (?:subscription|contract|membership|account|order|call|chat|lease|trial|rental)|"
+    r"(?:cut|cutting|burn|burned|burnt|hurt|hurting|injured) myself (?:shaving|cooking|gardening|by accident|accidentally|while|when i|playing|at work|at the gym|on (?:a|the) (?:thorn|kettle|stove|pot|edge))|"
     r"die of (?:laughter|laughing|boredom|embarrassment|shame|curiosity|hunger|thirst|heat|cold|happiness)|die laughing|suicide squad|life insurance|(?:sided|word) die|roll(?:ed|ing)?(?: [a-z0-9]+){0,4} die"
 )
 # What no pattern has: somebody speaks of themselves and of death in one clause. It takes in too much, and that is meant.
@@ -159,17 +169,30 @@ _LETHAL = re.compile(
 )  # fmt: skip
 
 
+def heard(text: str) -> bool:
+    """Whether a text has one of the wordings of somebody in danger from themselves."""
+    return _heard(without_idioms(text))
+
+
+def without_idioms(text: str) -> str:
+    """A text as the detector reads it: plain, and with a harmless word for what only sounds like danger ("dying to try it")."""
+    return _NOT_CRISIS.sub(" , smile , ", _plain(text))
+
+
+def _heard(plain: str) -> bool:
+    if any(p.search(plain) for p in _CRISIS):
+        return True
+    return any(_OWN.search(part) and _LETHAL.search(part) for part in re.split(r" [.;!?,] ", plain))
+
+
 def crisis(text: str) -> bool:
-    """Whether somebody may be in danger from themselves.
+    """Whether somebody may be in danger from themselves: by a wording that is known, or because it sounds like those.
 
     >>> [crisis(t) for t in ("i dont want to liv anymore", "I want to kll myself", "My battery keeps dying", "I'm dying to try it")]
     [True, True, False, False]
     """
-    plain = _plain(text)
-    rest = _NOT_CRISIS.sub(" , ", plain)
-    if any(p.search(rest) for p in _CRISIS):
-        return True
-    return any(_OWN.search(part) and _LETHAL.search(part) for part in re.split(r" [.;!?,] ", rest))
+    plain = without_idioms(text)
+    return _heard(plain) or _crisis.score(plain) >= 0
 
 
 # ---- a program, not a person -------------------------------------------------------------------------------------------
@@ -222,51 +245,24 @@ def says_it_is_a_program(name: str, purpose: str) -> str:
 
 # ---- secrets -----------------------------------------------------------------------------------------------------------
 
-_DIGIT_WORDS = {word: str(k) for k, word in enumerate(ONES[:10])} | {"oh": "0"}
 
+def guard_secrets(text: str, secrets: Sequence[Secret], known: Mapping[str, str], before: Sequence[str] = ()) -> bool:
+    """Whether a reply gives away what it may not, also spelt, coded, in part, or bit by bit over several replies.
 
-def _bare(text: str) -> str:
-    """Letters and digits only, without accents and disguises."""
-    text = unicodedata.normalize("NFKD", text.lower())
-    return "".join(c for c in text if c.isalnum() and not unicodedata.combining(c))
-
-
-def _forms(word: str) -> set[str]:
-    """What a secret may look like: plain, backwards, rotated, in base 64, as hexadecimal numbers."""
-    bare = _bare(word)
-    forms = {bare, bare[::-1], codecs.encode(bare, "rot13"), bare.encode().hex()}
-    forms |= {_bare(base64.b64encode(w.encode()).decode()) for w in (word, word.lower(), word.upper(), bare)}
-    if len(bare) > 4:
-        forms.add(bare.translate(str.maketrans("oieast", "013457")))
-    return {f for f in forms if len(f) >= min(3, len(bare))}
-
-
-def _readings(text: str) -> Iterable[str]:
-    """The ways in which a text may be read."""
-    yield _bare(text)
-    yield _bare(text.translate(_LEET))
-    digits = [_DIGIT_WORDS.get(w, w) for w in re.findall(r"\w+", text.lower())]
-    yield _bare("".join(digits))
-    lines = [line.strip() for line in text.splitlines() if line.strip()]
-    if len(lines) > 2:
-        yield _bare("".join(line[0] for line in lines))  # an acrostic
-        yield _bare("".join(re.sub(r"^[\w ]{1,20}:\s*", "", line)[:1] for line in lines))
-    parts = re.findall(r"\w+", text)
-    if len(parts) > 2:
-        yield _bare("".join(part[0] for part in parts))
-
-
-def guard_secrets(text: str, secrets: Sequence[Secret], known: Mapping[str, str]) -> bool:
-    """Whether a reply gives away what it may not, also spaced out, spelt, backwards or in a simple code.
+    Args:
+        text: the reply.
+        secrets: of the bot.
+        known: slots, which open some of them.
+        before: earlier replies of the conversation, oldest first.
 
     >>> secret = (Secret(("4471",)),)
     >>> [guard_secrets(t, secret, {}) for t in ("It is four four seven one.", "It is 1 7 4 4 backwards.", "It is 12.")]
     [True, True, False]
+    >>> guard_secrets("and 71.", secret, {}, ["First 44,"])
+    True
     """
-    closed = [
-        s for s in secrets if not s.until or any(known.get(k, "").lower() != v.lower() for k, v in s.until.items())
-    ]
-    if not closed:
-        return False
-    readings = set(_readings(text))
-    return any(form in reading for s in closed for word in s.words for form in _forms(word) for reading in readings)
+    return any(
+        _secrets.gives_away(text, one.words, one.about, before)
+        for one in secrets
+        if not one.until or any(known.get(k, "").lower() != v.lower() for k, v in one.until.items())
+    )

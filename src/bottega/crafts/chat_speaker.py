@@ -16,14 +16,14 @@ from bottega.crafts.chat_folder import Folder
 from bottega.crafts.chat_knowledge import Cited
 from bottega.crafts.endpoint import Endpoint, is_address
 
-__all__ = ["EndpointSpeaker", "RunSpeaker", "Speaker", "live", "speaker_of", "system_text"]
+__all__ = ["EndpointSpeaker", "RunSpeaker", "Speaker", "challenger_of", "live", "speaker_of", "system_text", "trial_of"]
 
 TONES = {
     "friendly": "Be warm and short.",
     "formal": "Be polite and exact; use no slang.",
     "brief": "Answer in one sentence.",
 }
-LIVE = "live.json"
+LIVE, TRIAL = "live.json", "trial.json"
 
 
 class Speaker(Protocol):
@@ -190,3 +190,36 @@ def speaker_of(folder: Folder, device: str = "auto") -> Speaker | None:
     from bottega.workshop.run import load
 
     return RunSpeaker(load(name, device=device))
+
+
+def trial_of(folder: Folder) -> dict[str, Any] | None:
+    """The trial that is on: ``run``, its ``weights`` and ``version``, and the ``share`` of conversations; None where there is none.
+
+    Raises:
+        BottegaError: its file is damaged.
+    """
+    path = folder.state / TRIAL
+    try:
+        told = json.loads(path.read_text(encoding="utf-8"))
+        return {"run": str(told["run"]), "weights": str(told["weights"]), "version": str(told["weights"])[:16], "share": float(told["share"])}  # fmt: skip
+    except FileNotFoundError:
+        return None
+    except (OSError, ValueError, KeyError, TypeError) as error:
+        raise BottegaError(f"{path} is damaged ({error}); remove it to end the trial") from error
+
+
+def challenger_of(folder: Folder, device: str = "auto") -> tuple[Speaker, float] | None:
+    """The model that is on trial, and the share of conversations that it speaks in; None where there is none.
+
+    Raises:
+        BottegaError: it cannot be loaded, or is another than was put on trial.
+    """
+    told = trial_of(folder)
+    if told is None:
+        return None
+    from bottega.workshop.run import load
+
+    made = RunSpeaker(load(told["run"], device=device))
+    if made.run.weights_hash != told["weights"]:
+        raise BottegaError(f"{told['run']} has other weights than were put on trial; put it on trial again")
+    return made, told["share"]

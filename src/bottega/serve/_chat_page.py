@@ -26,17 +26,19 @@ button { font: inherit; padding: .5rem .9rem; min-width: 2.75rem; min-height: 2.
 <body>
 <main>
 <h1>@NAME@</h1>
-<p>@WELCOME@</p>
+<p id="welcome">@WELCOME@</p>
 <ul id="log" role="log" aria-live="polite" aria-label="Conversation"></ul>
 <form id="say">
 <label for="text">Your message</label>
 <input id="text" name="text" autocomplete="off" maxlength="4000" required>
 <button type="submit">Send</button>
 </form>
-<details id="who"><summary>API key</summary>
-<label for="key">Only where the server asks for one; it stays in this page.</label>
-<input id="key" type="password" autocomplete="off">
-</details>
+<form id="who" hidden>
+<label for="key">API key, which this server asks for. It stays in this tab.</label>
+<input id="key" type="password" autocomplete="off" required>
+<button type="submit">Use this key</button>
+</form>
+<p id="state" role="status"></p>
 </main>
 <script src="/chat/page.js" defer></script>
 </body>
@@ -46,10 +48,35 @@ button { font: inherit; padding: .5rem .9rem; min-width: 2.75rem; min-height: 2.
 SCRIPT = """\
 "use strict";
 const log = document.getElementById("log"), form = document.getElementById("say"), box = document.getElementById("text");
+const who = document.getElementById("who"), field = document.getElementById("key"), state = document.getElementById("state");
+const KEY = "bottega-key"; // the studio's too: one key for both pages of a tab
+const key = () => sessionStorage.getItem(KEY) || "";
 const headers = () => {
-  const key = document.getElementById("key").value, told = { "Content-Type": "application/json", Accept: "text/event-stream" };
-  return key ? { ...told, Authorization: "Bearer " + key } : told;
+  const told = { "Content-Type": "application/json", Accept: "text/event-stream" };
+  return key() ? { ...told, Authorization: "Bearer " + key() } : told;
 };
+const ask = (why) => {
+  who.hidden = false;
+  state.textContent = why;
+  field.focus();
+};
+const known = async () => {
+  const said = await fetch("/v1/chats?limit=1", { headers: headers() });
+  if (said.ok) {
+    who.hidden = true;
+    state.textContent = "";
+    return true;
+  }
+  const told = await said.json();
+  ask(said.status === 401 && !key() ? "This server asks for a key." : told.error.message);
+  return false;
+};
+who.addEventListener("submit", async (event) => {
+  event.preventDefault();
+  sessionStorage.setItem(KEY, field.value.trim());
+  field.value = "";
+  if (await known()) box.focus();
+});
 const line = (who, text) => {
   const li = document.createElement("li"), p = document.createElement("span");
   li.className = who === "You" ? "user" : "bot";
@@ -83,6 +110,7 @@ form.addEventListener("submit", async (event) => {
   event.preventDefault();
   const text = box.value.trim();
   if (!text) return;
+  if (!who.hidden && !(await known())) return; // what was written stays
   box.value = "";
   line("You", text);
   const shown = line("Bot", "");
@@ -91,7 +119,7 @@ form.addEventListener("submit", async (event) => {
     if (!said.ok) {
       const why = await said.json();
       shown.p.textContent = (why.error && why.error.message) || why.error || "Error " + said.status;
-      if (said.status === 401) document.getElementById("who").open = true;
+      if (said.status === 401 || said.status === 403) ask(shown.p.textContent);
       return;
     }
     const reader = said.body.pipeThrough(new TextDecoderStream()).getReader();
@@ -116,4 +144,5 @@ form.addEventListener("submit", async (event) => {
   }
   box.focus();
 });
+known().catch(() => { state.textContent = "The server does not answer."; });
 """

@@ -100,14 +100,17 @@ def create_app(settings: Settings) -> FastAPI:
     if settings.bot is not None:
         bot = Bot.open(settings.bot, settings.state or None, device=settings.device, record=_recorded(made))
         app.include_router(bot_api.router(bot))
+        made.trace(
+            "bot", "server", bot=bot.folder.name, model=bot.versions[0] or None, on_trial=bot.versions[1] or None
+        )
     app.include_router(studio.router(models, settings))
     app.add_middleware(Door, models=models)
     return app
 
 
 def _recorded(made: guard.Guard) -> Callable[[str, Mapping[str, Any]], None]:
-    """What a bot tells of itself (a promotion, a roll-back, a hand-off) goes to the audit log."""
-    return lambda what, told: made.trace(what, "bot", **told)
+    """What a bot tells of itself (a promotion, a roll-back, a hand-off and who took it) goes to the audit log."""
+    return lambda what, told: made.trace(what, **{"by": "bot", **told})
 
 
 class Server(uvicorn.Server):

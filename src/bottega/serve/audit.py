@@ -37,6 +37,7 @@ except ImportError:  # Windows has no flock; there one process writes a log
 __all__ = ["Audit", "Verified", "read", "verify"]
 
 _GENESIS = "0" * 64
+_OWN = frozenset({"n", "at", "before", "hash"})
 _SLOT = 512  # bytes; the head has two, written in turn, so that a torn one leaves the other
 _MOST = 64 * 1024  # bytes of a line
 _BATCH = 256
@@ -102,7 +103,12 @@ class Audit:
         Args:
             event: what happened, a word.
             **fields: JSON values; None is left out. Texts of people must be redacted already.
+
+        Raises:
+            ValueError: a field has the name of one that every line has, which would break the chain.
         """
+        if own := _OWN & fields.keys():
+            raise ValueError(f"a line of the log has {', '.join(sorted(own))} of its own; give the field another name")
         record = {"event": event, **{k: v for k, v in fields.items() if v is not None}}
         done: Future[int] = Future()
         if self._closed:

@@ -33,6 +33,7 @@ from bottega.crafts.chat import LONGEST, Bot, Repeated, Reply
 from bottega.crafts.chat_feedback import rate
 from bottega.crafts.chat_queue import Waiting
 from bottega.crafts.chat_report import report
+from bottega.serve import bot_versions
 from bottega.serve._chat_page import PAGE, SCRIPT
 from bottega.serve.roles import Caller, need
 
@@ -196,13 +197,13 @@ def _book(bot: Bot) -> APIRouter:
                              "confidence": reply.confidence, "limits": reply.limits, "conversation": reply.conversation})  # fmt: skip
 
     @made.get("/chat", summary="The page", response_class=RedirectResponse, status_code=307)
-    async def to_page(caller: Talker) -> str:
-        """Goes to the page."""
+    async def to_page() -> str:
+        """Goes to the page, which asks for a key where one is needed."""
         return "/chat/page"
 
     @made.get("/chat/page", summary="A page to chat on", response_class=HTMLResponse)
-    async def page(caller: Talker) -> HTMLResponse:
-        """No script of others, nothing from elsewhere."""
+    async def page() -> HTMLResponse:
+        """No script of others, nothing from elsewhere. A browser sends no key when it opens a page, so the page asks for one."""
         policy = "default-src 'none'; script-src 'self'; style-src 'unsafe-inline'; connect-src 'self'; base-uri 'none'; form-action 'none'; frame-ancestors 'none'"
         import html
 
@@ -210,7 +211,7 @@ def _book(bot: Bot) -> APIRouter:
         return HTMLResponse(text, headers={"Content-Security-Policy": policy})
 
     @made.get("/chat/page.js", summary="Its script", include_in_schema=False)
-    async def script(caller: Talker) -> Response:
+    async def script() -> Response:
         """What the page does."""
         return Response(SCRIPT, media_type="text/javascript")
 
@@ -314,7 +315,7 @@ def _people(bot: Bot) -> APIRouter:
         """From then on the bot is silent in it."""
         with _told(409):
             found = _waiting(bot.queue.take(handoff_id, user_of(caller)))
-        bot.record("hand-off taken", {"handoff": handoff_id, "by": user_of(caller)})
+        bot.record("hand-off taken", {"handoff": handoff_id, "by": caller.id})
         return found
 
     @made.post("/v1/handoffs/{handoff_id}/messages", summary="Answer")
@@ -328,7 +329,7 @@ def _people(bot: Bot) -> APIRouter:
         """The bot answers again."""
         with _told(409):
             bot.queue.close(handoff_id, user_of(caller))
-        bot.record("hand-off closed", {"handoff": handoff_id, "by": user_of(caller)})
+        bot.record("hand-off closed", {"handoff": handoff_id, "by": caller.id})
         return {"object": "handoff", "id": handoff_id, "closed": True}
 
     return made
@@ -404,6 +405,6 @@ def router(bot: Bot, *, send: Send | None = None) -> APIRouter:
         send: see ``Send``.
     """
     made = APIRouter()
-    for part in (_book(bot), _chats(bot), _people(bot), _hooks(bot, send)):
+    for part in (_book(bot), _chats(bot), bot_versions.router(bot), _people(bot), _hooks(bot, send)):
         made.include_router(part)
     return made

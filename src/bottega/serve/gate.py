@@ -28,21 +28,25 @@ from bottega.trust.filters import Blocked
 
 __all__ = ["PUBLIC", "Gate", "is_public", "request_id"]
 
-PUBLIC = frozenset({"/healthz", "/readyz", "/v1/signing-key", "/studio", "/studio/"})
-"""What is answered without a key: health, the key to check answers by, and the page (not the data) of the studio. Beside
-these, ``/studio/`` but for ``/studio/api``, and ``/hooks/``, which check signatures of their own."""
+PUBLIC = frozenset({"/healthz", "/readyz", "/v1/signing-key", "/studio", "/studio/", "/chat/page", "/chat/page.js"})
+"""What is answered without a key: health, the key to check answers by, and the pages (not the data) of the studio and the bot.
+Beside these, ``/studio/`` but for ``/studio/api``, and ``/hooks/``, which check signatures of their own."""
 _QUIET = frozenset({"/healthz", "/readyz", "/metrics", "/docs", "/openapi.json", "/v1/models", "/v1/signing-key"})
 _READS = frozenset({"GET", "HEAD", "OPTIONS"})
 _REQUEST_ID = re.compile(r"[\x21-\x7e]{1,128}")
 _USER = re.compile(r"[!-~ ]{1,128}")
 
 
-def is_public(path: str) -> bool:
+def is_public(path: str, method: str = "GET") -> bool:
     """Whether a path is answered without a key.
 
     >>> is_public("/healthz"), is_public("/studio/app.js"), is_public("/studio/api/runs"), is_public("/v1/models")
     (True, True, False, False)
+    >>> is_public("/chat"), is_public("/chat", "POST")
+    (True, False)
     """
+    if path == "/chat":
+        return method in ("GET", "HEAD")  # goes to the page; what is said there wants a key
     if path.startswith("/studio/"):
         return not path.startswith("/studio/api")
     return path in PUBLIC or path.startswith("/hooks/")
@@ -139,7 +143,7 @@ class Gate:
         """See who asks and whether they may go on to the app; returns how it reads the body. Raises _Refused."""
         settings, state = self.guard.settings, scope.setdefault("state", {})
         state["request_id"] = exchange.id
-        public = is_public(exchange.path)
+        public = is_public(exchange.path, exchange.method)
         signed = self._signed(exchange)
         if signed is None and not public:
             await self._who(exchange, scope)

@@ -20,7 +20,8 @@ class Settings:
         folder: where the studio looks for runs and puts new ones; None for the places of ``runs``.
         host, port: where it listens; port 0 is any free one.
         bot: the folder of a chatbot; None for none.
-        state: URL of the database of keys, users and chats; empty for ``serve.sqlite`` in ``home``.
+        state: URL of the database of keys, users and chats; empty for ``serve.sqlite`` in ``home``, and for chats the bot's
+            own ``.bot/state.db``, which ``bottega chat retrain`` and ``report`` read.
         home: where the server keeps what it must not forget (state, audit log).
         keys: whether callers need an API key even on this machine; any other address needs them anyway.
         memory: bytes that loaded models and their pages may take.
