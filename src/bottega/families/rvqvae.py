@@ -79,7 +79,7 @@ class RVQVAE(Family):
         codes: in each.
         width: numbers in a code's vector.
         spectrum: weight of the spectra.
-        commit: weight of the commitment.
+        commit: weight of the commitment; with 1 all vectors came to point one way before the decoder had asked for any (LOG.md).
         drop: how often ``cond`` is hidden from the prior in training.
     """
 
@@ -92,7 +92,7 @@ class RVQVAE(Family):
 
     def __init__(
         self, spec: Spec, *, size: int = 24, hop: int = 32, codebooks: int = 8, codes: int = 256, width: int = 8,
-        spectrum: float = 0.2, commit: float = 1.0, drop: float = 0.1,
+        spectrum: float = 0.2, commit: float = 0.1, drop: float = 0.1,
     ) -> None:  # fmt: skip
         super().__init__(spec)
         if min(size, codebooks, width) < 1 or codes < 2 or min(spectrum, commit) < 0 or hop < 4 or hop & (hop - 1):
