@@ -22,12 +22,13 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+import torch
 from scipy.stats import spearmanr
 
 import bottega
 from benchmarks._common import held_rows, keep, options, scored, shared, told
 from bottega.codecs.music import MusicCodec
-from bottega.core import Item
+from bottega.core import Item, mean_interval
 from bottega.core.measure import wilson
 from bottega.core.score import Score
 from bottega.core.voicing import faults
@@ -203,11 +204,25 @@ def codes(args: argparse.Namespace) -> dict[str, Any]:
     """Pieces as codes: how much of held-out ones comes back, and whether an attribute grows along its direction."""
     run = bottega.train("tunes-vae", None, args.runs / "tunes-vae", judge=False)
     codec: Any = run.codec
-    items = list(divide(run.recipe, find_data(run.recipe, None, codec)).held)[: args.n]
+    parts = divide(run.recipe, find_data(run.recipe, None, codec))
+    items = list(parts.held)[: args.n]
     batch = codec.encode(items)
     back = codec.decode(decoded(run, codes_of(run, batch)))
     kept = [notes_kept(a.value, b.value) for a, b in zip(codec.decode(batch.x), back, strict=True)]
-    found: dict[str, Any] = {"notes_back": {"share": float(np.mean(kept)), "n": len(kept), "wanted": 0.9}}
+    known = {tuple(row) for row in codec.encode(list(parts.train)).x.tolist()}  # short tunes repeat by nature
+    new = [k for k, row in zip(kept, batch.x.tolist(), strict=True) if tuple(row) not in known]
+    found: dict[str, Any] = {
+        "notes_back": mean(kept) | {"wanted": 0.9},
+        "notes_back_of_pieces_not_in_training": mean(new),
+    }
+    ends = [
+        compose_blend.blend(run, a.value, b.value, n=5)
+        for a, b in zip(items[: args.pieces], items[args.pieces : 2 * args.pieces], strict=True)
+    ]
+    found["blends"] = {
+        "ways": len(ends), "ends_kept": float(np.mean([k for way in ends for k in way.kept])),
+        "in_key": float(np.mean([m.said["in_key"] for way in ends for m in way.pieces])),
+    }  # fmt: skip
     for name in compose_blend.ATTRIBUTES:
         ways = [compose_blend.move(run, item.value, name).attribute[name] for item in items[: args.pieces * 3]]
         found[name] = {
@@ -217,6 +232,12 @@ def codes(args: argparse.Namespace) -> dict[str, Any]:
             ),
         }
     return {**told(run), **found}
+
+
+def mean(values: Sequence[float]) -> dict[str, Any]:
+    """A mean with its 95 % interval."""
+    value, low, high = mean_interval(torch.tensor(values, dtype=torch.float64))
+    return {"share": value, "low": low, "high": high, "n": len(values)}
 
 
 def notes_kept(a: Score, b: Score) -> float:
