@@ -13,8 +13,7 @@ from fastapi import FastAPI
 
 import bottega
 from bottega.core import BottegaError
-from bottega.crafts.chat import Bot
-from bottega.serve import api_media, api_models, api_pieces, api_text, bot_api, docs_page, errors, guard, studio
+from bottega.serve import api_media, api_models, api_pieces, api_text, docs_page, errors, guard, studio
 from bottega.serve.gate import request_id
 from bottega.serve.models import Models
 from bottega.serve.settings import Settings
@@ -98,6 +97,9 @@ def create_app(settings: Settings) -> FastAPI:
     if settings.watch:
         models.watch = made.watch
     if settings.bot is not None:
+        from bottega.crafts.chat import Bot  # here: a server without a bot starts sooner
+        from bottega.serve import bot_api
+
         bot = Bot.open(settings.bot, settings.state or None, device=settings.device, record=_recorded(made))
         app.include_router(bot_api.router(bot))
         made.trace(
@@ -129,7 +131,7 @@ class Server(uvicorn.Server):
             tls = {"ssl_certfile": str(settings.tls_cert), "ssl_keyfile": str(settings.tls_key)}
         super().__init__(uvicorn.Config(
             self.application, settings.host, settings.port, log_level="warning", access_log=False, server_header=False,
-            timeout_graceful_shutdown=None, timeout_keep_alive=30, proxy_headers=bool(settings.proxies),
+            ws="none", timeout_graceful_shutdown=None, timeout_keep_alive=30, proxy_headers=bool(settings.proxies),
             forwarded_allow_ips=list(settings.proxies) or None, **tls,
         ))  # fmt: skip
         self.stopping: asyncio.Task[None] | None = None
