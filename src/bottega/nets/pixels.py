@@ -1,8 +1,8 @@
 """Convolutions and group norms of pictures whose channels lie together, in bfloat16 on a processor.
 
 Convolutions take about half the time there (``channels_last``): oneDNN need not turn pictures over before and after each.
-torch's own group normalisation takes several times as long, forward at some widths and backward at all, so it is written out
-here as sums over pixels and one product for each pixel. For everything else both are torch's.
+torch's own group normalisation takes several times as long where a group has fewer than 16 channels, so it is written out here
+for those as sums over pixels and one product for each pixel. For everything else both are torch's.
 """
 
 from __future__ import annotations
@@ -80,7 +80,8 @@ class GroupNorm(nn.GroupNorm):
 
     def forward(self, x: Tensor, scale: Tensor | None = None, shift: Tensor | None = None) -> Tensor:
         """``(B, C, H, W)``, ``(B, C)``, ``(B, C)`` -> ``norm(x) * (1 + scale) + shift``."""
-        if x.dtype == torch.bfloat16 and x.device.type == "cpu" and _lies_together(x) and x.shape[2] * x.shape[3] >= 16:
+        narrow = x.ndim == 4 and x.shape[1] < 16 * self.num_groups and x.shape[2] * x.shape[3] >= 16
+        if narrow and x.dtype == torch.bfloat16 and x.device.type == "cpu" and _lies_together(x):
             out: Tensor = _ByPixels.apply(x, self.weight, self.bias, scale, shift, self.num_groups, self.eps)
             return out
         y = F.group_norm(x, self.num_groups, self.weight, self.bias, self.eps)
