@@ -62,7 +62,7 @@ def hashed(words: Sequence[str]) -> tuple[list[int], list[int]]:
 
 @lru_cache(maxsize=1)
 def _weights() -> tuple[Any, float]:
-    with (files("bottega.crafts") / WEIGHTS).open("rb") as file, np.load(file) as kept:
+    with (files("bottega.crafts") / WEIGHTS).open("rb") as file, np.load(file, allow_pickle=False) as kept:
         return kept["weights"].astype(np.float32) * float(kept["scale"]), float(kept["bias"])
 
 

@@ -15,7 +15,6 @@ import string
 import unicodedata
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from functools import lru_cache
-from urllib.parse import unquote
 
 from bottega.core.english import ONES, TENS
 
@@ -165,7 +164,7 @@ def _sums(text: str) -> Iterator[str]:
 
 def _decoded(text: str) -> Iterator[str]:
     """What codes in a text say."""
-    for way in (html.unescape, unquote, _unescaped):
+    for way in (html.unescape, _unquoted, _unescaped):
         if (told := way(text)) != text:
             yield told
     for token in re.findall(r"[A-Za-z0-9+/_=-]{6,}", text):
@@ -212,6 +211,13 @@ def _ascii(read: Callable[[str], bytes], token: str) -> Iterator[str]:
         return
     if told.isprintable():
         yield told
+
+
+def _unquoted(text: str) -> str:
+    """``%6D%6F`` as the letters that it stands for."""
+    return re.sub(
+        r"(?:%[0-9a-fA-F]{2})+", lambda f: bytes.fromhex(f[0].replace("%", "")).decode("utf-8", "replace"), text
+    )
 
 
 def _unescaped(text: str) -> str:
