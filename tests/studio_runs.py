@@ -32,6 +32,13 @@ def make_runs(folder: Path, only: tuple[str, ...] = tuple(RUNS), longer: float =
     return folder
 
 
+def make_pairs(out: Path) -> Path:
+    """A run that makes its pictures of pictures, and has learned next to nothing."""
+    changes = {"family.size": 4, "train.batch": 8, "data.n": 64}
+    bottega.train("shapes-pix2pix", out=out, steps=3, set=changes, judge=False)
+    return out
+
+
 def measured(run: Path) -> None:
     """Evidence and a sheet, as judging leaves them; the numbers are made up."""
     one = bottega.load(run)

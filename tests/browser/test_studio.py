@@ -10,8 +10,8 @@ from typing import Any
 import pytest
 from PIL import Image
 
-import bottega
 from browser_pages import PAGES
+from studio_runs import make_pairs
 
 pytestmark = [pytest.mark.system]
 Opens = Callable[..., Any]
@@ -126,13 +126,7 @@ def test_a_seed_is_the_same_piece_alone_and_a_condition_is_asked_for(opens: Open
 
 @pytest.mark.slow
 def test_a_picture_is_given_and_what_is_made_of_it_differs(opens: Opens, folder: Path, tmp_path: Path) -> None:
-    bottega.train(
-        "shapes-pix2pix",
-        out=folder / "shapes",
-        steps=3,
-        set={"family.size": 4, "train.batch": 8, "data.n": 64},
-        judge=False,
-    )
+    make_pairs(folder / "shapes")
     page = opens().go("#/make/shapes")
     page.fill("label:has-text('How many') + input", "1")
     looks = []

@@ -28,7 +28,7 @@ from bottega.serve.models import Models
 from bottega.serve.roles import Caller
 from bottega.serve.settings import Settings
 from recipes import write_recipe
-from studio_runs import damage, measured
+from studio_runs import damage, make_pairs, measured
 
 
 @pytest.fixture(scope="module")
@@ -302,13 +302,7 @@ def test_a_finished_run_is_not_trained_again(runs: Path) -> None:
 
 
 def test_a_run_of_pairs_says_that_it_is_given_a_picture_and_takes_one(tmp_path):
-    bottega.train(
-        "shapes-pix2pix",
-        out=tmp_path / "shapes",
-        steps=1,
-        set={"family.size": 4, "train.batch": 4, "data.n": 32},
-        judge=False,
-    )
+    make_pairs(tmp_path / "shapes")
     app = create_app(Settings(runs=(str(tmp_path / "shapes"),), home=tmp_path / "home", warm=False))
     with TestClient(app, base_url="http://localhost") as client:
         assert client.get("/v1/models/shapes").json()["given"] == "picture"  # before it is loaded, too

@@ -83,7 +83,6 @@ def _forms(word: str) -> frozenset[str]:
         n = int(bare)
         forms |= {format(n, "b"), format(n, "x"), format(n, "o"), _bare(_roman(n)) if n < 5000 else bare}
         forms |= {str(n + k) for k in range(-3, 4) if n + k >= 1000}  # "one less than"
-        forms.add("".join(f"{int(c)}" for c in bare[::-1]))
     return frozenset(f for f in forms if len(f) >= min(3, len(bare)))
 
 

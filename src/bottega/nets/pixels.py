@@ -8,14 +8,17 @@ for those as sums over pixels and one product for each pixel. For everything els
 from __future__ import annotations
 
 import math
-from typing import Any
+from collections.abc import Callable
+from typing import Any, TypeVar
 
 import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 from torch.autograd.function import once_differentiable
 
-__all__ = ["Conv2d", "GroupNorm", "together"]
+__all__ = ["Conv2d", "GroupNorm", "Still", "together"]
+
+_Made = TypeVar("_Made")
 
 
 def together(x: Tensor) -> Tensor:
@@ -36,33 +39,38 @@ def _bfloat16(x: Tensor) -> bool:
     )
 
 
-class Conv2d(nn.Conv2d):
-    """``nn.Conv2d`` that keeps its weights packed for oneDNN while nothing is learned and pictures lie channels-last.
+class Still(nn.Module):
+    """A layer that keeps what it makes of its weights while they stay as they are and nothing is learned."""
 
-    They are packed anew when they have changed, or something was learned.
-    """
+    _kept: tuple[tuple[int, ...], Any] | None = None
 
-    def __init__(self, *args: Any, **kwargs: Any) -> None:
-        super().__init__(*args, **kwargs)
-        self._packed: tuple[int, int, Tensor, Tensor | None] | None = None
+    def kept(self, make: Callable[[], _Made]) -> _Made:
+        """What ``make()`` gives, from before where it still holds."""
+        mine = list(self.parameters(recurse=False))
+        if torch.is_grad_enabled() or any(p.is_inference() for p in mine):
+            self._kept = None  # fused optimisers change weights and do not count it as a version
+            return make()
+        now = tuple(n for p in mine for n in (p.data_ptr(), p._version))
+        if self._kept is None or self._kept[0] != now:
+            self._kept = (now, make())
+        made: _Made = self._kept[1]
+        return made
+
+
+class Conv2d(Still, nn.Conv2d):
+    """``nn.Conv2d`` whose weights are packed for oneDNN while nothing is learned and pictures lie channels-last."""
 
     def forward(self, x: Tensor) -> Tensor:
         """``(B, in, H, W) -> (B, out, H', W')``."""
-        if torch.is_grad_enabled():
-            self._packed = None  # fused optimisers change weights and do not count it as a version
+        if torch.is_grad_enabled() or not _bfloat16(x) or not _lies_together(x):
+            self._kept = None
             return super().forward(x)
-        if not _bfloat16(x) or not _lies_together(x) or self.weight.is_inference():
-            return super().forward(x)
-        now = (self.weight.data_ptr(), self.weight._version)
-        if self._packed is None or self._packed[:2] != now:
-            weight = torch.ops.mkldnn._reorder_convolution_weight(
-                self.weight.bfloat16(), self.padding, self.stride, self.dilation, self.groups, list(x.shape)
-            )
-            self._packed = (*now, weight, None if self.bias is None else self.bias.bfloat16())
-        _, _, weight, bias = self._packed
-        out: Tensor = torch.ops.mkldnn._convolution_pointwise(
-            x.bfloat16(), weight, bias, self.padding, self.stride, self.dilation, self.groups, "none", [], ""
-        )
+        how = self.padding, self.stride, self.dilation, self.groups
+        weight, bias = self.kept(lambda: (
+            torch.ops.mkldnn._reorder_convolution_weight(self.weight.bfloat16(), *how, list(x.shape)),
+            None if self.bias is None else self.bias.bfloat16(),
+        ))  # fmt: skip
+        out: Tensor = torch.ops.mkldnn._convolution_pointwise(x.bfloat16(), weight, bias, *how, "none", [], "")
         return out
 
 

@@ -7,7 +7,7 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from bottega.nets.denoiser import gentle
-from bottega.nets.pixels import Conv2d, GroupNorm, together
+from bottega.nets.pixels import Conv2d, GroupNorm, Still, together
 
 __all__ = ["UNet"]
 
@@ -55,7 +55,7 @@ class _Attention(nn.Module):
         return x + h.permute(0, 3, 1, 2)
 
 
-class _Up(nn.Conv2d):
+class _Up(Still, nn.Conv2d):
     """Twice the height and width by nearest neighbours, then a 3 x 3 convolution: ``(B, a, H, W) -> (B, b, 2H, 2W)``.
 
     Each enlarged pixel sees only 2 x 2 different ones of the small picture, so the two are one transposed convolution,
@@ -70,21 +70,14 @@ class _Up(nn.Conv2d):
         super().__init__(inputs, outputs, 3, padding=1)
         fold = torch.tensor([[0.0, 0.0, 1.0], [0.0, 1.0, 1.0], [1.0, 1.0, 0.0], [1.0, 0.0, 0.0]])
         self.register_buffer("fold", fold, persistent=False)
-        self._folded: tuple[int, int, Tensor] | None = None
 
     def forward(self, x: Tensor) -> Tensor:
-        return F.conv_transpose2d(x, self._weight(), self.bias, stride=2, padding=1)
+        return F.conv_transpose2d(x, self.kept(self._weight), self.bias, stride=2, padding=1)
 
     def _weight(self) -> Tensor:
-        """``(in, out, 4, 4)``; kept while nothing is learned and the weights stay as they are."""
-        keep = not torch.is_grad_enabled() and not self.weight.is_inference()
-        now = (self.weight.data_ptr(), self.weight._version) if keep else (0, 0)
-        if keep and self._folded is not None and self._folded[:2] == now:
-            return self._folded[2]
+        """``(in, out, 4, 4)``."""
         with torch.autocast(self.weight.device.type, enabled=False):  # sums of weights before they are rounded
-            weight = torch.einsum("oikl,yk,xl->ioyx", self.weight, self.fold, self.fold).contiguous()
-        self._folded = (*now, weight) if keep else None
-        return weight
+            return torch.einsum("oikl,yk,xl->ioyx", self.weight, self.fold, self.fold).contiguous()
 
 
 class UNet(nn.Module):

@@ -100,8 +100,6 @@ def condition_of(run: Run, value: Any) -> Any:
 def sound_of(run: Run, value: Any) -> Any:
     """The recording that a run is given, from base64 of a WAV or FLAC file, or an object whose ``data`` is that."""
     data = value.get("data") if isinstance(value, dict) else value
-    if isinstance(data, str) and data.startswith("data:"):
-        data = data.partition(",")[2]
     return item_of(run, Given(data=data, encoding="base64", media_type=None), "condition").value
 
 
