@@ -10,7 +10,8 @@ import pytest
 import bottega
 from bottega.cli import main
 from bottega.core import BottegaError, RecipeError
-from bottega.crafts.write_scene import FORMS, check_scene, check_story, parse, scene, topics
+from bottega.crafts.write_scene import FORMS, scene, topics
+from bottega.crafts.write_scene_check import check_scene, check_story, parse
 from recipes import write_recipe
 
 GOOD = """FADE IN:

@@ -43,13 +43,14 @@ def scene(
     """
     from bottega.core import RecipeError, nearest
     from bottega.crafts import write_scene as craft
+    from bottega.crafts.write_scene_check import check_scene, check_story
 
     say = Out(as_json, quiet)
     if form not in craft.FORMS:
         raise RecipeError(f"form is {form!r}{nearest(form, craft.FORMS)}")
     if check is not None:
         text = given(check, f"the {form}")
-        seen = craft.check_scene(text) if form == "screenplay" else craft.check_story(text)
+        seen = check_scene(text) if form == "screenplay" else check_story(text)
         for fault in seen.faults:
             say.say(fault)
         say.note(f"{'keeps' if seen.ok else 'does not keep'} the form of a {form}: {craft.FORMS[form]}")
