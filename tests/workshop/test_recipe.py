@@ -157,3 +157,25 @@ def test_a_header_that_leaves_something_out_is_caught():
     ):  # fmt: skip
         (found,) = unsaid(whole.replace(gone, "some"))
         assert what in found
+
+
+def where_it_goes(header: str, run: str) -> bool:
+    """Whether what a header says first makes the run: with ``--data`` a run is named after it, unless ``--out`` says where."""
+    header, name = " ".join(header.split()), run.removeprefix("runs/")
+    found = re.search(rf"First: bottega train {name}\b([^;.]*)", header)
+    return found is not None and ("--data" not in found[1] or f"--out {run}" in found[1])
+
+
+@pytest.mark.parametrize("name", sorted(shipped()))
+def test_what_a_recipe_stands_on_lies_where_its_header_puts_it(name):
+    recipe = load_recipe(name)
+    for run in (recipe.codec.get("run"), recipe.family.get("teacher")):
+        if run:
+            assert where_it_goes(recipe.header, run), f"{name}: the header does not make {run}"
+
+
+def test_a_header_that_makes_another_run_is_caught():
+    assert where_it_goes("First: bottega train a-codes.", "runs/a-codes")
+    assert where_it_goes("First: bottega train a-codes --data FOLDER\n--out runs/a-codes; then this.", "runs/a-codes")
+    assert not where_it_goes("First: bottega train a-codes --data FOLDER; then the same --data.", "runs/a-codes")
+    assert not where_it_goes("Trains.", "runs/a-codes")
