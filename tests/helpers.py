@@ -58,3 +58,12 @@ def interrupted_at(training: type, step: int, match: str | None = None) -> Itera
         patch.setattr(looks, "_watch", stop)
         with pytest.raises(KeyboardInterrupt, match=match):
             yield
+
+
+def bot_of(folder: Path, base: Path, max_new: int) -> Path:
+    """A folder with a bot that does nothing but let a model speak, at temperature 1."""
+    folder.mkdir()
+    (folder / "bot.toml").write_text(
+        f'name = "b"\npurpose = "p"\n[model]\nbase = "{base}"\nmax_new = {max_new}\ntemperature = 1.0\n'
+    )
+    return folder

@@ -13,7 +13,7 @@ from bottega.crafts._chat_world import Shopper, conversations, questions, right
 from bottega.crafts.chat import Bot
 from bottega.crafts.chat_speaker import RunSpeaker, live
 from bottega.workshop.run import load
-from helpers import one_line
+from helpers import bot_of, one_line
 
 
 @pytest.fixture(scope="module")
@@ -35,12 +35,7 @@ def base(tmp_path_factory):
 
 @pytest.fixture
 def bot(base, tmp_path):
-    folder = tmp_path / "bot"
-    folder.mkdir()
-    (folder / "bot.toml").write_text(
-        f'name = "b"\npurpose = "p"\n[model]\nbase = "{base}"\nmax_new = 8\ntemperature = 1.0\n'
-    )
-    return Bot.open(folder)
+    return Bot.open(bot_of(tmp_path / "bot", base, 8))
 
 
 def told(bot, n):

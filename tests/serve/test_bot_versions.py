@@ -23,6 +23,7 @@ from bottega.serve.keys import Keys
 from bottega.serve.settings import Settings
 from bottega.serve.signing import server_key
 from bottega.serve.state import open_state
+from helpers import bot_of
 
 
 @pytest.fixture(scope="module")
@@ -38,11 +39,7 @@ def models(tmp_path_factory):
 
 @pytest.fixture
 def shop(models, tmp_path):
-    made = tmp_path / "shop"
-    made.mkdir()
-    (made / "bot.toml").write_text(
-        f'name = "b"\npurpose = "p"\n[model]\nbase = "{models / "old"}"\nmax_new = 3\ntemperature = 1.0\n'
-    )
+    made = bot_of(tmp_path / "shop", models / "old", 3)
     shutil.copytree(models / "new", made / ".bot" / "models" / "1")
     return made
 

@@ -171,7 +171,6 @@ def check_scene(text: str, cast: Collection[str] = ()) -> Check:
     elements, faults = parse(text), []
     blocks = {block[0][0]: block for block in _blocks(text)}
     action = " ".join(e.text for e in elements if e.kind == "action")
-    known = {word.upper() for word in re.findall(r"[^\W\d_]+", action)}
     spoken = Counter(e.who for e in elements if e.kind == "cue")
     faults += _faults_of_order(elements)
     for at, e in enumerate(elements):
@@ -184,7 +183,7 @@ def check_scene(text: str, cast: Collection[str] = ()) -> Check:
         elif e.kind == "transition":
             told = [] if e.text in (*_TURNS, *_ENDS) or re.fullmatch(r"[A-Z ]+ TO:", e.text) else [_mended(e.text)]
         elif e.kind == "cue":
-            told = _faults_of_cue(e, after, spoken, known, {name.upper() for name in cast})
+            told = _faults_of_cue(e, after, spoken, _words(action), {name.upper() for name in cast})
             told += _continued(elements[:at], e)
         elif e.kind == "parenthetical":
             told = _faults_of_brackets(e, after)
