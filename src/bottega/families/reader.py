@@ -25,8 +25,9 @@ class Reader(Family):
 
     What an example is, its Spec says: ``Spec((), vocab=K)`` one of K classes, told from the start of the text and the mean
     of its tokens; ``Spec((S,), vocab=T)`` one of T tags for each of its S tokens; ``Spec((2,), vocab=S)`` the first and the
-    last token of a span, each told by itself (the text's first token twice means that there is none). ``log_prob`` is
-    exact. It may begin with a ``bert`` of the same tokens and size (``train.start``).
+    last token of a span, each told by itself (the text's first token twice means that there is none), in a passage that an
+    end parts from its question; of each token it is told which of both it is in and whether the other says it, too (the
+    "exact match" of Chen et al. 2017, arXiv:1704.00051, section 3.2). ``log_prob`` is exact. It may begin with a ``bert`` of the same tokens and size (``train.start``).
 
     Args:
         spec: labels given a text, ``cond=Spec((S,), vocab=V)``, padded with its last token.
@@ -88,6 +89,9 @@ class Reader(Family):
         self.turn = nn.Linear(2 * width if self.kind == "class" else width, width)
         self.tell = nn.Linear(width, 2 if self.kind == "span" else spec.vocab)
         self.tell.readout = True  # type: ignore[assignment]
+        if self.kind == "span":
+            self.role = nn.Embedding(4, width)
+            nn.init.normal_(self.role.weight, std=0.02)
         if self.kind != "class":
             self.lacks = {"Classifies"}
 
@@ -130,10 +134,11 @@ class Reader(Family):
         """``(n, K)`` for a class, ``(n, S, T)`` for tags, ``(n, 2, S)`` for a span; float32. Training where ``rng`` is."""
         forget = rng.uniform(n) < self.drop if rng is not None and self.drop else None
         tokens, real = self.encoder.known(cond, n, forget, whole=rng is not None and rng.per_row)
+        roles = self._roles(tokens, real)
         if rng is not None and self.lose:
             lost = rng.uniform(n, self.spec.cond.dims) < self.lose  # type: ignore[union-attr]
             tokens = tokens.masked_fill(lost[:, : tokens.shape[1]], self.encoder.blank)
-        h = self.encoder(tokens, real, dropout=0.0 if rng is None else self.dropout, rng=rng)
+        h = self.encoder(tokens, real, roles, dropout=0.0 if rng is None else self.dropout, rng=rng)
         if self.kind == "class":
             seen = real[..., None]
             mean = (h[:, 1:] * seen).sum(1) / seen.sum(1)
@@ -144,6 +149,15 @@ class Reader(Family):
             return F.pad(logits, (0, 0, 0, rest))
         ends = logits.masked_fill(~real[..., None], -_FAR).transpose(1, 2)
         return F.pad(ends, (0, rest), value=-_FAR)
+
+    def _roles(self, tokens: Tensor, real: Tensor) -> Tensor | None:
+        """``(B, S, width)``: of question or passage, and whether the other says it; None where there is no question."""
+        if self.kind != "span":
+            return None
+        passage = (tokens == self.encoder.vocab - 1).cumsum(1) > 0
+        other = (passage[:, :, None] != passage[:, None]) & real[:, None]
+        said = ((tokens[:, :, None] == tokens[:, None]) & other).any(2)
+        return self.role(passage.long() + 2 * said)
 
     def _nll(self, batch: Batch, rng: Rng | None) -> tuple[Tensor, Tensor, Tensor]:
         """For each row: nats of its labels, the same were all labels right alike, and how many labels it has."""
@@ -170,6 +184,8 @@ class Reader(Family):
     def attribute(self, batch: Batch, at: Tensor, *, by: str = "integrated", points: int = 32) -> Attribution:
         """How many nats each token of the text adds to those of the label at ``at`` ``(B,)``; labels add nothing.
 
+        That a token stands in the question as well is known of it at either end of the line.
+
         Args:
             batch: labels and their texts.
             at: places in the labels; 0 for a class.
@@ -194,7 +210,7 @@ class Reader(Family):
         """
         maps: list[Tensor] = []
         tokens, real = self.encoder.known(batch.cond, len(batch))
-        self.encoder(tokens, real, maps=maps)
+        self.encoder(tokens, real, self._roles(tokens, real), maps=maps)
         every = torch.stack(maps, 1)
         if self.kind == "class":
             rows = every[..., :1, 1:]
@@ -210,7 +226,7 @@ class Reader(Family):
     def represent(self, batch: Batch) -> Tensor:
         """``(B, width)``: the mean of the vectors of the text's tokens; ``batch.x`` is not looked at."""
         tokens, real = self.encoder.known(batch.cond, len(batch))
-        return mean_of_real(self.encoder(tokens, real)[:, 1:], real)
+        return mean_of_real(self.encoder(tokens, real, self._roles(tokens, real))[:, 1:], real)
 
     def classify(self, batch: Batch) -> Tensor:
         """``(B, classes)`` log probabilities in nats of the classes of ``batch.cond``; ``batch.x`` is not looked at."""

@@ -106,14 +106,14 @@ class TextEncoder(nn.Module):
         Args:
             tokens: of the texts.
             real: ``(B, S)``, False where a row is padded.
-            given: ``(B, width)``, added to every token.
+            given: ``(B, width)``, added to every token, or ``(B, S, width)``, to each its own.
             dropout: see ``Transformer``.
             rng: needed with ``dropout``.
             maps: see ``Transformer``.
         """
         stream = self.embed(F.pad(tokens, (1, 0), value=self.start))
         if given is not None:
-            stream = stream + given[:, None]
+            stream = stream + (given[:, None] if given.ndim == 2 else F.pad(given, (0, 0, 1, 0)))
         mask = None if real is None else F.pad(real, (1, 0), value=True)
         return self.body(stream, mask=mask, dropout=dropout, rng=rng, maps=maps)
 
