@@ -33,7 +33,7 @@ def commands(block: str) -> Iterator[str]:
 def printed(command: str, folder: Path) -> str:
     """What a command says on standard output; raises SystemExit where it fails."""
     words = command if not command.startswith("bottega ") else None
-    line = [sys.executable, "-m", "bottega.cli", *shlex.split(command)[1:]]
+    line = [sys.executable, "-m", "bottega", *shlex.split(command)[1:]]
     env = os.environ | {"COLUMNS": "100"}
     done = subprocess.run(words or line, shell=words is not None, cwd=folder, env=env, capture_output=True, text=True)
     print(f"$ {command}\n{done.stdout}{done.stderr}", flush=True)

@@ -273,7 +273,7 @@ def main(argv: Sequence[str] = ()) -> dict[str, Any]:
         folder = directory(Path(there) / "gpt")
         texts = prompts(folder)
         ours_port, book_port = free_port(), free_port()
-        serve = [sys.executable, "-m", "bottega.cli", "serve", str(folder), "--port", str(ours_port), "--weights", args.weights, "--threads", str(args.threads), "--home", str(Path(folder).parent / "home"), "--quiet"]  # fmt: skip
+        serve = [sys.executable, "-m", "bottega", "serve", str(folder), "--port", str(ours_port), "--weights", args.weights, "--threads", str(args.threads), "--home", str(Path(folder).parent / "home"), "--quiet"]  # fmt: skip
         ours, ours_start = start(serve, ours_port)
         code = f"import torch; n = {args.book_threads}; n and torch.set_num_threads(n); from benchmarks.serving import book; book({str(folder)!r}, {book_port})"
         other, book_start = start([sys.executable, "-c", code], book_port)

@@ -1,9 +1,11 @@
-"""Recordings cleared and compressed, measured on recordings that no training saw.
+"""Recordings cleared, compressed and made, measured on recordings that no training saw.
 
 - ``cleared``: trains recipe ``voice-enhancer``; SI-SDR gained at 0 dB by the listener, as ``bottega mix enhance`` has it: new sentences of the
   voices it learned, voices of espeak-ng it never heard, and real speech beside the project; also behind music in place of noise.
 - ``compressed``: trains recipe ``sounds-codec`` on spoken digits beside the project; bytes and signal-to-noise ratio of held-out recordings,
   for fewer codebooks too, beside FLAC, and Vorbis at the least quality that is as near.
+- ``made``: trains recipes ``ch23-audio-vae`` and ``ch23-audio-gan`` on their made notes; how often samples are heard as the note that was asked
+  for, by the judge's network, which real sounds alone taught and held-out ones try.
 """
 
 from __future__ import annotations
@@ -144,12 +146,25 @@ def compressed(args: argparse.Namespace) -> dict[str, Any]:
     return {**told(run), "mean_of": "recordings, each with its header", "wanted": wanted, **found}
 
 
-MEASURES = (cleared, compressed)
+def made(args: argparse.Namespace) -> dict[str, Any]:
+    """How often sounds are heard as what was asked for."""
+    out: dict[str, Any] = {"wanted": 0.8}
+    for recipe in ("ch23-audio-vae", "ch23-audio-gan"):
+        run = bottega.train(recipe, None, args.runs / recipe, judge=False)
+        found = {m.name: m for m in run.judge(only=["recognise", "loudness", "pitch_error"], n=4 * args.n).measures}
+        out[recipe] = {**told(run), **{
+            name: {"value": m.value, "interval": [m.low, m.high], "real_ones": m.ceiling, "n": m.n} for name, m in found.items()
+        }}  # fmt: skip
+        print(recipe, out[recipe]["class_agreement"], flush=True)
+    return out
+
+
+MEASURES = (cleared, compressed, made)
 
 
 def main(argv: Sequence[str] = ()) -> None:
     """Measure and keep."""
-    parser = options("sounds", __doc__, "", "--only cleared --n 20")
+    parser = options("sounds", __doc__, "", "--only cleared --n 20", "--only made")
     parser.add_argument("--only", choices=[measure.__name__ for measure in MEASURES])
     parser.add_argument("--n", type=int, default=100, help="recordings of each kind")
     parser.add_argument("--runs", type=Path, default=Path("runs"), help="where runs are kept; a stopped one goes on")

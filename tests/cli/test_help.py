@@ -16,7 +16,7 @@ from bottega.cli.helptext import check, write
 from bottega.workshop.recipe import shipped
 
 ISSUE = {"demo", "recipes", "data", "train", "sample", "score", "edit", "judge", "compare", "show", "doctor"}
-BOTTEGA = [sys.executable, "-m", "bottega.cli"]
+BOTTEGA = [sys.executable, "-m", "bottega"]
 
 
 def test_the_verbs_are_the_files():

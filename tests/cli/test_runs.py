@@ -20,7 +20,7 @@ from bottega.workshop.card import check_card
 from bottega.workshop.evidence import Evidence
 from bottega.workshop.figures import figure
 
-BOTTEGA = [sys.executable, "-m", "bottega.cli"]
+BOTTEGA = [sys.executable, "-m", "bottega"]
 
 
 # Training ------------------------------------------------------------------------------------------------------------

@@ -39,7 +39,7 @@ class Told:
 
 @contextmanager
 def serving(bot, home):
-    command = [sys.executable, "-m", "bottega.cli", "serve", "--bot", str(bot), "--port", "0", "--home", str(home)]
+    command = [sys.executable, "-m", "bottega", "serve", "--bot", str(bot), "--port", "0", "--home", str(home)]
     process = subprocess.Popen(command, stdout=subprocess.PIPE, text=True, env=os.environ | {"OMP_NUM_THREADS": "1"})
     try:
         line = process.stdout.readline()

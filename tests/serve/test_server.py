@@ -254,7 +254,7 @@ def test_models_are_loaded_and_unloaded_within_memory(served):
 
 def test_sigterm_lets_what_runs_end(served, tmp_path):
     """A real process: the running stream ends whole, what is new gets 503, the exit is clean, the start takes seconds."""
-    command = [sys.executable, "-m", "bottega.cli", "serve", str(served["fox"]), "--port", "0", "--home", str(tmp_path)]
+    command = [sys.executable, "-m", "bottega", "serve", str(served["fox"]), "--port", "0", "--home", str(tmp_path)]
     began = time.monotonic()
     process = subprocess.Popen(command, stdout=subprocess.PIPE, text=True, env=os.environ | {"OMP_NUM_THREADS": "1"})
     try:

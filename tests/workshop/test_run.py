@@ -122,7 +122,7 @@ def test_global_random_state_is_not_touched(tmp_path):
 
 
 def command(*arguments: object) -> list[str]:
-    return [sys.executable, "-m", "bottega.cli", *map(str, arguments)]
+    return [sys.executable, "-m", "bottega", *map(str, arguments)]
 
 
 def hash_of(run: Path) -> str:
@@ -267,7 +267,7 @@ def test_two_processes_train_one_run(tmp_path):
     toml = recipe(tmp_path, steps=4)
     done = subprocess.run(
         [sys.executable, "-m", "torch.distributed.run", "--nproc-per-node", "2", "--master-port", "29517",
-         "-m", "bottega.cli", "train", toml, "--out", tmp_path / "run", "--no-judge", "--quiet"],
+         "-m", "bottega", "train", toml, "--out", tmp_path / "run", "--no-judge", "--quiet"],
         capture_output=True, text=True, env={**os.environ, "OMP_NUM_THREADS": "1"},
     )  # fmt: skip
     assert done.returncode == 0, done.stderr

@@ -145,7 +145,7 @@ class Trainings:
         write_atomically(folder / CONSOLE, "")
         with (folder / CONSOLE).open("ab") as console:
             self.at_work[folder.resolve()] = subprocess.Popen(
-                [sys.executable, "-m", "bottega.cli", "train", *arguments, "--out", str(folder), "--quiet"],
+                [sys.executable, "-m", "bottega", "train", *arguments, "--out", str(folder), "--quiet"],
                 stdin=subprocess.DEVNULL,
                 stdout=console,
                 stderr=console,

@@ -1,4 +1,4 @@
-"""``python -m bottega.cli`` is ``bottega``."""
+"""``python -m bottega`` is ``bottega``."""
 
 from __future__ import annotations
 
