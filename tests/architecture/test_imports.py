@@ -26,7 +26,15 @@ OPTIONAL = {"constriction", "datasets", "llguidance", "openai", "pandas", "peft"
 LATE = OPTIONAL | {"matplotlib"}  # and what only pictures need
 NEVER = {"torchvision", "torchaudio", "pickle", "cPickle", "dill", "cloudpickle", "joblib", "shelve", "marshal"}
 NETWORK = {"ftplib", "http", "httpx", "requests", "socket", "smtplib", "urllib", "urllib3", "aiohttp"}
-LIGHT = ["__init__.py", "core/__init__.py", "core/errors.py", "core/registry.py", "workshop/recipe.py", "cli"]
+LIGHT = [
+    "__init__.py",
+    "__main__.py",
+    "core/__init__.py",
+    "core/errors.py",
+    "core/registry.py",
+    "workshop/recipe.py",
+    "cli",
+]
 
 
 def imported(tree):

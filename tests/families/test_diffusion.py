@@ -6,6 +6,7 @@ import pytest
 import torch
 
 from bottega.core import Batch, Edits, Encodes, RecipeError, Rng, Scores, Spec, SpecError, has
+from bottega.families.consistency import Consistency
 from bottega.families.diffusion import Diffusion
 from bottega.samplers.diffusion import SCHEDULES
 from bottega.samplers.solvers import SAMPLERS
@@ -42,6 +43,37 @@ class Known(Diffusion):
     def _predict(self, x, sigma, given):
         s = sigma.view(-1, *[1] * (x.ndim - 1))
         return 0.3 + 0.16 / (0.16 + s**2) * (x - 0.3), None
+
+
+@pytest.mark.parametrize("make", [Diffusion, Consistency])
+def test_data_std_is_the_unit_of_all_noise_levels(make):
+    """Data a fifth as large with a fifth of ``data_std``: the same losses, samples a fifth as large, densities as they follow."""
+    spec = KINDS["conditional"]
+    more = {"classifier": True, "variance": "learned"} if make is Diffusion else {}
+    models = []
+    for std in (0.5, 0.1):
+        torch.manual_seed(0)
+        models.append(make(spec, size=8, depth=1, data_std=std, **more))
+        models[-1].settle(10**5)  # the pairs of a consistency model are apart now, not at the clean end
+    large, small = models
+    batch = some(spec, 64)
+    less = Batch(batch.x / 5, batch.cond)
+    assert small.loss(less, Rng(1)).total.tolist() == pytest.approx(large.loss(batch, Rng(1)).total.tolist(), rel=1e-3)
+    ways = (
+        [{}]
+        if make is Consistency
+        else [{}, {"classifier_scale": 2.0}, {"sampler": "ddpm"}, {"sampler": "heun", "eta": 1.0}]
+    )
+    for knobs in ways:
+        made = large.sample(8, Rng(2), batch.cond[:8], steps=4, **knobs)
+        assert torch.allclose(small.sample(8, Rng(2), batch.cond[:8], steps=4, **knobs), made / 5, atol=1e-4), knobs
+    if make is Diffusion:
+        wider = large.log_prob(batch, Rng(3)) + 3 * math.log(5)
+        assert torch.allclose(small.log_prob(less, Rng(3)), wider, atol=0.02)
+        keep = torch.tensor([True, False, True])
+        for knobs in ({}, {"strength": 0.6}):
+            edited = large.edit(batch, keep, Rng(4), steps=4, **knobs)
+            assert torch.allclose(small.edit(less, keep, Rng(4), steps=4, **knobs), edited / 5, atol=1e-4)
 
 
 @pytest.mark.parametrize("kind", KINDS)

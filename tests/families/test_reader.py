@@ -109,12 +109,28 @@ def test_only_classes_are_classified():
 def test_a_reader_of_answers_is_told_which_tokens_both_parts_say():
     model = Reader(SPECS["span"][0], size=2)
     text = torch.tensor([[3, 5, 15, 5, 7, 3, 5, 15, 15], [3, 5, 15, 7, 8, 15, 15, 15, 15]])  # 15 parts, and fills up
-    real = torch.arange(9) < torch.tensor([[7], [5]])
     kinds = [[2, 2, 1, 3, 1, 3, 3], [0, 0, 1, 1, 1]]  # + 1: of the passage, + 2: the other part says it, too
-    told = model._roles(text, real)
+    told = model._roles(text)
     for row, want in zip(told, kinds, strict=True):
         assert torch.equal(row[: len(want)], model.role.weight[torch.tensor(want)])
     assert not hasattr(Reader(SPECS["tags"][0], size=2), "role")  # others read one text
+
+
+def test_all_that_a_reader_of_answers_says_hears_of_the_other_part():
+    torch.manual_seed(0)
+    model, batch = Reader(SPECS["span"][0], size=2), asked(8, 0)
+    batch.cond[:4, -3:] = 15  # some are padded
+    batch = Batch(torch.zeros(8, 2, dtype=torch.long), batch.cond)
+    before = model.log_prob(batch, Rng(0)), model.represent(batch), model.attend(batch)
+    with torch.no_grad():
+        model.role.weight[2:] += 1  # of tokens that both parts say
+    shared = (batch.cond[:, 2:] == batch.cond[:, :1]).any(1)
+    assert 0 < shared.sum() < 8
+    for old, new in zip(
+        before, (model.log_prob(batch, Rng(0)), model.represent(batch), model.attend(batch)), strict=True
+    ):
+        moved = (old - new).abs().flatten(1).amax(1) > 1e-4 if old.ndim > 1 else (old - new).abs() > 1e-4
+        assert torch.equal(moved, shared)
 
 
 def test_spans_are_in_order_and_no_longer_than_asked():

@@ -9,14 +9,13 @@ from torch import Tensor
 
 from bottega.core import Batch, Family, RecipeError, Rng, Spec, Terms
 from bottega.families.diffusion import Diffusion
-from bottega.samplers.diffusion import sigma_range
 from bottega.samplers.solvers import consistent
 
 __all__ = ["Consistency"]
 
 _LAST_STAGE = 6  # gaps are not halved further: in bfloat16 the two sides would differ by rounding only
-_HUBER = 0.00054  # of a coordinate, as in Song & Dhariwal 2023, table 1
-_FROM = 0.8  # the least noise level that few-step sampling goes back up to
+_HUBER = 0.00054  # of a coordinate of deviation 0.5, as in Song & Dhariwal 2023, table 1
+_FROM = 0.8  # the least noise level that few-step sampling goes back up to, of data of deviation 0.5
 
 
 class Consistency(Diffusion):
@@ -80,17 +79,17 @@ class Consistency(Diffusion):
 
     def _nearer(self, t: Tensor) -> Tensor:
         """The lower noise level of a pair, ``(B,)``; 0 where the gap is all of ``t`` (Geng et al. 2024, section 3.2)."""
-        share = (1 + 8 * torch.sigmoid(-t)) * 0.5 ** (self.stage + 1)
+        share = (1 + 8 * torch.sigmoid(-t / self.unit)) * 0.5 ** (self.stage + 1)
         return t * (1 - share).clamp_min(0)
 
     def loss(self, batch: Batch, rng: Rng) -> Terms:
         """How far two points of one path are apart when sent to its end (Pseudo-Huber), over the gap between them.
 
-        Song & Dhariwal 2023, section 3: levels are log-normal (mean -1.1, deviation 2), the lower point is held still.
+        Song & Dhariwal 2023, section 3: levels are log-normal (mean -1.1, deviation 2, in units of ``data_std / 0.5``), the lower point is held still.
         """
         x, n = self.spec.as_real(batch.x), len(batch)
-        low, high = sigma_range(self.schedule)
-        t = (2.0 * rng.normal(n) - 1.1).exp().clamp(low, high)
+        low, high = self._range()
+        t = (self.unit * (2.0 * rng.normal(n) - 1.1).exp()).clamp(low, high)
         r = self._nearer(t)
         noise = rng.normal(*x.shape)
         known = self._known(batch.cond, n, rng.uniform(n) < self.drop if self.spec.cond is not None else None)
@@ -100,7 +99,8 @@ class Consistency(Diffusion):
             near, _ = self._predict(x + r.view(wide) * noise, r.clamp_min(low), known)
             near = torch.where(r.view(wide) < low, x, near)
         apart = (there - near).square().flatten(1).mean(1)
-        huber = (apart + _HUBER**2).sqrt() - _HUBER
+        bend = self.unit * _HUBER
+        huber = (apart + bend**2).sqrt() - bend
         return Terms({"consistency": huber / (t - r)})
 
     def settle(self, step: int) -> None:
@@ -119,8 +119,8 @@ class Consistency(Diffusion):
             guidance: 1 is conditional, 0 unconditional, above 1 follows ``cond`` harder.
         """
         x, _ = self._start(n, rng, steps)
-        _, high = sigma_range(self.schedule)
+        _, high = self._range()
         ramp = torch.linspace(0, 1, steps, device=x.device) if steps > 1 else torch.zeros(1, device=x.device)
-        sigmas = torch.cat([high * (_FROM / high) ** ramp, ramp.new_zeros(1)])
+        sigmas = torch.cat([high * (self.unit * _FROM / high) ** ramp, ramp.new_zeros(1)])
         posterior = self._within(self.posterior(n, cond, guidance))
         return self.spec.as_tokens(consistent(lambda x, sigma: posterior(x, sigma)[0], x, sigmas, rng))

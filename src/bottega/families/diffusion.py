@@ -38,9 +38,9 @@ _VARIANCE_WEIGHT = 0.05  # small beside the error itself, which has to shape the
 class Diffusion(Family):
     """A denoiser ``D(x0 + sigma * noise; sigma)`` of the expected clean example, and the samplers that follow it down.
 
-    Karras et al. 2022, arXiv:2206.00364: ``D = skip * x + out * net(x / sqrt(scale^2 + sigma^2), log(sigma) / 4)``, with
+    Karras et al. 2022, arXiv:2206.00364: ``D = skip * x + out * net(x / sqrt(scale^2 + sigma^2), log(sigma / unit) / 4)``, with
     ``skip`` and ``out`` from ``prediction`` (``samplers.diffusion.coefficients``). The schedule decides which noise
-    levels are trained on and stepped through, and ``scale``: 1 for the variance-preserving ``"linear"`` and
+    levels are trained on and stepped through (``"edm"``: in units of ``data_std / 0.5``), and ``scale``: 1 for the variance-preserving ``"linear"`` and
     ``"cosine"`` (the network then sees exactly the ``z`` of those papers), ``data_std`` for ``"edm"``. The loss is the
     mean squared error of the network's output, which weighs levels as the papers do: ``"eps"`` is Ho's simple loss,
     ``"v"`` with ``"edm"`` is Karras's. It is not in nats.
@@ -58,7 +58,8 @@ class Diffusion(Family):
             Waveforms: so many samples at once, 1 as few as leave 512 moments.
         prediction: what the network says: ``"eps"``, ``"x"`` or ``"v"``.
         schedule: ``"linear"``, ``"cosine"`` or ``"edm"``.
-        data_std: standard deviation of the data's coordinates, for ``"edm"``.
+        data_std: standard deviation of the data's coordinates, for ``"edm"``; all noise levels are counted in it (pictures
+            in [-1, 1] are near the 0.5 of the paper, waveforms of sound near 0.1).
         drop: the chance that ``cond`` is forgotten in training, so that ``cond=None`` and guidance work.
         variance: of a step of ``"ddpm"``: ``"lower"`` (beta tilde), or ``"learned"`` (Nichol & Dhariwal 2021,
             arXiv:2102.09672): the network also says how sure it is of each number, which few steps are better for.
@@ -107,6 +108,7 @@ class Diffusion(Family):
         self.schedule: Schedule = schedule
         self.heads = 2 if variance == "learned" else 1
         self.drop, self.scale = drop, data_std if schedule == "edm" else 1.0
+        self.unit = data_std / 0.5 if schedule == "edm" else 1.0  # Karras's noise levels are for a deviation of 0.5
         if spec.is_tokens:
             self.bound = "lower"
         width = 4 * size
@@ -161,7 +163,7 @@ class Diffusion(Family):
         vector, planes = known
         if planes is not None:
             inputs = torch.cat([inputs, planes], 1)
-        level = self.level(sigma.log() / 4) + vector
+        level = self.level((sigma / self.unit).log() / 4) + vector
         said = self.body(inputs if self.spec.is_image or self.spec.is_wave else inputs.flatten(1), level).float()
         skip, out = coefficients(self.prediction, s, self.scale)
         mean, *unsure = (part.reshape(x.shape) for part in said.chunk(self.heads, 1))
@@ -171,7 +173,7 @@ class Diffusion(Family):
         """``log p(cond | x)`` at noise ``sigma`` ``(B,)``, by the classifier: ``(B,)`` nats, 0 where ``cond`` is unknown."""
         assert self.classifier is not None
         s = sigma.view(-1, *[1] * (x.ndim - 1))
-        logits = self.classifier(x / (s**2 + self.scale**2).sqrt(), sigma.log() / 4)
+        logits = self.classifier(x / (s**2 + self.scale**2).sqrt(), (sigma / self.unit).log() / 4)
         each = logits.log_softmax(1).gather(1, cond.clamp_min(0)[:, None])[:, 0]
         return torch.where(cond >= 0, each, 0.0)
 
@@ -223,7 +225,7 @@ class Diffusion(Family):
         does not move the mean (Nichol & Dhariwal 2021, section 3.1). A classifier adds its cross-entropy in nats.
         """
         x, n = self.spec.as_real(batch.x), len(batch)
-        sigma = draw_sigma(self.schedule, n, rng)
+        sigma = self.unit * draw_sigma(self.schedule, n, rng)
         noisy = x + sigma.view(-1, *[1] * (x.ndim - 1)) * rng.normal(*x.shape)
         forget = rng.uniform(n) < self.drop if self.spec.cond is not None else None
         x0, unsure = self._predict(noisy, sigma, self._known(batch.cond, n, forget))
@@ -242,8 +244,13 @@ class Diffusion(Family):
     def _start(self, n: int, rng: Rng, steps: int) -> tuple[Tensor, Tensor]:
         if steps < 1:
             raise RecipeError(f"steps is {steps}; it must be at least 1")
-        sigmas = sigmas_for(self.schedule, steps).to(rng.device)
+        sigmas = self.unit * sigmas_for(self.schedule, steps).to(rng.device)
         return sigmas[0] * rng.normal(n, *self.spec.shape), sigmas
+
+    def _range(self) -> tuple[float, float]:
+        """The least and the greatest noise level."""
+        low, high = sigma_range(self.schedule)
+        return self.unit * low, self.unit * high
 
     def _within(self, posterior: Posterior) -> Posterior:
         """Pictures: the clean example is kept within [-1, 1] (static thresholding, Saharia 2022, arXiv:2205.11487)."""
@@ -353,7 +360,7 @@ class Diffusion(Family):
     @torch.no_grad()
     def log_prob(self, batch: Batch, rng: Rng) -> Tensor:
         """``(B,)`` nats: the probability-flow ODE for real numbers, a variational lower bound for levels."""
-        low, high = sigma_range(self.schedule)
+        low, high = self._range()
         if self.spec.is_tokens:
             known = self._known(batch.cond, len(batch))
             levels = (low, high, self.score_steps)

@@ -134,7 +134,7 @@ class Reader(Family):
         """``(n, K)`` for a class, ``(n, S, T)`` for tags, ``(n, 2, S)`` for a span; float32. Training where ``rng`` is."""
         forget = rng.uniform(n) < self.drop if rng is not None and self.drop else None
         tokens, real = self.encoder.known(cond, n, forget, whole=rng is not None and rng.per_row)
-        roles = self._roles(tokens, real)
+        roles = self._roles(tokens)
         if rng is not None and self.lose:
             lost = rng.uniform(n, self.spec.cond.dims) < self.lose  # type: ignore[union-attr]
             tokens = tokens.masked_fill(lost[:, : tokens.shape[1]], self.encoder.blank)
@@ -150,12 +150,12 @@ class Reader(Family):
         ends = logits.masked_fill(~real[..., None], -_FAR).transpose(1, 2)
         return F.pad(ends, (0, rest), value=-_FAR)
 
-    def _roles(self, tokens: Tensor, real: Tensor) -> Tensor | None:
+    def _roles(self, tokens: Tensor) -> Tensor | None:
         """``(B, S, width)``: of question or passage, and whether the other says it; None where there is no question."""
         if self.kind != "span":
             return None
         passage = (tokens == self.encoder.vocab - 1).cumsum(1) > 0
-        other = (passage[:, :, None] != passage[:, None]) & real[:, None]
+        other = passage[:, :, None] != passage[:, None]  # what fills up is of the passage, and no question holds it
         said = ((tokens[:, :, None] == tokens[:, None]) & other).any(2)
         return self.role(passage.long() + 2 * said)
 
@@ -210,7 +210,7 @@ class Reader(Family):
         """
         maps: list[Tensor] = []
         tokens, real = self.encoder.known(batch.cond, len(batch))
-        self.encoder(tokens, real, self._roles(tokens, real), maps=maps)
+        self.encoder(tokens, real, self._roles(tokens), maps=maps)
         every = torch.stack(maps, 1)
         if self.kind == "class":
             rows = every[..., :1, 1:]
@@ -226,7 +226,7 @@ class Reader(Family):
     def represent(self, batch: Batch) -> Tensor:
         """``(B, width)``: the mean of the vectors of the text's tokens; ``batch.x`` is not looked at."""
         tokens, real = self.encoder.known(batch.cond, len(batch))
-        return mean_of_real(self.encoder(tokens, real, self._roles(tokens, real))[:, 1:], real)
+        return mean_of_real(self.encoder(tokens, real, self._roles(tokens))[:, 1:], real)
 
     def classify(self, batch: Batch) -> Tensor:
         """``(B, classes)`` log probabilities in nats of the classes of ``batch.cond``; ``batch.x`` is not looked at."""

@@ -12,6 +12,7 @@ __all__ = ["WaveUNet"]
 
 _MOST = 512  # moments at the finest level, where the number of samples a moment is left to the network
 _STEP = 4  # of moments from level to level
+_EDGE = 16  # finest moments of silence at either end: what convolutions make at an edge, clicks, is cut off with them
 
 
 class _Block(nn.Module):
@@ -65,7 +66,7 @@ class WaveUNet(nn.Module):
         width: of the vector ``given``.
         length: samples of the waves.
         depth: blocks at each level on the way down, and on the way up.
-        patch: samples of a moment; 0 as few as leave 512 moments.
+        patch: samples of a moment; 0 as few as leave 512 moments of the wave.
         outputs: channels that come out; 0 for as many as ``channels``.
 
     >>> WaveUNet(1, 8, 16, length=1000)(torch.zeros(2, 1, 1000), torch.zeros(2, 16)).shape
@@ -84,6 +85,7 @@ class WaveUNet(nn.Module):
         while len(moments) < 4 and moments[-1] > 16:
             moments.append(-(-moments[-1] // _STEP))
         self.unit = patch * _STEP ** (len(moments) - 1)
+        self.edge = min(_EDGE, moments[0]) * patch
         wide = [size, *[2 * size] * (len(moments) - 1)]
         self.first = nn.Conv1d(channels * patch, size, 5, padding=2)
         self.down, self.up = nn.ModuleList(), nn.ModuleList()
@@ -96,7 +98,7 @@ class WaveUNet(nn.Module):
                 now = c
                 carried.append(now)
         self.middle, self.attend, self.after = (
-            _Block(now, now, width), _Attention(now, -(-length // self.unit)), _Block(now, now, width),
+            _Block(now, now, width), _Attention(now, -(-(length + 2 * self.edge) // self.unit)), _Block(now, now, width),
         )  # fmt: skip
         for level, c in reversed(list(enumerate(wide))):
             for _ in range(depth):
@@ -109,7 +111,9 @@ class WaveUNet(nn.Module):
     def forward(self, x: Tensor, given: Tensor) -> Tensor:
         """``(B, channels, T)``, ``(B, width)`` -> ``(B, outputs, T)``."""
         length = x.shape[2]
-        x = F.pad(x, (0, -length % self.unit))
+        rest = -(length + 2 * self.edge) % self.unit
+        front = self.edge + rest // 2 // self.patch * self.patch  # so that samples lie in moments as they do without
+        x = F.pad(x, (front, 2 * self.edge + rest - front))
         x = x.unflatten(2, (-1, self.patch)).transpose(2, 3).flatten(1, 2)  # (B, channels * patch, moments)
         given = F.silu(given)
         h, carried = self.first(x), []
@@ -123,4 +127,4 @@ class WaveUNet(nn.Module):
         for part in self.up:
             h = part(torch.cat([h, carried.pop()], 1), given) if isinstance(part, _Block) else part(h)
         h = self.last(F.silu(self.last_norm(h)))
-        return h.unflatten(1, (self.outputs, self.patch)).transpose(2, 3).flatten(2)[:, :, :length]
+        return h.unflatten(1, (self.outputs, self.patch)).transpose(2, 3).flatten(2)[:, :, front : front + length]
