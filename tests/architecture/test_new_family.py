@@ -306,7 +306,7 @@ def test_in_a_process_of_its_own_with_nothing_but_the_package_on_the_path(packag
     command = [
         sys.executable,
         "-m",
-        "bottega.cli",
+        "bottega",
         "train",
         recipe(tmp_path),
         "--data",
