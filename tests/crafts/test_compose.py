@@ -14,6 +14,7 @@ from bottega.core import BottegaError, DataError, Item, RecipeError
 from bottega.core.score import Key, Note, Part, Score
 from bottega.core.voicing import RANGES, allowed, faults, moments, parallels
 from bottega.crafts import compose
+from bottega.crafts._chorus import _tempered
 from bottega.families.gpt import GPT
 from bottega.trust.mark import read as read_mark
 from bottega.workshop.recipe import load_recipe
@@ -119,6 +120,51 @@ def test_a_piece_goes_on_and_its_beginning_stays(run):
     assert faults(made.score.cut(base.length, made.score.length)) == []
     short = compose.continue_(run, begun, bars=1, keep_bars=1, particles=4)[0].score
     assert short.length == base.length
+
+
+def test_a_temperature_says_which_notes_are_struck_and_not_how_long_they_last():
+    logits = torch.tensor(
+        [[0.0, 1.0, 2.0, 3.0], [0.0, 1.0, 2.0, -torch.inf], [-torch.inf, -torch.inf, -torch.inf, 0.0]]
+    )
+    cold = _tempered(logits, 3, 0.5).exp()
+    plain = logits.softmax(1)
+    assert torch.allclose(cold[:, 3], plain[:, 3])
+    squared = plain[:2, :3] ** 2
+    assert torch.allclose(cold[:2, :3], squared / squared.sum(1, keepdim=True) * (1 - plain[:2, 3:]))
+    assert torch.allclose(_tempered(logits, 3, 1.0).exp(), plain)
+
+
+class Lingering(GPT):
+    """Has learned nothing, but for that a voice goes on in four moments of five."""
+
+    def step(self, *args, **knobs):
+        inner, hold = super().step(*args, **knobs), self.hold
+
+        class Step:
+            take = inner.take
+
+            def __call__(self, tokens):
+                out = inner(tokens).clone()
+                rest = out.clone()
+                rest[:, hold] = -torch.inf
+                out[:, hold] = (rest.logsumexp(1) + np.log(4.0 / len(hold)))[:, None]
+                return out
+
+        return Step()
+
+
+def test_a_cold_model_writes_notes_as_long_as_a_warm_one(run, tmp_path):
+    torch.manual_seed(0)
+    model = Lingering(run.codec.spec, size=1).eval()
+    model.hold = [run.codec.number[f"{v}:hold"] for v in range(4)]
+    slow = Run(tmp_path, run.recipe, run.codec, model, {"step": 0})
+    long = []
+    for temperature in (0.3, 1.0):
+        made = compose.continue_(slow, chorale(2), bars=4, n=3, temperature=temperature, rules=False)
+        long.append(
+            np.mean([n.duration / m.score.ticks for m in made for n in m.score.notes if n.onset >= 8 * m.score.ticks])
+        )
+    assert long[0] == pytest.approx(long[1], rel=0.3)
 
 
 def test_bars_are_filled_and_the_others_stay(run):

@@ -49,7 +49,8 @@ class Taste:
     """How the model is asked.
 
     Attributes:
-        temperature: above 1 more adventurous, below 1 nearer to what it finds likeliest.
+        temperature: of which notes are struck, not of how long they last: above 1 more adventurous, below 1 nearer to
+            what it finds likeliest.
         top_p: of the tokens that the rules leave, the smallest set of likeliest ones that holds this mass.
         accidentals: what a pitch outside the key keeps of its probability, 0 to 1.
         usual: pitch classes of the key.
@@ -128,7 +129,8 @@ def write(
     Of each way ``taste.particles`` drafts go from left to right (sequential Monte Carlo; Doucet & Johansen 2009): a draft
     draws each of its notes from the model among those that the rules leave, and its weight is the model's probability of
     what it did not draw: of a melody's note given the harmony so far, of having kept the rules, of what stands behind a
-    gap, of ending where the piece ends. Where few drafts carry the weight the others are replaced by copies of them.
+    gap, of ending where the piece ends. Where few drafts carry the weight the others are replaced by copies of them. In
+    the end the draft with the fewest nats a note is kept.
 
     Returns:
         For each seed all tokens, and the log-probability in nats of those from the first free one on.
@@ -160,7 +162,9 @@ def write(
             weight += (logp + mask).logsumexp(1).numpy()
             weight[dead.numpy()] = -math.inf
             u = torch.cat([rng.uniform(taste.particles).cpu() for rng in rngs])
-            token = pick(filter_logits(logp + mask, temperature=taste.temperature, top_p=taste.top_p), u)
+            token = pick(
+                filter_logits(_tempered(logp + mask, letters.hold[v], taste.temperature), top_p=taste.top_p), u
+            )
         else:
             token = torch.from_numpy(made[:, i])
             weight += logp[torch.arange(n), token].numpy()
@@ -191,13 +195,28 @@ def write(
     if plan.ends:
         said = logits.double().log_softmax(-1).cpu()[:, codec.end].numpy()
         weight, total = weight + said, total + said
+    notes = np.isin(made[:, first:end], list(letters.sounds))
+    struck = np.maximum(1, notes.sum(1))  # nats a note: in all, drafts of few notes would always win
     out: list[tuple[list[int], float] | None] = []
     for k in range(ways):
         mine = slice(k * taste.particles, (k + 1) * taste.particles)
-        alive = np.where(np.isfinite(weight[mine]), total[mine], -math.inf)
+        alive = np.where(np.isfinite(weight[mine]), total[mine] / struck[mine], -math.inf)
         best = int(alive.argmax())
-        out.append((made[mine][best].tolist(), float(alive[best])) if np.isfinite(alive[best]) else None)
+        out.append((made[mine][best].tolist(), float(total[mine][best])) if np.isfinite(alive[best]) else None)
     return out
+
+
+def _tempered(logits: Tensor, hold: int, temperature: float) -> Tensor:
+    """``(N, vocab)`` at a temperature that says which notes are struck, and not how long they last.
+
+    "Goes on" is the likeliest token of a voice, so a temperature below 1 for all tokens makes notes ever longer.
+    """
+    logp = logits.log_softmax(1)
+    lasts = torch.arange(logp.shape[1], device=logp.device) == hold
+    struck = logp.masked_fill(lasts, -math.inf)
+    some = struck.logsumexp(1, keepdim=True)
+    struck = torch.where(some.isinf(), struck, (struck / temperature).log_softmax(1) + some)
+    return torch.where(lasts, logp, struck)
 
 
 def _until(plan: Plan, letters: _Alphabet, first: int) -> tuple[tuple[int, ...], list[int]]:

@@ -17,7 +17,7 @@ from bottega.workshop.training import divide
 __all__ = ["Heard", "corpus", "demo"]
 
 BARS_GIVEN, BARS_MADE = 4, 6
-ACCIDENTALS = 0.5
+ACCIDENTALS = 0.25
 
 
 @dataclass(frozen=True)

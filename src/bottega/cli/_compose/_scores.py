@@ -34,7 +34,7 @@ RunWithCodes = Annotated[Path, typer.Argument(metavar="RUN", help="The folder of
 Piece = Annotated[Path, typer.Argument(metavar="FILE", help="A score: MIDI, MusicXML or ABC.")]
 Folder = Annotated[Path, typer.Option("--out", metavar="DIR", help="Where the pieces go.")]
 Formats = Annotated[str, typer.Option("--formats", metavar="LIST", help="Of mid, musicxml, wav and png, with commas between.")]  # fmt: skip
-Temperature = Annotated[float, typer.Option("--temperature", metavar="X", help="Above 1 more adventurous, below 1 nearer to what the model finds likeliest.")]  # fmt: skip
+Temperature = Annotated[float, typer.Option("--temperature", metavar="X", help="Which notes are struck: above 1 more adventurous, below 1 nearer to what the model finds likeliest.")]  # fmt: skip
 Accidentals = Annotated[float, typer.Option("--accidentals", metavar="X", help="What a pitch outside the key keeps of its probability, 0 to 1.")]  # fmt: skip
 Particles = Annotated[int, typer.Option("--particles", metavar="N", min=1, help="Drafts that follow each way; more find likelier ones.")]  # fmt: skip
 Key = Annotated[str | None, typer.Option("--key", metavar="KEY", help="The key, such as 'G major'; as written in the file, else as heard.")]  # fmt: skip
