@@ -207,7 +207,7 @@ def write(
 
 
 def _tempered(logits: Tensor, hold: int, temperature: float) -> Tensor:
-    """``(N, vocab)`` at a temperature that says which notes are struck, and not how long they last.
+    """Log-probabilities ``(N, vocab)`` in nats, at a temperature that says which notes are struck, and not how long they last.
 
     "Goes on" is the likeliest token of a voice, so a temperature below 1 for all tokens makes notes ever longer.
     """

@@ -85,7 +85,8 @@ class Consistency(Diffusion):
     def loss(self, batch: Batch, rng: Rng) -> Terms:
         """How far two points of one path are apart when sent to its end (Pseudo-Huber), over the gap between them.
 
-        Song & Dhariwal 2023, section 3: levels are log-normal (mean -1.1, deviation 2, in units of ``data_std / 0.5``), the lower point is held still.
+        Song & Dhariwal 2023, section 3: levels are log-normal (mean -1.1, deviation 2, in units of ``data_std / 0.5``), the
+        lower point is held still.
         """
         x, n = self.spec.as_real(batch.x), len(batch)
         low, high = self._range()

@@ -40,7 +40,8 @@ class Diffusion(Family):
 
     Karras et al. 2022, arXiv:2206.00364: ``D = skip * x + out * net(x / sqrt(scale^2 + sigma^2), log(sigma / unit) / 4)``, with
     ``skip`` and ``out`` from ``prediction`` (``samplers.diffusion.coefficients``). The schedule decides which noise
-    levels are trained on and stepped through (``"edm"``: in units of ``data_std / 0.5``), and ``scale``: 1 for the variance-preserving ``"linear"`` and
+    levels are trained on and stepped through (``"edm"``: in units of ``data_std / 0.5``), and ``scale``: 1 for the
+    variance-preserving ``"linear"`` and
     ``"cosine"`` (the network then sees exactly the ``z`` of those papers), ``data_std`` for ``"edm"``. The loss is the
     mean squared error of the network's output, which weighs levels as the papers do: ``"eps"`` is Ho's simple loss,
     ``"v"`` with ``"edm"`` is Karras's. It is not in nats.
@@ -108,7 +109,7 @@ class Diffusion(Family):
         self.schedule: Schedule = schedule
         self.heads = 2 if variance == "learned" else 1
         self.drop, self.scale = drop, data_std if schedule == "edm" else 1.0
-        self.unit = data_std / 0.5 if schedule == "edm" else 1.0  # Karras's noise levels are for a deviation of 0.5
+        self.unit = self.scale / 0.5 if schedule == "edm" else 1.0  # Karras's noise levels are for a deviation of 0.5
         if spec.is_tokens:
             self.bound = "lower"
         width = 4 * size

@@ -27,7 +27,8 @@ class Reader(Family):
     of its tokens; ``Spec((S,), vocab=T)`` one of T tags for each of its S tokens; ``Spec((2,), vocab=S)`` the first and the
     last token of a span, each told by itself (the text's first token twice means that there is none), in a passage that an
     end parts from its question; of each token it is told which of both it is in and whether the other says it, too (the
-    "exact match" of Chen et al. 2017, arXiv:1704.00051, section 3.2). ``log_prob`` is exact. It may begin with a ``bert`` of the same tokens and size (``train.start``).
+    "exact match" of Chen et al. 2017, arXiv:1704.00051, section 3.2). ``log_prob`` is exact. It may
+    begin with a ``bert`` of the same tokens and size (``train.start``).
 
     Args:
         spec: labels given a text, ``cond=Spec((S,), vocab=V)``, padded with its last token.
