@@ -299,7 +299,7 @@ def test_a_tile_has_no_seam_and_is_like_its_texture(net):
     texture = weave(61, 61, 16)  # ends where its waves are highest, and begins at their middle
     assert art.seam(texture) > 0.1
     made = art.tile(texture, net, size=48, steps=60)
-    assert art.seam(made) < 0.02
+    assert art.seam(made) < 0.01
     wanted = _grams(net, texture, "texture")
     noise = np.random.default_rng(0).permutation(texture.reshape(-1, 3))[: 48 * 48].reshape(48, 48, 3)
     like, before = (_style_distance(net.maps(numbers(p), net.style, wrap=True), wanted).item() for p in (made, noise))
@@ -311,13 +311,14 @@ def test_a_tile_that_does_not_wrap_has_a_seam_wherever_it_is_cut(net, monkeypatc
     """Planted: convolutions and steps that end at the edge. The cut at the calmest place must not hide it."""
     maps, pad = Vgg.maps, art.F.pad
     made = {True: art.tile(scene(1, 64, 64), net, size=64, steps=30)}
+    monkeypatch.setattr(art, "_EVEN", 0.0)  # which would smooth the seam away
     monkeypatch.setattr(Vgg, "maps", lambda self, x, names, wrap=False: maps(self, x, names))
     monkeypatch.setattr(art.F, "pad", lambda x, by, *how: x if how == ("circular",) else pad(x, by, *how))
     made[False] = art.tile(scene(1, 64, 64), net, size=64, steps=30)
     at = {wraps: [art.seam(np.roll(p, k, (0, 1))) for k in (0, 17, 32)] for wraps, p in made.items()}
     for found in at.values():
         assert found == pytest.approx([found[0]] * 3)
-    assert at[True][0] < 0.025 < 0.04 < at[False][0]
+    assert at[True][0] < 0.01 < 0.04 < at[False][0]
 
 
 def test_a_photograph_rolled_half_way_has_its_seam_inside():

@@ -75,6 +75,7 @@ Pixels = NDArray[np.uint8]
 _VERSION = 2  # of learned styles: since 2 the network says the change to a picture
 LEAST = 32  # pixels of a side of a style or texture: fewer have no statistics
 MOST = 2048  # and no more: all feature maps of a picture, and forty copies of it, are in memory at once
+_EVEN = 300.0  # weight of one line of a tile standing out from the others
 _QUIET = 5.0  # weight of being rougher than the pictures it is made of, and of colours beyond black and white
 
 
@@ -422,8 +423,8 @@ def tile(
 
     Texture synthesis after Gatys et al. 2015, arXiv:1505.07376, on a torus: every convolution wraps around, so the
     network sees no edge, and no place of the tile is different from any other. It begins with noise of the texture's
-    colours and moves its pixels until the Gram matrices are the texture's. What wraps around may be cut anywhere: it is
-    cut where it jumps least, which hides no seam from ``seam``.
+    colours and moves its pixels until the Gram matrices are the texture's and no line jumps more than the others do. What
+    wraps around may be cut anywhere: it is cut where it jumps least, which hides no seam from ``seam``.
 
     Args:
         texture: uint8 ``(h, w, 3)``.
@@ -448,18 +449,29 @@ def tile(
     def measure(x: Tensor) -> tuple[Tensor, dict[str, Tensor]]:
         like = _style_distance(net.maps(x, net.style, wrap=True), wanted).sum()
         around = F.pad(x, (0, 1, 0, 1), "circular")  # steps over the edge count as any other
-        return 100 * like + 10 * _QUIET * _noise(around, _roughness(real)).sum(), {"style": like}
+        lines = sum(_above(_jumps(x[0], axis)).clamp_min(0).square().sum() for axis in (1, 2))
+        return 100 * like + 10 * _QUIET * _noise(around, _roughness(real)).sum() + _EVEN * lines, {"style": like}
 
     made = _moved(begin, measure, steps, tell)
-    down, right = (int(np.argmin(_jumps(made, axis))) + 1 for axis in (0, 1))
+    down, right = (int(_jumps(_planes(made), axis).argmin()) + 1 for axis in (1, 2))
     return np.roll(made, (-down, -right), (0, 1))
 
 
-def _jumps(picture: Pixels, axis: int) -> NDArray[np.float64]:
-    """How far each step to the next row (axis 0) or column is from the mean of the steps around it; the last wraps."""
-    x = picture.astype(np.float64)
-    step = np.diff(x, axis=axis, append=np.take(x, [0], axis))
-    return np.abs(step - (np.roll(step, 1, axis) + np.roll(step, -1, axis)) / 2).mean((1 - axis, 2))
+def _planes(picture: Pixels) -> Tensor:
+    return torch.from_numpy(picture.astype(np.float64)).permute(2, 0, 1)
+
+
+def _jumps(x: Tensor, axis: int) -> Tensor:
+    """How far each step to the next row (axis 1 of C, H, W) or column (2) is from the mean of the steps around it; the last wraps."""
+    step = x.roll(-1, axis) - x
+    return (step - (step.roll(1, axis) + step.roll(-1, axis)) / 2).abs().mean((0, 3 - axis))
+
+
+def _above(jumps: Tensor) -> Tensor:
+    """How far each jump is above the one that 95 % of the others stay below, but for its two neighbours, which share in it."""
+    far = (torch.arange(len(jumps))[:, None] - torch.arange(len(jumps))).remainder(len(jumps))
+    rest = jumps.detach().expand(len(jumps), -1)[(far > 1) & (far < len(jumps) - 1)].view(len(jumps), -1)
+    return jumps - rest.quantile(0.95, 1)
 
 
 def seam(picture: Pixels) -> float:
@@ -474,13 +486,9 @@ def seam(picture: Pixels) -> float:
     >>> seam(slope) == seam(np.roll(slope, 5, 1)) > 0.9
     True
     """
-    return max(0.0, *(_stands_out(_jumps(picture, axis)) for axis in (0, 1))) / 255
-
-
-def _stands_out(jumps: NDArray[np.float64]) -> float:
-    most = int(jumps.argmax())
-    rest = np.delete(jumps, [(most + k) % len(jumps) for k in (-1, 0, 1)])
-    return float(jumps[most] - np.quantile(rest, 0.95))
+    x = _planes(picture)
+    jumps = [_jumps(x, axis) for axis in (1, 2)]
+    return max(0.0, *(_above(j)[j.argmax()].item() for j in jumps)) / 255
 
 
 def _oklab(rgb: NDArray[np.float64]) -> NDArray[np.float64]:
