@@ -85,6 +85,23 @@ def locked(folder: Path) -> Iterator[str]:
     yield from serve(app)
 
 
+@pytest.fixture
+def asks(tmp_path: Path) -> Iterator[tuple[str, str]]:
+    """A server with a bot that wants keys: its address, and a maker's key."""
+    pytest.importorskip("fastapi", reason="needs the extra serve")
+    from bottega.crafts.chat_scripts import new
+    from bottega.serve.app import create_app
+    from bottega.serve.keys import Keys
+    from bottega.serve.settings import Settings
+    from bottega.serve.state import open_state
+
+    new(tmp_path / "shop")
+    key = Keys(open_state(tmp_path / "serve.sqlite")).add("ada", "maker").key
+    app = create_app(Settings(bot=tmp_path / "shop", home=tmp_path, keys=True, warm=False))
+    for address in serve(app):
+        yield address, key
+
+
 @pytest.fixture(scope="session")
 def browser() -> Iterator[Any]:
     """One headless Chromium for all tests."""

@@ -12,7 +12,8 @@ PAGE = """\
 <meta name="viewport" content="width=device-width, initial-scale=1">
 <title>@NAME@</title>
 <style>
-:root { color-scheme: light dark; font: 1rem/1.5 system-ui, sans-serif; }
+:root { color-scheme: light dark; font: 1rem/1.5 system-ui, sans-serif; background: Canvas; color: CanvasText; }
+[hidden] { display: none !important; }
 body { max-width: 44rem; margin: 0 auto; padding: 1rem; }
 #log { list-style: none; padding: 0; }
 #log li { margin: .5rem 0; padding: .5rem .8rem; border-radius: .6rem; border: 1px solid #8886; white-space: pre-wrap; overflow-wrap: anywhere; }
