@@ -43,7 +43,7 @@ def test_a_question_is_answered_with_its_source_and_rated(opens: Opens) -> None:
     assert page.input_value("#text") == ""
     assert page.evaluate("document.activeElement.id") == "text"
     assert "on its way" in answer.inner_text()
-    answer.locator("button[aria-label='Good answer']").click()
+    answer.locator("button:has-text('Good answer')").click()
     answer.locator("text=Thank you.").wait_for()
     assert [li.split(":")[0] for li in page.locator("#log li b").all_inner_texts()] == ["You", "Bot"]
 

@@ -1,4 +1,4 @@
-"""The page of chapter 24: a conversation, readable by screen readers, with thumbs and a key where one is needed."""
+"""The page of chapter 24: a conversation, readable by screen readers, with ratings and a key where one is needed."""
 
 from __future__ import annotations
 
@@ -19,7 +19,8 @@ body { max-width: 44rem; margin: 0 auto; padding: 1rem; }
 #log li { margin: .5rem 0; padding: .5rem .8rem; border-radius: .6rem; border: 1px solid #8886; white-space: pre-wrap; overflow-wrap: anywhere; }
 #log .user { margin-left: 20%; background: #4a90d922; }
 #log small { display: block; opacity: .85; }
-form { display: flex; gap: .5rem; flex-wrap: wrap; }
+form { display: flex; gap: .5rem; flex-wrap: wrap; align-items: center; margin-bottom: .5rem; }
+#log button { margin: .3rem .5rem 0 0; }
 input { flex: 1 1 12rem; font: inherit; padding: .5rem; }
 button { font: inherit; padding: .5rem .9rem; min-width: 2.75rem; min-height: 2.75rem; }
 </style>
@@ -97,11 +98,10 @@ const finish = (shown, reply) => {
   const about = document.createElement("small");
   about.textContent = [reply.source, reply.limits].filter(Boolean).join("; ");
   const thumbs = document.createElement("small");
-  for (const [thumb, label, sign] of [[1, "Good answer", "\\u{1F44D}"], [-1, "Bad answer", "\\u{1F44E}"]]) {
+  for (const [thumb, label] of [[1, "Good answer"], [-1, "Bad answer"]]) {
     const b = document.createElement("button");
     b.type = "button";
-    b.textContent = sign;
-    b.setAttribute("aria-label", label);
+    b.textContent = label; // words: not every machine has a font with thumbs
     b.addEventListener("click", () => rate(reply.id, thumb, thumbs));
     thumbs.append(b);
   }
