@@ -25,7 +25,7 @@ from benchmarks._common import binary_mnist, keep, options, pairs
 from bottega.core import Batch, Encoded, Family, Rng, Source, Spec
 from bottega.data.stream import Stream
 from bottega.families.vae import VAE
-from bottega.nets.pixels import GroupNorm
+from bottega.nets.pixels import Conv2d, ConvTranspose2d, GroupNorm
 from bottega.training.loop import fit
 from bottega.training.optim import make_optims
 from bottega.training.precision import use_bf16
@@ -42,7 +42,7 @@ class ConvEncoder(nn.Module):
         widths = (1, 128, 256, 512, 1024)
         layers: list[nn.Module] = []
         for a, b in zip(widths, widths[1:], strict=False):
-            layers += [nn.Conv2d(a, b, 4, 2, 1), GroupNorm(16, b), nn.ReLU()]
+            layers += [Conv2d(a, b, 4, 2, 1), GroupNorm(16, b), nn.ReLU()]
         self.body, self.last = nn.Sequential(*layers), nn.Linear(1024, 2 * latent)
 
     def forward(self, x: Tensor, h: Tensor | None = None) -> Tensor:
@@ -57,9 +57,9 @@ class ConvDecoder(nn.Module):
         super().__init__()
         self.first = nn.Linear(latent, 1024 * 4 * 4)
         self.body = nn.Sequential(
-            nn.ConvTranspose2d(1024, 512, 3, 2, 1), GroupNorm(16, 512), nn.ReLU(),
-            nn.ConvTranspose2d(512, 256, 3, 2, 1, output_padding=1), GroupNorm(16, 256), nn.ReLU(),
-            nn.ConvTranspose2d(256, 1, 3, 2, 1, output_padding=1),
+            ConvTranspose2d(1024, 512, 3, 2, 1), GroupNorm(16, 512), nn.ReLU(),
+            ConvTranspose2d(512, 256, 3, 2, 1, output_padding=1), GroupNorm(16, 256), nn.ReLU(),
+            ConvTranspose2d(256, 1, 3, 2, 1, output_padding=1),
         )  # fmt: skip
 
     def forward(self, z: Tensor) -> Tensor:

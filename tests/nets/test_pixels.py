@@ -4,10 +4,11 @@ import pytest
 import torch
 import torch.nn.functional as F
 
-from bottega.nets.pixels import Conv2d, GroupNorm, together
+from bottega.nets import pixels
+from bottega.nets.pixels import Conv2d, ConvTranspose2d, GroupNorm, together
 from bottega.nets.unet import UNet
 
-SHAPES = [(4, 64, 16, 16), (3, 20, 7, 5)]
+SHAPES = [(4, 64, 16, 16), (3, 20, 7, 5), (2, 24, 33, 32)]
 
 
 def near(a, b):
@@ -119,3 +120,77 @@ def test_what_was_learned_is_what_draws():
                 after = net(x, given)
             assert near(after, net(x, given)) < 0.05
             assert near(after, before.float()) > 0.2
+
+
+FEW = [  # layer, size of what goes in
+    (Conv2d(96, 160, 3, padding=1), (4, 5)),
+    (Conv2d(64, 512, 4, stride=2, padding=1), (7, 6)),
+    (Conv2d(64, 512, (3, 5), stride=(2, 1), padding=(0, 2), bias=False), (4, 5)),
+    (ConvTranspose2d(96, 160, 3, stride=2, padding=1), (4, 5)),
+    (ConvTranspose2d(64, 512, 4, stride=2, padding=1), (3, 7)),
+    (ConvTranspose2d(64, 512, 3, stride=2, padding=1, output_padding=1, bias=False), (4, 4)),
+]
+
+
+def played(layer, x, weigh, bf16):
+    """What comes out, and the gradients of the picture and of all parameters."""
+    x = x.clone().requires_grad_()
+    layer.zero_grad()
+    with torch.autocast("cpu", torch.bfloat16, enabled=bf16):
+        y = layer(x.contiguous(memory_format=torch.channels_last))
+    (y.float() * weigh(y)).sum().backward()
+    return [y.detach(), x.grad, *(p.grad for p in layer.parameters())]
+
+
+@pytest.mark.parametrize(("layer", "size"), FEW)
+@pytest.mark.parametrize("together", [True, False])
+def test_convolutions_of_few_pixels_are_products_and_the_same(layer, size, together, monkeypatch):
+    """In bfloat16 they differ from float32 by rounding only, as those of torch do, and that is known by planting a fault."""
+    torch.manual_seed(0)
+    if together:
+        layer = layer.to(memory_format=torch.channels_last)
+    x = torch.randn(3, layer.in_channels, *size)
+
+    def weigh(y):
+        return torch.linspace(-1, 1, y.numel()).view(y.shape).sin()
+
+    seen = []
+    for name in ("_gather", "_scatter"):
+        real = getattr(pixels, name)
+        monkeypatch.setattr(pixels, name, lambda *a, real=real: seen.append(1) or real(*a))
+    exact = played(layer, x, weigh, False)
+    assert not seen
+    found = played(layer, x, weigh, True)
+    assert len(seen) == (3 if isinstance(layer, Conv2d) else 2)
+    assert found[0].dtype == torch.bfloat16
+    assert found[0].is_contiguous(memory_format=torch.channels_last)
+    for a, b in zip(found, exact, strict=True):
+        assert a.shape == b.shape
+        assert (a - b).norm() < 0.01 * b.norm()
+    assert all(p.grad.stride() == p.stride() for p in layer.parameters())
+    real = pixels._starts
+    monkeypatch.setattr(pixels, "_starts", lambda *a: real(*a)[::-1])  # every place of the kernel at the opposite one
+    wrong = played(layer, x, weigh, True)
+    assert all((a - b).norm() > 0.1 * b.norm() for a, b in zip(wrong[:2], exact[:2], strict=True))
+
+
+def test_convolutions_of_many_pixels_and_other_kinds_stay_torchs(monkeypatch):
+    monkeypatch.setattr(pixels, "_gather", None)
+    monkeypatch.setattr(pixels, "_scatter", None)
+    x = torch.randn(2, 64, 16, 16).contiguous(memory_format=torch.channels_last)
+    few = torch.randn(2, 64, 2, 2).contiguous(memory_format=torch.channels_last)
+    with torch.autocast("cpu", torch.bfloat16):
+        for layer, picture in (
+            (Conv2d(64, 64, 3, padding=1), x),
+            (Conv2d(64, 64, 1), few),
+            (Conv2d(64, 64, 3, padding=1, groups=2), few),
+            (Conv2d(64, 64, 3, padding="same"), few),
+            (Conv2d(64, 64, 2, padding="valid"), few),
+            (Conv2d(64, 64, 3, padding=1, padding_mode="circular"), few),
+            (Conv2d(64, 64, 3, padding=2, dilation=2), few),
+            (ConvTranspose2d(64, 64, 4, stride=2, padding=1), x),
+            (ConvTranspose2d(64, 64, 4, stride=2, padding=1, groups=2), few),
+        ):
+            layer(picture).float().sum().backward()
+            assert layer.weight.grad.norm() > 0
+        ConvTranspose2d(64, 64, 3, stride=2)(few, output_size=[6, 6]).sum().backward()

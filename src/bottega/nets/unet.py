@@ -7,7 +7,7 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from bottega.nets.denoiser import gentle
-from bottega.nets.pixels import Conv2d, GroupNorm, Still, together
+from bottega.nets.pixels import Conv2d, GroupNorm, Still, together, transposed
 
 __all__ = ["UNet"]
 
@@ -72,7 +72,7 @@ class _Up(Still, nn.Conv2d):
         self.register_buffer("fold", fold, persistent=False)
 
     def forward(self, x: Tensor) -> Tensor:
-        return F.conv_transpose2d(x, self.kept(self._weight), self.bias, stride=2, padding=1)
+        return transposed(x, self.kept(self._weight), self.bias, (2, 2), (1, 1))
 
     def _weight(self) -> Tensor:
         """``(in, out, 4, 4)``."""
