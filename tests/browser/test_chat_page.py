@@ -13,18 +13,24 @@ LANDMARKS = ("banner", "named navigation", "footer")  # of the studio's pages; a
 
 
 def visit(studio: Any) -> Any:
-    with studio.page.expect_response("**/v1/chats?limit=1"):  # by which the page finds out whether it needs a key
+    with known(studio.page):
         studio.page.goto(f"{studio.base}/chat/page")
     return studio.page
 
 
 def say(page: Any, text: str) -> Any:
     """Write a message; the bot's answer to it, when it is whole."""
-    before = page.locator("#log li").count()
+    before = page.locator("#log li.bot").count()
     page.fill("#text", text)
     page.keyboard.press("Enter")
-    page.locator("#log li.bot small").nth(before).wait_for()
-    return page.locator("#log li").last
+    answer = page.locator("#log li.bot").nth(before)
+    answer.locator("button:has-text('Bad answer')").wait_for()  # they come with the end of an answer
+    return answer
+
+
+def known(page: Any) -> Any:
+    """The page finds out whether it needs a key."""
+    return page.expect_response("**/v1/chats?limit=1")
 
 
 def refused(studio: Any, status: str) -> None:
@@ -38,14 +44,19 @@ def test_a_question_is_answered_with_its_source_and_rated(opens: Opens) -> None:
     page = visit(opens())
     assert page.title() == page.inner_text("h1") == "Fern"
     assert page.inner_text("#welcome")
-    assert page.is_hidden("#who")
     answer = say(page, "Where is my order FM1234?")
+    assert page.is_hidden("#who")
     assert page.input_value("#text") == ""
-    assert page.evaluate("document.activeElement.id") == "text"
     assert "on its way" in answer.inner_text()
-    answer.locator("button:has-text('Good answer')").click()
-    answer.locator("text=Thank you.").wait_for()
-    assert [li.split(":")[0] for li in page.locator("#log li b").all_inner_texts()] == ["You", "Bot"]
+    assert "orders.csv" in answer.locator("small").first.inner_text()
+    assert page.locator("#log li b").all_inner_texts() == ["You: ", "Bot: "]
+    for rating, thumb in (("Good answer", 1), ("Bad answer", -1)):
+        answer = say(page, "Where is my order FM1234?")
+        with page.expect_response("**/feedback") as kept:
+            answer.locator(f"button:has-text('{rating}')").click()
+        assert (kept.value.status, kept.value.request.post_data_json) == (200, {"thumb": thumb})
+        answer.locator("text=Thank you.").wait_for()
+        assert page.evaluate("document.activeElement.id") == "text"  # the button that had the focus is gone
 
 
 def test_markup_in_a_message_stays_text(opens: Opens) -> None:
@@ -61,8 +72,9 @@ def test_a_key_is_asked_for_and_what_was_written_stays(opens: Opens, asks: tuple
     page = visit(studio)
     page.locator("#state", has_text="This server asks for a key.").wait_for()
     page.fill("#text", "Where is my order FM1234?")
-    page.keyboard.press("Enter")
-    page.wait_for_timeout(300)
+    with known(page):
+        page.keyboard.press("Enter")
+    page.wait_for_timeout(100)
     assert page.input_value("#text") == "Where is my order FM1234?"
     assert page.locator("#log li").count() == 0
     page.fill("#key", "bad")
@@ -75,10 +87,10 @@ def test_a_key_is_asked_for_and_what_was_written_stays(opens: Opens, asks: tuple
     page.click("text=Use this key")
     page.locator("#who").wait_for(state="hidden")
     page.click("text=Send")
-    page.locator("#log li.bot small").first.wait_for()
+    page.locator("#log li.bot button").first.wait_for()
     assert "on its way" in page.locator("#log li.bot").inner_text()
     visit(studio)
-    page.wait_for_timeout(300)
+    say(page, "Where is my order FM1234?")
     assert page.is_hidden("#who")  # kept for the tab
     other = opens(address)
     visit(other).locator("#who").wait_for()  # and for no other
@@ -90,6 +102,8 @@ def test_everybody_can_use_it(opens: Opens, asks: tuple[str, str], look: dict[st
     studio = opens(**look)
     page = visit(studio)
     say(page, "Where is my order FM1234? " + "x" * 90)
+    ground = page.evaluate("getComputedStyle(document.documentElement).backgroundColor")
+    assert ground == ("rgb(18, 18, 18)" if "color_scheme" in look else "rgb(255, 255, 255)")
     assert page.evaluate("document.documentElement.scrollWidth") <= page.viewport_size["width"]
     assert [fault for fault in studio.faults() if not fault.endswith(LANDMARKS)] == []
     locked = opens(asks[0], **look)

@@ -93,15 +93,18 @@ const line = (who, text) => {
 const rate = async (id, thumb, where) => {
   const said = await fetch("/v1/messages/" + id + "/feedback", { method: "POST", headers: headers(), body: JSON.stringify({ thumb }) });
   where.textContent = said.ok ? "Thank you." : "That was not kept.";
+  box.focus(); // the button that had the focus is gone
 };
 const finish = (shown, reply) => {
   const about = document.createElement("small");
   about.textContent = [reply.source, reply.limits].filter(Boolean).join("; ");
+  shown.p.id = "answer-" + reply.id;
   const thumbs = document.createElement("small");
   for (const [thumb, label] of [[1, "Good answer"], [-1, "Bad answer"]]) {
     const b = document.createElement("button");
     b.type = "button";
     b.textContent = label; // words: not every machine has a font with thumbs
+    b.setAttribute("aria-describedby", shown.p.id);
     b.addEventListener("click", () => rate(reply.id, thumb, thumbs));
     thumbs.append(b);
   }
