@@ -180,8 +180,8 @@ class _Affine(torch.autograd.Function):
 class _AffineChain(torch.autograd.Function):
     """Affine couplings of coordinates one after the other, conditioners and all, as one step of autograd.
 
-    Small conditioners wait for memory and for autograd's records as long as for their products: of the hidden layers
-    one half is kept and the other made again, and stacked weights get their gradients at once. Once differentiable.
+    Small conditioners wait for autograd's records as long as for their products, so there is one record, and stacked weights
+    get their gradients at once. Once differentiable.
     """
 
     generate_vmap_rule = True
@@ -190,7 +190,7 @@ class _AffineChain(torch.autograd.Function):
     def forward(
         x: Tensor, h: Tensor | None, stays: int, orders: list[Tensor | None], steps: int, *weights: Tensor
     ) -> tuple[Tensor, ...]:
-        """``z``, ``log |det|``, then what the derivative needs: five tensors of every coupling.
+        """``z``, ``log |det|``, then what the derivative needs: eight tensors of every coupling.
 
         Args:
             x: ``(B, D)``.
@@ -208,12 +208,15 @@ class _AffineChain(torch.autograd.Function):
                 still, move = x[:, :stays], x[:, stays:]
                 given = still if h is None else torch.cat([still, h], 1)
                 p1 = torch.addmm(b1, given, w1.T)
-                p2 = torch.addmm(b2, F.silu(p1), w2.T)
-                r, t = torch.addmm(b3, F.silu(p2), w3.T).chunk(2, 1)
+                a1 = F.silu(p1)
+                p2 = torch.addmm(b2, a1, w2.T)
+                a2 = F.silu(p2)
+                r, t = torch.addmm(b3, a2, w3.T).chunk(2, 1)
                 s = (0.5 * r).tanh_().mul_(2)
-                x = torch.cat([torch.addcmul(t, move, s.exp()), still], 1)
+                size = s.exp()
+                x = torch.cat([torch.addcmul(t, move, size), still], 1)
                 gain = gain + s.sum(1)
-                kept += [given.clone(), p1, p2, move.clone(), s]
+                kept += [given.clone(), p1, a1, p2, a2, move.clone(), s, size]
         return (x.clone() if orders[-1] is None else x[:, orders[-1]], gain, *kept)
 
     @staticmethod
@@ -238,17 +241,15 @@ class _AffineChain(torch.autograd.Function):
         each = _each(ctx.steps, weights)
         for k in reversed(range(ctx.steps)):
             w1, _, w2, _, w3, _ = each[k]
-            given, p1, p2, move, s = kept[5 * k : 5 * k + 5]
+            given, p1, a1, p2, a2, move, s, size = kept[8 * k : 8 * k + 8]
             to_out, to_still = g[:, : move.shape[1]], g[:, move.shape[1] :]
-            to_move = to_out * s.exp()
+            to_move = to_out * size
             to_s = torch.addcmul(volume[:, None], to_move, move)
             raw = torch.cat([torch.addcmul(to_s, to_s, s * s, value=-0.25), to_out], 1)
             g2 = torch.ops.aten.silu_backward(raw @ w3, p2)
             g1 = torch.ops.aten.silu_backward(g2 @ w2, p1)
             for found, part in zip(
-                of_weights,
-                (g1.T @ given, g1.sum(0), g2.T @ F.silu(p1), g2.sum(0), raw.T @ F.silu(p2), raw.sum(0)),
-                strict=True,
+                of_weights, (g1.T @ given, g1.sum(0), g2.T @ a1, g2.sum(0), raw.T @ a2, raw.sum(0)), strict=True
             ):
                 found.append(part)
             to_given = g1 @ w1
