@@ -467,12 +467,8 @@ def tile(
 
     if steps > first:
         made = _moved(numbers(made), even, steps - first, lambda p: tell(replace(p, step=first + p.step, steps=steps)))
-    down, right = (int(_jumps(_planes(made), axis).argmin()) + 1 for axis in (1, 2))
+    down, right = (int(_jumps(numbers(made)[0], axis).argmin()) + 1 for axis in (1, 2))
     return np.roll(made, (-down, -right), (0, 1))
-
-
-def _planes(picture: Pixels) -> Tensor:
-    return torch.from_numpy(picture.astype(np.float64)).permute(2, 0, 1)
 
 
 def _jumps(x: Tensor, axis: int) -> Tensor:
@@ -496,8 +492,8 @@ def seam(picture: Pixels) -> float:
     >>> seam(slope) == seam(np.roll(slope, 5, 1)) > 0.9
     True
     """
-    x = _planes(picture)
-    return max(0.0, *(_stands_out(_jumps(x, axis)) for axis in (1, 2))) / 255
+    x = numbers(picture)[0].double()
+    return max(0.0, *(_stands_out(_jumps(x, axis)) for axis in (1, 2))) / 2
 
 
 def _stands_out(jumps: Tensor) -> float:
