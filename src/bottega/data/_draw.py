@@ -7,9 +7,9 @@ import itertools
 from collections.abc import Iterator, Sequence
 from typing import TypeVar
 
-from bottega.core import Item, Rng
+from bottega.core import DataError, Item, Rng
 
-__all__ = ["LICENCE", "SOURCE", "Draw", "items_of", "uniforms"]
+__all__ = ["LICENCE", "SOURCE", "Draw", "at_least_one", "items_of", "uniforms"]
 
 LICENCE = "CC0-1.0"
 SOURCE = "made by Bottega from a seed"
@@ -64,3 +64,10 @@ class Draw:
 def items_of(rows: Sequence[tuple[object, object]], what: str) -> list[Item]:
     """``(value, cond)`` as pieces with names: ``"sentence 0"``, ``"sentence 1"`` ..."""
     return [Item(value, cond, f"{what} {i}") for i, (value, cond) in enumerate(rows)]
+
+
+def at_least_one(world: str, **numbers: float) -> None:
+    """DataError unless all numbers that a world was asked for are at least 1."""
+    if min(numbers.values()) < 1:
+        said = ", ".join(f"{k}={v}" for k, v in numbers.items())
+        raise DataError(f"{world} with {said}: all must be at least 1")

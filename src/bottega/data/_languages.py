@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from bottega.core import DataError, Item
-from bottega.data._draw import LICENCE, SOURCE, Draw, items_of
+from bottega.data._draw import LICENCE, SOURCE, Draw, at_least_one, items_of
 from bottega.data.dataset import Dataset
 
 __all__ = ["LANGUAGES", "Phrase", "Sentence", "languages", "translate", "translation"]
@@ -295,8 +295,7 @@ def languages(*, n: int = 6_000, seed: int = 0) -> Dataset:
         n: sentences.
         seed: of the draws.
     """
-    if n < 1:
-        raise DataError(f"languages with n={n}: it must be at least 1")
+    at_least_one("languages", n=n)
     lexicons = _lexicons()
     weights = [1 / (rank + 1) for rank in range(WORDS)]
     total = sum(weights)

@@ -16,8 +16,8 @@ import torch.nn.functional as F
 from torch import Tensor
 
 from bottega.core import DataError, Item, Rng, nearest
-from bottega.data import _languages, _sounds, _texts, _tunes, _voices
-from bottega.data._draw import LICENCE, SOURCE, uniforms
+from bottega.data import _formal, _languages, _sounds, _texts, _tunes, _voices
+from bottega.data._draw import LICENCE, SOURCE, at_least_one, uniforms
 from bottega.data._faces import Look, Person, draw_face
 from bottega.data.dataset import Dataset
 
@@ -470,8 +470,7 @@ def _shapes(*, n: int = 4000, seed: int = 0) -> Dataset:
         n: pictures, 32 x 32 in colour.
         seed: of the draws.
     """
-    if n < 1:
-        raise DataError(f"shapes with n={n}: it must be at least 1")
+    at_least_one("shapes", n=n)
     rng = Rng(seed)
     shape, colour = rng.integers(len(SHAPES), n).numpy(), rng.integers(len(COLOURS), n).numpy()
     place, size = rng.integers(len(PLACES), n).numpy(), rng.integers(len(SIZES), n).numpy()
@@ -512,8 +511,7 @@ def _stripes(*, n: int = 1500, seed: int = 0) -> Dataset:
         n: pictures.
         seed: of the draws.
     """
-    if n < 1:
-        raise DataError(f"stripes with n={n}: it must be at least 1")
+    at_least_one("stripes", n=n)
     rng = Rng(seed)
     soft = F.interpolate(0.35 * rng.normal(n, 1, 3, 3), (16, 16), mode="bicubic").clamp(-0.5, 0.5)
     label = rng.integers(2, n)
@@ -578,8 +576,7 @@ def _dependence(*, n: int = 5000, seed: int = 0) -> Dataset:
         n: rows.
         seed: of the draws.
     """
-    if n < 1:
-        raise DataError(f"dependence with n={n}: it must be at least 1")
+    at_least_one("dependence", n=n)
     rng = Rng(seed)
     prior = np.array(list(SEASONS.values()))
     season = _draw(rng, np.tile(prior, (n, 1)))
@@ -680,9 +677,9 @@ _WORLDS: dict[str, Callable[..., Dataset]] = {
     "stripes": _stripes,
     "dependence": _dependence,
     "faces": _faces,
-    "counting": _texts.counting,
-    "copying": _texts.copying,
-    "hidden": _texts.hidden,
+    "counting": _formal.counting,
+    "copying": _formal.copying,
+    "hidden": _formal.hidden,
     "news": _texts.news,
     "reviews": _texts.reviews,
     "names": _texts.names,
