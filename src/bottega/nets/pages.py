@@ -3,9 +3,8 @@
 A transformer's linear parts do not care which row a position belongs to, so a pass is one list of positions. Only attention
 looks at a row's own past, which lies in blocks (Kwon et al. 2023, arXiv:2309.06180). A single query is answered block by
 block where the blocks lie, without copying them together, and the answers of a row's blocks are weighed by their masses, as
-in flash-decoding (Dao et al. 2023). A block's answer has the same shape whoever else is in the pass, and so has a row's: on
-matrices whose products do not depend on the number of rows (``shrink.quantise.Light``), a row is to the bit what it is
-alone.
+in flash-decoding (Dao et al. 2023). A block's answer has the same shape whoever else is in the pass, products are made in
+numbers of rows that agree (``nets.steady``), and so a row is to the bit what it is alone.
 """
 
 from __future__ import annotations
@@ -17,10 +16,11 @@ from typing import Any
 
 import torch
 import torch.nn.functional as F
-from torch import Tensor
+from torch import Tensor, nn
 
 from bottega.nets.cache import PagedCache
-from bottega.nets.transformer import Rotary, Transformer
+from bottega.nets.steady import Counts, Product, steadily
+from bottega.nets.transformer import ACTIVATIONS, Rotary, Transformer
 
 __all__ = ["PageRow", "PagedReader", "Pages"]
 
@@ -157,41 +157,57 @@ class _Plan:
         self.absent = None if deep == 1 else ~held[:, :, None, None]
 
 
-def _bare(part: Any) -> Callable[[Tensor], Tensor]:
-    """A module's function without the ceremony of calling a module, which at one row costs as much as the work."""
-    found: Callable[[Tensor], Tensor] = part.bare() if hasattr(part, "bare") else getattr(part, "forward", part)
-    return found
+def _bare(part: Any, then: str = "") -> Product:
+    """A module's function without the ceremony of calling a module, which at one row costs as much as the work.
+
+    Args:
+        part: a matrix, a norm or any module.
+        then: ``"relu"``, ``"gelu"`` or ``"gelu_tanh"``, of what a matrix makes; empty for nothing.
+    """
+    if hasattr(part, "bare"):
+        made: Product = part.bare(then)
+        return made
+    if isinstance(part, nn.LayerNorm):
+        shape, weight, bias, eps = part.normalized_shape, part.weight, part.bias, part.eps
+        return lambda x: torch.layer_norm(x, shape, weight, bias, eps)
+    plain: Product = getattr(part, "forward", part)
+    return plain if not then else lambda x: ACTIVATIONS[then](plain(x))
 
 
 class _Bare:
-    """One layer as plain functions."""
+    """One layer as plain functions whose rows are each what they are alone.
 
-    def __init__(self, layer: Any) -> None:
+    Args:
+        layer: of a transformer.
+        like: another of the same stack, whose numbers of rows were tried already; None for the first.
+    """
+
+    def __init__(self, layer: Any, like: _Bare | None) -> None:
         at, feed = layer.attention, layer.feed
         self.heads, self.kv_heads, self.head, self.scale = at.heads, at.kv_heads, at.head, at.scale
         self.before_attention, self.before_feed = _bare(layer.before_attention), _bare(layer.before_feed)
-        self.joined = _bare(at.joined) if at.joined is not None else _beside(at.q, at.k, at.v)
-        self.o = _bare(at.o)
-        self.feed = self._feed(feed)
-
-    @staticmethod
-    def _feed(feed: Any) -> Callable[[Tensor], Tensor]:
-        """As ``FeedForward.forward``."""
-        down = _bare(feed.down)
+        self.counts: dict[str, Counts] = {} if like is None else like.counts
+        self.joined = self._steady("joined", at.joined, at.q, at.k, at.v)
+        self.o = self._steady("o", at.o)
+        down = self._steady("down", feed.down)
         if feed.gated:
-            both = _bare(feed.joined) if feed.joined is not None else _beside(feed.gate, feed.up)
-            if feed.kind == "swiglu":
-                return lambda x: down(_swiglu(*both(x).chunk(2, -1)))
-            return lambda x: down(_geglu(*both(x).chunk(2, -1)))
-        up = _bare(feed.up)
-        if feed.kind == "relu":
-            return lambda x: down(F.relu(up(x)))
-        form = "tanh" if feed.kind == "gelu_tanh" else "none"
-        return lambda x: down(F.gelu(up(x), approximate=form))
+            both, join = (
+                self._steady("up", feed.joined, feed.gate, feed.up),
+                _swiglu if feed.kind == "swiglu" else _geglu,
+            )
+            self.feed: Product = lambda x: down(join(*both(x).chunk(2, -1)))
+        else:
+            up = self._steady("up", feed.up, then=feed.kind)
+            self.feed = lambda x: down(up(x))
 
-
-def _beside(*parts: Any) -> Callable[[Tensor], Tensor]:
-    return lambda x: torch.cat([part(x) for part in parts], -1)
+    def _steady(self, name: str, part: Any, *apart: Any, then: str = "") -> Product:
+        """A product, or, where it is no matrix of its own, those that it is joined of."""
+        if part is None:
+            each = [_bare(one) for one in apart]
+            make: Product = lambda x: torch.cat([one(x) for one in each], -1)  # noqa: E731
+        else:
+            make = _bare(part, then)
+        return steadily(make, self.counts.setdefault(name, Counts(make)))
 
 
 def _swiglu(gate: Tensor, up: Tensor) -> Tensor:
@@ -227,51 +243,18 @@ class PagedReader:
         like = body.norm.weight
         self.pages = Pages(body.depth, body.kv_heads, body.head, like, block=block, limit=limit)
         self.device = like.device
-        self.layers = [_Bare(layer) for layer in body.layers]
-        self.read_out = _bare(read_out)
+        self.layers: list[_Bare] = []
+        for layer in body.layers:
+            self.layers.append(_Bare(layer, self.layers[0] if self.layers else None))
+        logits = _bare(read_out)
+        self.read_out = steadily(logits, Counts(logits))
+        self.norm = _bare(body.norm)
         if body.rotates:
             self.turns = [t[:, None] for t in body.rotary.angles(0, sees)]  # (sees, 1, head)
 
     def begun(self, prompt: list[int]) -> list[int]:
         """A prompt behind its start."""
         return [self.start, *prompt] if self.begins or not prompt else prompt
-
-    @torch.inference_mode()
-    def steady(self, rows: int = 64) -> bool:
-        """Whether the products of its matrices are the same to the bit for any number of rows, with the threads that are set.
-
-        Libraries of matrices may cut a sum in another way where there are few rows and many threads.
-        """
-        g = torch.Generator().manual_seed(0)
-        width = self.body.width
-        x = torch.randn(rows, width, generator=g).to(self.device)
-        few = [m for m in (1, 2, 3, 5, 8, 16, rows // 2 - 1) if 0 < m < rows]
-        for layer in self.layers:
-            inner = torch.randn(rows, layer.heads * layer.head, generator=g).to(self.device)
-            for make, given in ((layer.joined, x), (layer.o, inner), (layer.feed, x), (self.read_out, x)):
-                whole = make(given)
-                if not all(torch.equal(make(given[:m]), whole[:m]) for m in few):
-                    return False
-        return self._alone_is_together(min(16, self.pages.left // self.pages.needs(min(71, self.sees))))
-
-    def _alone_is_together(self, many: int) -> bool:
-        """Whether some rows are to the bit what they are in passes of their own."""
-        longest = min(68, self.sees - 4)
-        texts = [[(7 * i + k) % 2 for i in range(max(1, longest >> k % 3))] for k in range(many)]
-
-        def run(some: list[list[int]]) -> Tensor:
-            rows = [PageRow(given=None if self.given is None else self.given(None)) for _ in some]
-            for row, text in zip(rows, some, strict=True):
-                self.pages.fit(row, len(text) + 3)
-            read = [(row, len(text)) for row, text in zip(rows, some, strict=True)]
-            self([token for text in some for token in text], [], read, [])
-            out = [self([1] * len(rows), rows, [], list(range(len(rows)))) for _ in range(3)]
-            for row in rows:
-                self.pages.release(row)
-            return torch.stack(out, 1)
-
-        together = run(texts) if texts else torch.zeros(0)
-        return all(torch.equal(run(texts[k : k + 1])[0], together[k]) for k in range(min(3, many)))
 
     @torch.inference_mode()
     def __call__(
@@ -301,7 +284,7 @@ class PagedReader:
         turn = [t[plan.places] for t in self.turns] if body.rotates else None
         after = body.order == "post"
         if after:
-            x = body.norm(x)
+            x = self.norm(x)
         for i, layer in enumerate(self.layers):
             x = x + self._attend(layer, i, x if after else layer.before_attention(x), turn, plan)
             x = layer.before_attention(x) if after else x
@@ -313,7 +296,7 @@ class PagedReader:
             row.length += count
         if len(wanted) != len(x):
             x = x[wanted]
-        out: Tensor = self.read_out(x if after else body.norm(x)).float()
+        out: Tensor = self.read_out(x if after else self.norm(x)).float()
         return out
 
     def _attend(self, part: _Bare, i: int, x: Tensor, turn: list[Tensor] | None, plan: _Plan) -> Tensor:

@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Callable
 from contextlib import nullcontext
+from functools import partial
 from typing import Any, Literal
 
 import torch
@@ -13,7 +15,17 @@ from torch import Tensor, nn
 from bottega.core import Rng
 from bottega.nets.cache import Cache, PagedCache
 
-__all__ = ["Attention", "Cache", "FeedForward", "Layer", "Relative", "Rotary", "TiedReadOut", "Transformer"]
+__all__ = [
+    "ACTIVATIONS",
+    "Attention",
+    "Cache",
+    "FeedForward",
+    "Layer",
+    "Relative",
+    "Rotary",
+    "TiedReadOut",
+    "Transformer",
+]
 
 Norm = Literal["rms", "layer"]
 Feed = Literal["swiglu", "geglu", "gelu", "gelu_tanh", "relu"]
@@ -290,6 +302,13 @@ class _Rms(torch.autograd.Function):
         return torch.addcmul(slope, unit, along, value=-1) * scale, told, None
 
 
+ACTIVATIONS: dict[str, Callable[[Tensor], Tensor]] = {
+    "relu": F.relu,
+    "gelu": F.gelu,
+    "gelu_tanh": partial(F.gelu, approximate="tanh"),
+}
+
+
 class FeedForward(nn.Module):
     """What a layer does with each position alone.
 
@@ -317,9 +336,7 @@ class FeedForward(nn.Module):
             both = together(x, self.gate, self.up) if self.joined is None else self.joined(x).chunk(2, -1)
             gate, up = both
             return self.down((F.silu(gate) if self.kind == "swiglu" else F.gelu(gate, approximate="tanh")) * up)
-        if self.kind == "relu":
-            return self.down(F.relu(self.up(x)))
-        return self.down(F.gelu(self.up(x), approximate="tanh" if self.kind == "gelu_tanh" else "none"))
+        return self.down(ACTIVATIONS[self.kind](self.up(x)))
 
 
 class Layer(nn.Module):

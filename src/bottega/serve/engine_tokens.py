@@ -200,8 +200,6 @@ class TokenEngine:
 
     def _work(self) -> None:
         torch.set_num_threads(self.threads or 1)
-        if torch.get_num_threads() > 1 and not self.reader.steady():
-            torch.set_num_threads(1)  # a text is what it is alone, before it is fast
         while not self.closed:
             if not self.running:
                 self.queue.wait(lambda: self.closed)
