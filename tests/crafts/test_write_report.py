@@ -8,7 +8,8 @@ import random
 import pytest
 
 from bottega.core import DataError
-from bottega.crafts.write_check import check, passes, sentences
+from bottega.crafts._claim_words import sentences
+from bottega.crafts.write_check import check, passes
 from bottega.crafts.write_report import report, selftest
 from bottega.crafts.write_table import read_table
 

@@ -11,9 +11,9 @@ from pathlib import Path
 from statistics import fmean
 
 from bottega.core import DataError
+from bottega.crafts._claim_words import sentences
 from bottega.crafts._town import PAGES, QUESTIONS, TABLE
 from bottega.crafts.write_article import SUFFIXES
-from bottega.crafts.write_check import sentences
 from bottega.crafts.write_summary import words
 from bottega.crafts.write_table import MONTHS, Table, parse_table, plural, read_table, read_text
 

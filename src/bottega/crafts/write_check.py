@@ -5,15 +5,14 @@ from __future__ import annotations
 import math
 import re
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from statistics import fmean, median
-from typing import Literal
 
+from bottega.crafts import _claim_words as words
+from bottega.crafts._claim_words import Verdict, sentences
 from bottega.crafts.write_table import DAYS, MONTHS, Column, Table, moment, plural
 
-__all__ = ["Claim", "check", "passes", "sentences"]
-
-Verdict = Literal["proved", "refuted", "open"]
+__all__ = ["Claim", "check", "passes"]
 
 
 @dataclass(frozen=True)
@@ -35,118 +34,6 @@ class Claim:
     verdict: Verdict
     why: str
     sentence: str
-
-
-_COUNTED = (
-    "zero one two three four five six seven eight nine ten eleven twelve thirteen fourteen fifteen sixteen seventeen eighteen "
-    "nineteen twenty"
-)
-_PLACES = "first second third fourth fifth sixth seventh eighth ninth tenth"
-_SMALL = {word: i for i, word in enumerate(_COUNTED.split())}
-_ORDINAL = {word: i + 1 for i, word in enumerate(_PLACES.split())}
-_SCALE = {"thousand": 1e3, "k": 1e3, "million": 1e6, "m": 1e6, "mn": 1e6, "billion": 1e9, "bn": 1e9}
-_NUMBER = re.compile(
-    r"(?<![\w.,])(?P<money>[€$£]\s?)?(?P<sign>[-\u2212])?(?P<money2>[€$£]\s?)?(?P<digits>\d{1,3}(?:,\d{3})+|\d+)"
-    r"(?P<rest>\.\d+)?(?:\s?(?P<scale>thousand|million|billion|bn|mn)\b|(?P<short>[kmKM])(?![\w°]))?"
-    r"(?P<unit>\s?%|\s(?:per ?cent)\b)?(?P<points>[\s-]?(?:percentage\s)?points?\b)?(?P<nth>st|nd|rd|th)?(?!\w)"
-)
-_UP = r"rose|risen|rises?|rising|grew|grown|grows?|growth|growing|increas(?:e|ed|es|ing)|climb(?:ed|s|ing)?|up|gain(?:ed|s)?|jump(?:ed|s)?|surg(?:e|ed|es)|advanc(?:e|ed|es)|added|upward"
-_DOWN = r"fell|fallen|falls?|falling|drop(?:ped|s|ping)?|declin(?:e|ed|es|ing)|decreas(?:e|ed|es|ing)|down|slip(?:ped|s)?|shrank|shrunk|shrinks?|sank|slid|slides?|dip(?:ped|s)?|los(?:t|es)|eas(?:ed|es)|downward"
-_MOVE = re.compile(rf"\b(?:(?P<up>{_UP})|(?P<down>{_DOWN}))\b", re.I)
-_FLAT = re.compile(r"\b(unchanged|flat|level with)\b", re.I)
-_MAX = r"highest|largest|biggest|greatest|most|best|peak(?:ed|s)?|top(?:s|ped)?|maximum|record high|leads|led|leader|busiest|strongest|heads|ahead of (?:all|every)|tallest|longest|highs?"
-_MIN = r"lowest|smallest|least|fewest|worst|bottom(?:ed)?|minimum|trough|weakest|record low|brings up the rear|quietest|shortest|lows?"
-_EXTREME = re.compile(rf"\b(?:(?P<max>{_MAX})|(?P<min>{_MIN}))\b", re.I)
-_STEEP = re.compile(
-    rf"\b(?:sharpest|steepest|biggest|largest|greatest|strongest|smallest)\s(?:single\s)?(?:(?:monthly|daily|quarterly|yearly|annual|weekly)\s)?(?:(?P<up>{_UP})|(?P<down>{_DOWN}))\b",
-    re.I,
-)
-_SUM = re.compile(r"\b(total(?:s|led|ling|ed|ing)?|in all|altogether|sum|combined|together)\b", re.I)
-_MEAN = re.compile(r"\b(averag(?:e|ed|es|ing)|mean)\b", re.I)
-_MEDIAN = re.compile(r"\b(median|half\b.*\bmore\b.*\bhalf\b.*\bless)\b", re.I)
-_SHARE = re.compile(r"\b(shares?|accounts? for|accounted for|makes? up|made up|of (?:the|all)(?: \w+)? (?:total|whole)|of the total|of all)\b", re.I)  # fmt: skip
-_TIMES = re.compile(r"\b(times|twice|double[ds]?|tripled?|halved)\b", re.I)
-_GAP = re.compile(r"\b(difference|gap|range|spread|lead|margin|separates?|apart|clear of)\b", re.I)
-_MORE = (
-    r"more|higher|larger|bigger|greater|better|above|ahead of|over|outranks|exceeds?|beats?|tops|longer|taller|stronger"
-)
-_LESS = r"less|lower|smaller|fewer|worse|below|behind|under|shorter|weaker"
-_THAN = re.compile(rf"\b(?:(?P<more>{_MORE})|(?P<less>{_LESS}))\b", re.I)
-_WHOLE = re.compile(r"\b(over the (?:whole |entire )?(?:period|table|series|stretch)|over the (?:\S+ )?(?:years|months|quarters|days|weeks)|from first to last|from start to finish|start to end|whole period|overall|in the end|by the end)\b", re.I)  # fmt: skip
-_NOT = re.compile(r"\b(not|never|no|neither|nor|without)\b|n't\b", re.I)
-_EVERY = re.compile(r"\b(every|each|all)\b", re.I)
-_HEDGE = re.compile(r"\b(about|around|roughly|some|nearly|almost|approximately|just over|just under|over|more than|less than|under)\s+$", re.I)  # fmt: skip
-_CUT = re.compile(
-    r"[;:\u2014()]|,(?!\d)|\s\u2013\s|\b(?:and|while|but|whereas|with|against|compared with|after|before|than|ahead of|followed by)\b|"
-    r"\b(?:to|from)\b(?=\s(?:about\s|nearly\s|over\s)?[-\u2212€$£]?\d)"
-)
-_FRACTION = re.compile(r"\b(?:(?P<n>two|three)[ -](?P<many>thirds|quarters)|an? (?P<one>half|third|quarter)|(?P<half>half))\s+of\b", re.I)  # fmt: skip
-_MEASURES = {"km", "km²", "m²", "kg", "cm", "mm", "ms", "kWh", "°C", "°F"}
-_YEAR_AGO = re.compile(
-    r"\b(a year (?:earlier|before|ago)|year[ -]on[ -]year|same (?:month|quarter) (?:of|a|the))", re.I
-)
-
-
-@dataclass(frozen=True)
-class _Mention:
-    start: int
-    end: int
-    what: int
-
-
-@dataclass
-class _Sentence:
-    """A sentence with its mentions masked, so that words in names are no cues."""
-
-    text: str
-    masked: str
-    rows: list[_Mention]
-    columns: list[_Mention]
-    cuts: list[int]
-    context_rows: list[int]
-    context_column: int | None
-    out: list[tuple[int, int, str, Verdict, str]] = field(default_factory=list)
-
-    def segment(self, at: int) -> tuple[int, int]:
-        """The part between two cuts that holds a place."""
-        first = max((c for c in self.cuts if c <= at), default=0)
-        last = min((c for c in self.cuts if c > at), default=len(self.text))
-        return first, last
-
-    def near(self, mentions: Sequence[_Mention], at: int) -> list[int]:
-        """What is spoken of at a place: mentions in its segment, else the nearest before, else the nearest after."""
-        first, last = self.segment(at)
-        inside = [m.what for m in mentions if first <= m.start < last]
-        if inside:
-            return inside
-        before = [m for m in mentions if m.end <= first]
-        if before:
-            begins, ends = self.segment(before[-1].start)
-            return [m.what for m in before if begins <= m.start < ends]
-        after = [m for m in mentions if m.start >= last]
-        return [after[0].what] if after else []
-
-    def say(self, start: int, end: int, kind: str, verdict: Verdict, why: str) -> None:
-        self.out.append((start, end, kind, verdict, why))
-
-
-def sentences(text: str) -> Iterator[tuple[int, str]]:
-    """Sentences with where they begin; headings, list items and what a semicolon ends are sentences too.
-
-    >>> [s for _, s in sentences("It rose by 3.5 %. Dr. Low agreed; May did not! So?")]
-    ['It rose by 3.5 %.', 'Dr. Low agreed;', 'May did not!', 'So?']
-    """
-    ends = re.compile(r"(?<!\bDr)(?<!\bMr)(?<!\bMs)(?<!\bMrs)(?<!\bSt)(?<!\bvs)(?<!\bNo)(?<!\be\.g)(?<!\bi\.e)(?<!\b[A-Z])[.!?][\"'\u201d)]*(?=\s|$)|;(?=\s)")  # fmt: skip
-    for line in re.finditer(r"[^\n]+(?:\n(?!\s*\n|\s*[#*\-\d|])[^\n]+)*", text):
-        first = line.start()
-        for end in ends.finditer(line.group()):
-            piece = text[first : line.start() + end.end()]
-            if piece.strip():
-                yield first + len(piece) - len(piece.lstrip()), piece.strip()
-            first = line.start() + end.end()
-        rest = text[first : line.end()]
-        if rest.strip():
-            yield first + len(rest) - len(rest.lstrip()), rest.strip()
 
 
 def passes(claims: Sequence[Claim]) -> bool:
@@ -171,7 +58,7 @@ def check(text: str, table: Table) -> list[Claim]:
     rows: list[int] = []
     column: int | None = 0 if len(table.columns) == 1 else None
     for at, sentence in sentences(text):
-        said = _read(sentence, table, rows, column)
+        said = words.read(sentence, table, rows, column)
         _Judge(table, said).run()
         claims += [Claim(sentence[a:b], at + a, kind, verdict, why, sentence) for a, b, kind, verdict, why in sorted(said.out)]  # fmt: skip
         if said.rows:
@@ -181,52 +68,10 @@ def check(text: str, table: Table) -> list[Claim]:
     return claims
 
 
-def _row_patterns(table: Table) -> list[tuple[str, int]]:
-    out = [(re.escape(alias), i) for i, names in enumerate(table.aliases) for alias in names]
-    if table.timed and table.grain == "month":
-        short: dict[str, list[int]] = {}
-        for i, name in enumerate(table.names):
-            short.setdefault(name.split()[0], []).append(i)
-        out += [(re.escape(name), where[0]) for name, where in short.items() if len(where) == 1]
-    if not table.timed:  # a name may begin a sentence, or not
-        out = [(f"[{name[0].upper()}{name[0].lower()}]{re.escape(name[1:])}" if (name := re.sub(r"\\(.)", r"\1", p))[:1].isalpha() else p, i) for p, i in out]  # fmt: skip
-    return sorted(out, key=lambda pair: -len(pair[0]))
-
-
-def _find(
-    text: str, patterns: Sequence[tuple[str, int]], taken: list[tuple[int, int]], flags: int = 0
-) -> list[_Mention]:
-    out = []
-    for pattern, what in patterns:
-        for found in re.finditer(rf"(?<!\w){pattern}(?!\w)", text, flags):
-            if all(found.end() <= a or found.start() >= b for a, b in taken):
-                taken.append(found.span())
-                out.append(_Mention(found.start(), found.end(), what))
-    return sorted(out, key=lambda m: m.start)
-
-
-def _read(sentence: str, table: Table, rows: list[int], column: int | None) -> _Sentence:
-    taken: list[tuple[int, int]] = []
-    named = _find(sentence, _row_patterns(table), taken)
-    patterns = []
-    for i, c in enumerate(table.columns):
-        for way in {c.said, c.name, c.said.removesuffix("s")}:
-            plural = "" if way.endswith("s") else "(?:s|es)?"
-            patterns.append((r"\s+".join(map(re.escape, way.split())) + plural, i))
-    patterns.sort(key=lambda pair: -len(pair[0]))
-    of = _find(sentence, patterns, taken, re.I)
-    masked = list(sentence)
-    for m in (*named, *of):
-        masked[m.start : m.end] = "\x01" * (m.end - m.start)
-    hidden = "".join(masked)
-    cuts = sorted({f.start() for f in _CUT.finditer(hidden)})
-    return _Sentence(sentence, hidden, named, of, cuts, rows, column)
-
-
 class _Judge:
     """Goes through one sentence."""
 
-    def __init__(self, table: Table, said: _Sentence) -> None:
+    def __init__(self, table: Table, said: words.Sentence) -> None:
         self.table, self.said = table, said
         self.used: set[int] = set()  # places of numbers that another claim has answered
 
@@ -273,7 +118,7 @@ class _Judge:
             return []
         last = len(table.names) - 1
         own, here = self._own_rows(), said.near(said.rows, at)
-        if _YEAR_AGO.search(said.masked):
+        if words.YEAR_AGO.search(said.masked):
             ends = here or said.context_rows
             return [(b, e) for e in ends if (b := self._year_before(e)) is not None]
         if len(own) >= 2:
@@ -281,7 +126,7 @@ class _Judge:
             if len(own) > 2 or not re.search(r"\b(from|since|between|against|compared)\b", said.masked, re.I):
                 pairs = [(i - 1, i) for i in here if i] or pairs
             return pairs
-        whole = bool(_WHOLE.search(said.masked))
+        whole = bool(words.WHOLE.search(said.masked))
         if len(said.rows) >= 2 and re.search(r"\b(from|between)\b", said.masked, re.I):
             return [(own[0], own[0])]  # from a row to itself
         if own:
@@ -305,7 +150,7 @@ class _Judge:
 
     def _heard_not(self, at: int) -> bool:
         first, _ = self.said.segment(at)
-        return bool(_NOT.search(self.said.masked[first:at]))
+        return bool(words.NOT.search(self.said.masked[first:at]))
 
     # ---- claims without numbers ------------------------------------------------------------------------------------
 
@@ -334,7 +179,7 @@ class _Judge:
                 self.used |= set(range(*found.span(1)))
 
     def _steepest(self) -> None:
-        for found in _STEEP.finditer(self.said.masked):
+        for found in words.STEEP.finditer(self.said.masked):
             column = self._column(found.start())
             rows = self.said.near(self.said.rows, found.end() - 1) or self._own_rows()
             self.used |= set(range(*found.span()))
@@ -356,7 +201,7 @@ class _Judge:
             self.said.say(*found.span(), "extreme", "proved" if ok else "refuted", f"it was in {names}")
 
     def _extremes(self) -> None:
-        for found in _EXTREME.finditer(self.said.masked):
+        for found in words.EXTREME.finditer(self.said.masked):
             if found.start() in self.used or self._rank_before(found.start()) is not None:
                 continue
             word = found.group().lower()
@@ -403,17 +248,15 @@ class _Judge:
         return only[:1] if re.search(r"\b(it|he|she|this|which)\b", self.said.masked[first:start], re.I) else []
 
     def _rank_before(self, at: int) -> int | None:
-        found = re.search(r"\b(" + "|".join(_ORDINAL) + r"|\d+(?:st|nd|rd|th))[ -]$", self.said.masked[:at], re.I)
+        found = re.search(r"\b(" + "|".join(words.ORDINAL) + r"|\d+(?:st|nd|rd|th))[ -]$", self.said.masked[:at], re.I)
         if found is None:
             return None
         word = found[1].lower()
-        return _ORDINAL.get(word) or int(re.sub(r"\D", "", word))
+        return words.ORDINAL.get(word) or int(re.sub(r"\D", "", word))
 
     def _ranks(self) -> None:
-        words = "|".join(_ORDINAL)
-        pattern = (
-            rf"\b(?P<nth>{words}|\d+(?:st|nd|rd|th))(?P<of>[ -](?:{_MAX}|{_MIN}))?\b(?!\s(?:of|quarter|half|time))"
-        )
+        spelt = "|".join(words.ORDINAL)
+        pattern = rf"\b(?P<nth>{spelt}|\d+(?:st|nd|rd|th))(?P<of>[ -](?:{words.MAX}|{words.MIN}))?\b(?!\s(?:of|quarter|half|time))"
         for found in re.finditer(pattern, self.said.masked, re.I):
             before = self.said.masked[: found.start()]
             ranked = re.search(
@@ -422,7 +265,7 @@ class _Judge:
             )
             if not found["of"] and not (ranked or re.match(r"\s(?:place|rank)\b", self.said.masked[found.end() :])):
                 continue
-            nth = _ORDINAL.get(found["nth"].lower()) or int(re.sub(r"\D", "", found["nth"]))
+            nth = words.ORDINAL.get(found["nth"].lower()) or int(re.sub(r"\D", "", found["nth"]))
             self.used |= set(range(*found.span()))
             column, rows = self._column(found.start()), self._rows_of_extreme(found.start(), found.end())
             rows = rows or self.said.context_rows[-1:]
@@ -430,7 +273,7 @@ class _Judge:
                 self.said.say(*found.span(), "rank", "open", "the sentence does not say which row or column")
                 continue
             value = column.values[rows[0]]
-            down = not (found["of"] and re.fullmatch(_MIN, found["of"][1:], re.I))
+            down = not (found["of"] and re.fullmatch(words.MIN, found["of"][1:], re.I))
             if value is None:
                 self.said.say(*found.span(), "rank", "refuted", "the cell is empty")
                 continue
@@ -444,7 +287,7 @@ class _Judge:
         rows = self.said.rows
         for a, b in zip(rows, rows[1:], strict=False):
             between = self.said.masked[a.end : b.start]
-            found = _THAN.search(between)
+            found = words.THAN.search(between)
             if found is None or not re.search(
                 r"\b(than|ahead of|behind|above|below|over|under|outranks|exceeds?|beats?)\b", between
             ):
@@ -481,7 +324,7 @@ class _Judge:
     def _moves(self) -> None:
         """Rose, fell, unchanged."""
         masked = self.said.masked
-        for found in (*_MOVE.finditer(masked), *_FLAT.finditer(masked)):
+        for found in (*words.MOVE.finditer(masked), *words.FLAT.finditer(masked)):
             if found.start() in self.used or not self.table.timed:
                 continue
             flat = "up" not in found.re.groupindex
@@ -496,13 +339,13 @@ class _Judge:
                 r"s?\s+(?:outnumbered|and falls)", after
             ):
                 continue  # a count: see _numbers
-            if re.search(rf"\b(?:\d+|{'|'.join(_SMALL)})\s$", masked[: found.start()]):
+            if re.search(rf"\b(?:\d+|{'|'.join(words.SMALL)})\s$", masked[: found.start()]):
                 continue
             column, pairs = self._column(found.start()), self._pairs(found.start())
             if column is None or not pairs:
                 self.said.say(*found.span(), "direction", "open", "the sentence does not say which rows or column")
                 continue
-            if _EVERY.search(after[:40]) and re.search(
+            if words.EVERY.search(after[:40]) and re.search(
                 rf"\b(?:every|each)\s(?:single\s)?(?:{self.table.grain}|time)", after[:40]
             ):
                 known = column.known
@@ -527,7 +370,7 @@ class _Judge:
     # ---- numbers ---------------------------------------------------------------------------------------------------
 
     def _fractions(self) -> None:
-        for found in _FRACTION.finditer(self.said.masked):
+        for found in words.FRACTION.finditer(self.said.masked):
             self.used |= set(range(*found.span()))
             column, rows = self._column(found.start()), self._rows(found.start())
             value = {"half": 1 / 2, "third": 1 / 3, "quarter": 1 / 4}.get((found["one"] or found["half"] or "").lower())
@@ -546,26 +389,28 @@ class _Judge:
 
     def _numbers(self) -> None:
         said = self.said
-        for found in _NUMBER.finditer(said.masked):
+        for found in words.NUMBER.finditer(said.masked):
             if found.start() in self.used or found.end() - 1 in self.used or found["nth"]:
                 continue
             digits = found["digits"].replace(",", "") + (found["rest"] or "")
             scale = (
-                _SCALE[(found["scale"] or found["short"] or "").lower()] if found["scale"] or found["short"] else 1.0
+                words.SCALE[(found["scale"] or found["short"] or "").lower()]
+                if found["scale"] or found["short"]
+                else 1.0
             )
             value = float(digits) * scale * (-1 if found["sign"] else 1)
             step = scale * 10.0 ** -len((found["rest"] or ".")[1:])
             unit = "%" if found["unit"] else (found["money"] or found["money2"] or "").strip()
             if not unit:
                 after = said.masked[found.end() :]
-                units = sorted({c.unit for c in self.table.columns if c.unit} | _MEASURES, key=len, reverse=True)
+                units = sorted({c.unit for c in self.table.columns if c.unit} | words.MEASURES, key=len, reverse=True)
                 unit = next((u for u in units if re.match(rf"\s?{re.escape(u)}(?!\w)", after)), "")
             self._number(found.start(), found.end(), value, step, unit, bool(found["points"]))
-        words = "|".join(w for w in _SMALL if w != "one")
+        counted = "|".join(w for w in words.SMALL if w != "one")
         nouns = rf"of\b|out of|{re.escape(self.table.grain)}|{re.escape(plural(self.table.grain))}|times|row|percent"
-        for found in re.finditer(rf"\b({words})(?=\s(?:\w+\s)?(?:{nouns}))", said.masked, re.I):
+        for found in re.finditer(rf"\b({counted})(?=\s(?:\w+\s)?(?:{nouns}))", said.masked, re.I):
             if found.start() not in self.used:
-                self._number(found.start(), found.end(), float(_SMALL[found[1].lower()]), 1.0, "", False)
+                self._number(found.start(), found.end(), float(words.SMALL[found[1].lower()]), 1.0, "", False)
         for found in re.finditer(r"\b(twice|doubled?|tripled?|halved)\b", said.masked, re.I):
             ratio = {"t": 2.0, "d": 2.0, "h": 0.5}[found[1][0].lower()] if "trip" not in found[1].lower() else 3.0
             self._number(found.start(), found.end(), ratio, 0.2 if ratio > 1 else 0.1, "", False)
@@ -574,7 +419,7 @@ class _Judge:
         column = self._column(start, unit)
         found = list(self._candidates(start, end, value, column, unit, points))
         before = self.said.masked[:start]
-        hedge = _HEDGE.search(before)
+        hedge = words.HEDGE.search(before)
         word = hedge[1].lower() if hedge else ""
 
         def same(true: float) -> bool:
@@ -608,7 +453,7 @@ class _Judge:
         whole_after = said.masked[end:]
         # counts: 8 of 11 months, the 11 months, 5 cities
         grain = f"(?:{re.escape(table.grain)}|{re.escape(plural(table.grain))})"
-        some = rf"(?:{'|'.join(_SMALL)}|\d+)"
+        some = rf"(?:{'|'.join(words.SMALL)}|\d+)"
         whole = bool(re.search(rf"\b{some}\s(?:of|out of)\s(?:the\s|all\s)?$", up_to, re.I))
         if not unit and (whole or re.match(rf"\s(?:of|out of)\s(?:the\s|all\s)?{some}\b", whole_after, re.I)):
             yield from self._counts(start, value, column, whole)
@@ -632,9 +477,9 @@ class _Judge:
         heard = here if re.search(r"\w", before.strip()) else up_to[-80:] + here
         heard = up_to + here if not self._own_rows() else heard
         move = None
-        for move in _MOVE.finditer(up_to):  # noqa: B007
+        for move in words.MOVE.finditer(up_to):  # noqa: B007
             pass
-        later = _MOVE.search(after)
+        later = words.MOVE.search(after)
         sign = 0
         if move is not None and first - 40 <= move.start():
             sign = 1 if move["up"] else -1
@@ -642,22 +487,22 @@ class _Judge:
             sign = 1 if later["up"] else -1
         direct = bool(re.search(r"\b(to|from|at|was|were|is|stood|reached|of|with|had|has)\s(?:about\s|nearly\s|over\s|only\s|just\s|some\s)?$", up_to))  # fmt: skip
         if percent:
-            if _SHARE.search(here) or re.match(r"\s+of\b", after):
+            if words.SHARE.search(here) or re.match(r"\s+of\b", after):
                 if rows and total:
                     yield 100 * self._sum(column, rows) / total, f"the share of {self._list(rows)} in {name}"
                 return
-            if _MEAN.search(here) and _THAN.search(here) and rows:
+            if words.MEAN.search(here) and words.THAN.search(here) and rows:
                 for r in rows:
                     if (v := values[r]) is not None and mean:
                         yield 100 * abs(v / mean - 1), f"{self.table.names[r]} against the mean of {name}"
                 return
             own = self._own_rows()
-            if not table.timed and len(own) >= 2 and _THAN.search(said.masked):
+            if not table.timed and len(own) >= 2 and words.THAN.search(said.masked):
                 x, y = values[own[0]], values[own[1]]
                 if x is not None and y:
                     yield 100 * abs(x / y - 1), f"{self._list(own[:2])} compared by {name}"
                 return
-            if _MEAN.search(here) and not sign:
+            if words.MEAN.search(here) and not sign:
                 steps = [100 * (b / a - 1) for a, b in self._steps(column) if a]
                 if steps:
                     yield fmean(steps), f"the mean change of {name}"
@@ -669,7 +514,7 @@ class _Judge:
                     told = f"the change of {name} from {table.names[a]} to {table.names[b]}"
                     yield (change * sign if sign else abs(change)), told
             return
-        times = _TIMES.search(said.masked[start : end + 10])
+        times = words.TIMES.search(said.masked[start : end + 10])
         if times:
             own = self._own_rows()
             pairs = (
@@ -679,16 +524,16 @@ class _Judge:
                 x, y = values[a], values[b]
                 if x is not None and y:
                     yield x / y, f"{name} of {table.names[a]} over {table.names[b]}"
-            if len(own) < 2 and _MEAN.search(here) and rows and mean:
+            if len(own) < 2 and words.MEAN.search(here) and rows and mean:
                 yield (values[rows[0]] or math.nan) / mean, f"{table.names[rows[0]]} over the mean"
             return
-        if _MEDIAN.search(heard):
+        if words.MEDIAN.search(heard):
             yield median(v for _, v in column.known), f"the median of {name}"
             return
-        if _MEAN.search(heard) and not (_THAN.search(heard) and rows):
+        if words.MEAN.search(heard) and not (words.THAN.search(heard) and rows):
             yield mean, f"the mean of {name}"
             return
-        if _SUM.search(heard):
+        if words.SUM.search(heard):
             own = [m.what for m in said.rows]
             if len(own) > 1:
                 yield self._sum(column, own), f"the sum of {name} over {self._list(own)}"
@@ -698,10 +543,10 @@ class _Judge:
             yield max(v for _, v in column.known) - min(v for _, v in column.known), f"the range of {name}"
             return
         own = self._own_rows()
-        gap = _GAP.search(said.masked if len(own) > 1 else heard)
-        compared = gap or re.match(rf"\s?[^\s,]*\s?\w*\s?(?:{_MORE}|{_LESS})\b", whole_after, re.I) or re.search(r"\b(?:by)\s$", up_to)  # fmt: skip
+        gap = words.GAP.search(said.masked if len(own) > 1 else heard)
+        compared = gap or re.match(rf"\s?[^\s,]*\s?\w*\s?(?:{words.MORE}|{words.LESS})\b", whole_after, re.I) or re.search(r"\b(?:by)\s$", up_to)  # fmt: skip
         if compared and not table.timed:
-            if _MEAN.search(here) and rows:
+            if words.MEAN.search(here) and rows:
                 yield abs((values[rows[0]] or math.nan) - mean), f"{table.names[rows[0]]} against the mean"
             for a, b in zip(own, own[1:], strict=False):
                 x, y = values[a], values[b]
@@ -709,13 +554,13 @@ class _Judge:
                     yield abs(x - y), f"the difference of {self._list([a, b])} by {name}"
             if own:
                 return
-        if table.timed and sign and (not direct or re.search(rf"\b(?:{_UP}|{_DOWN})\sof\s$", up_to, re.I)) or points or (table.timed and compared):  # fmt: skip
+        if table.timed and sign and (not direct or re.search(rf"\b(?:{words.UP}|{words.DOWN})\sof\s$", up_to, re.I)) or points or (table.timed and compared):  # fmt: skip
             for a, b in self._pairs(start):
                 x, y = values[a], values[b]
                 if x is not None and y is not None:
                     yield ((y - x) * sign if sign else abs(y - x)), f"the difference of {name} between {table.names[a]} and {table.names[b]}"  # fmt: skip
             return
-        cues = [*_EXTREME.finditer(heard[: len(heard) - len(after)]), *_EXTREME.finditer(after)]
+        cues = [*words.EXTREME.finditer(heard[: len(heard) - len(after)]), *words.EXTREME.finditer(after)]
         behind = [c for c in cues if c.string is not after]
         extreme = behind[-1] if behind else cues[0] if cues else None
         inside = [m for m in said.rows if first <= m.start < last]
@@ -739,7 +584,7 @@ class _Judge:
             first, last = said.segment(start)
             if not any(first <= m.start < last for m in said.rows):
                 return [a for a, _ in self._pairs(start)]
-        if self.table.timed and not own and _WHOLE.search(said.masked):
+        if self.table.timed and not own and words.WHOLE.search(said.masked):
             return [b for _, b in self._pairs(start)]
         if self.table.timed and not own and not rows and re.search(r"\bto\s[-€$£]*$", up_to):
             return [b for _, b in self._pairs(start)]
@@ -760,11 +605,11 @@ class _Judge:
             steps = self._steps(column, since)
             near = masked[max(0, start - 60) : start + 80]
             move = None
-            for move in _MOVE.finditer(masked[:start]):  # noqa: B007
+            for move in words.MOVE.finditer(masked[:start]):  # noqa: B007
                 pass
-            move = move or _MOVE.search(masked[start:])
-            than = _THAN.search(near)
-            if than and _MEAN.search(near):
+            move = move or words.MOVE.search(masked[start:])
+            than = words.THAN.search(near)
+            if than and words.MEAN.search(near):
                 more = bool(than["more"])
                 count = sum((v > mean) if more else (v < mean) for _, v in column.known)
                 yield float(count), f"how many are {'above' if more else 'below'} the mean of {column.said}"
@@ -773,7 +618,7 @@ class _Judge:
                 count = sum((b > a) if move["up"] else (b < a) for a, b in steps)
                 yield float(count), f"how often {column.said} {'rose' if move['up'] else 'fell'}"
                 return
-        moved = bool(_MOVE.search(masked)) and self.table.timed
+        moved = bool(words.MOVE.search(masked)) and self.table.timed
         if whole or column is None:
             if not after:
                 yield float(n), f"the number of {plural(self.table.grain)}"

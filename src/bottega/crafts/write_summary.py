@@ -15,7 +15,7 @@ from numpy.typing import NDArray
 from bottega.codecs._files import json_rows, read_bytes
 from bottega.codecs._text_files import csv_rows, utf8
 from bottega.core import BottegaError, DataError, OutputError, RecipeError, nearest
-from bottega.crafts.write_check import sentences
+from bottega.crafts._claim_words import sentences
 
 __all__ = [
     "KEEP",
