@@ -224,7 +224,9 @@ def codes(args: argparse.Namespace) -> dict[str, Any]:
         "in_key": float(np.mean([m.said["in_key"] for way in ends for m in way.pieces])),
     }  # fmt: skip
     for name in compose_blend.ATTRIBUTES:
-        ways = [compose_blend.move(run, item.value, name).attribute[name] for item in items[: args.pieces * 3]]
+        along = compose_blend.direction(run, name)
+        some = [item.value for item in items[: args.pieces * 3]]
+        ways = [compose_blend.move(run, piece, name, along=along).attribute[name] for piece in some]
         found[name] = {
             "monotone": share([list(v) == sorted(v) and v[-1] > v[0] for v in ways]),
             "correlation": float(

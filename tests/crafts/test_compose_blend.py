@@ -74,6 +74,13 @@ def test_a_way_has_its_pieces_and_files(fresh, pieces, tmp_path, capsys):
     assert "no attribute called 'joy'" in capsys.readouterr().err
 
 
+def test_a_direction_that_was_found_serves_many_pieces(fresh, pieces):
+    found = craft.direction(fresh, "height")
+    assert craft.move(fresh, pieces[0], "height", n=3, along=found) == craft.move(fresh, pieces[0], "height", n=3)
+    with pytest.raises(RecipeError, match="no attribute called 'hieght'; did you mean 'height'"):
+        craft.move(fresh, pieces[0], "hieght", along=found)
+
+
 def test_what_is_refused(fresh, pieces, tmp_path):
     with pytest.raises(RecipeError, match="two ends"):
         craft.blend(fresh, *pieces[:2], n=1)
@@ -95,8 +102,9 @@ def test_a_trained_model_gives_pieces_back_and_moves_them(tmp_path, pieces):
     way = craft.blend(run, *pieces[:2], n=5)
     assert min(way.kept) > 0.6
     grew = []
-    for piece in pieces[:10]:
-        for name in ("height", "density"):
-            values = craft.move(run, piece, name, n=5).attribute[name]
+    for name in ("height", "density"):
+        along = craft.direction(run, name)
+        for piece in pieces[:10]:
+            values = craft.move(run, piece, name, n=5, along=along).attribute[name]
             grew.append(all(b >= a for a, b in zip(values, values[1:], strict=False)) and values[-1] > values[0])
     assert sum(grew) >= 16, f"{sum(grew)} of {len(grew)} ways are monotone"

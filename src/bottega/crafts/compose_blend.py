@@ -116,15 +116,25 @@ def direction(run: Run, name: str) -> tuple[Tensor, float]:
     return unit, (z @ unit).std().item()
 
 
-def move(run: Run, piece: Score, name: str, *, n: int = 5, most: float = 2.0) -> Way:
+def move(
+    run: Run, piece: Score, name: str, *, n: int = 5, most: float = 2.0, along: tuple[Tensor, float] | None = None
+) -> Way:
     """The piece with less and more of an attribute: its code moved along ``direction`` by up to ``most`` spreads either way.
+
+    Args:
+        run: of music with codes of real numbers.
+        piece: what is moved.
+        name: of the attribute.
+        n: how many pieces.
+        most: how far, in spreads of the training pieces.
+        along: what ``direction`` found, for those who move many pieces; by default it is looked for, in the training data.
 
     Raises:
         BottegaError, DataError, RecipeError: as ``direction`` and ``blend``.
     """
     if n < 2 or not most > 0:
         raise RecipeError(f"n is {n} and most {most}; a way has two ends at least, and a length")
-    unit, spread = direction(run, name)
+    unit, spread = direction(run, name) if along is None else along
     z = _codes(run, [piece])
     at = torch.linspace(-most, most, n)
     moved = z + at[:, None] * spread * unit
@@ -164,4 +174,4 @@ def _way(
     heard = [run.codec.decode(run.codec.encode([Item(s, name="the piece")]).x[:1])[0].value for s in given]
     kept = [1 - differ(a, b) for a, b in zip(heard, again, strict=True)]
     pieces = [Made(s, 0, math.nan, [], (0, s.length)) for s in scores]
-    return Way(pieces, at, {name: [ATTRIBUTES[name](s) for s in scores] for name in names}, kept)
+    return Way(pieces, at, {name: [attribute(name)(s) for s in scores] for name in names}, kept)
