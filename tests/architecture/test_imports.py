@@ -299,7 +299,7 @@ def test_the_light_files_do_not_ask_for_torch():
 
 def test_randomness_is_an_argument():
     """All but ``Rng`` itself, and the check that looks whether a family touches the global generators."""
-    rest = [p for p in FILES if str(p.relative_to(PACKAGE)) not in {"core/rng.py", "testing/checks.py"}]
+    rest = [p for p in FILES if str(p.relative_to(PACKAGE)) not in {"core/rng.py", "testing/checking.py"}]
     assert not breaches(lambda path: global_randomness(path.read_text()), rest)
 
 

@@ -22,9 +22,11 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
+import bottega.testing.checks
+import bottega.testing.checks_capabilities  # noqa: F401 - both fill CHECKS
 from bottega.core import Batch, Family, Rng, Spec
 from bottega.testing.cases import Registered, Subject, examples, specs, subjects
-from bottega.testing.checks import CHECKS, Check
+from bottega.testing.checking import CHECKS, Check
 
 if TYPE_CHECKING:
     import pytest

@@ -4,12 +4,9 @@ from __future__ import annotations
 
 import copy
 import inspect
-import math
-import random
 import tempfile
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
-from dataclasses import dataclass, replace
+from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -17,111 +14,19 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from bottega.core import Batch, Block, BottegaError, Encoded, Family, Rng, Spec, SpecError
+from bottega.core import Batch, Encoded, Rng, Spec, SpecError
 from bottega.data.stream import Stream
-from bottega.testing.cases import Subject, everything, specs
+from bottega.testing.cases import Subject, specs
+from bottega.testing.checking import changed, check, fits, global_randomness_untouched, label, rows, same, state
 from bottega.testing.ranks import pair, why_not_sent
 from bottega.training import checkpoint, loop
 from bottega.training.ema import Ema
 from bottega.training.optim import make_optims
 
-__all__ = ["CHECKS", "Check"]
-
-
-@dataclass(frozen=True)
-class Check:
-    """One check: ``check(subject)`` raises AssertionError, ``check.why_not(subject)`` says why it does not apply.
-
-    Attributes:
-        name: what holds when it passes.
-        run: the check itself.
-        why_not: empty when it applies to a subject; otherwise the reason, for the table.
-        once: it looks at the class only, so one kind of Spec is enough.
-        fullest: it looks at the loop rather than at the kind of example, so where a family accepts a kind with a class
-            condition, the same kind without one says nothing new.
-    """
-
-    name: str
-    run: Callable[[Subject], None]
-    why_not: Callable[[Subject], str]
-    once: bool = False
-    fullest: bool = False
-
-    def __call__(self, subject: Subject) -> None:
-        """Run it; raises AssertionError, saying what is wrong."""
-        self.run(subject)
-
-
-CHECKS: dict[str, Check] = {}
-
-
-def _check(
-    why_not: Callable[[Subject], str] = lambda subject: "", once: bool = False, fullest: bool = False
-) -> Callable[[Callable[[Subject], None]], Check]:
-    def enter(run: Callable[[Subject], None]) -> Check:
-        CHECKS[run.__name__] = Check(run.__name__, run, why_not, once, fullest)
-        return CHECKS[run.__name__]
-
-    return enter
-
-
-# --- helpers ---------------------------------------------------------------------------------------------------------
-
-
-def _same(a: Tensor, b: Tensor, tolerance: float = 1e-4) -> bool:
-    if a.shape != b.shape or a.dtype != b.dtype:
-        return False
-    return torch.equal(a, b) or (a.is_floating_point() and torch.allclose(a, b, rtol=tolerance, atol=tolerance))
-
-
-def _state(model: Family) -> dict[str, Tensor]:
-    return {k: v.detach().clone() for k, v in model.state_dict().items()}
-
-
-def _changed(before: dict[str, Tensor], model: Family) -> list[str]:
-    now = model.state_dict()
-    return [k for k in before.keys() | now.keys() if k not in now or k not in before or not _same(before[k], now[k], 0)]
-
-
-@contextmanager
-def _global_randomness_untouched(what: str) -> Iterator[None]:
-    before = torch.get_rng_state(), np.random.get_state()[1].copy(), random.getstate()  # type: ignore[index,union-attr]
-    yield
-    assert torch.equal(before[0], torch.get_rng_state()), f"{what} draws from torch's global generator; use rng"
-    assert (before[1] == np.random.get_state()[1]).all(), f"{what} draws from numpy's global generator; use rng"  # type: ignore[index]
-    assert before[2] == random.getstate(), f"{what} draws from Python's global generator; use rng"
-
-
-def _fits(x: Tensor, spec: Spec, n: int, what: str) -> None:
-    assert tuple(x.shape) == (n, *spec.shape), f"{what} has shape {tuple(x.shape)}, not {(n, *spec.shape)}"
-    assert not x.requires_grad, f"{what} carries a graph; decorate with torch.no_grad()"
-    if spec.is_tokens:
-        assert x.dtype == torch.int64, f"{what} has dtype {x.dtype}, not int64"
-        low = torch.tensor([b.start for b in spec.blocks] or 0)
-        high = torch.tensor([b.start + b.width for b in spec.blocks] or spec.vocab)
-        assert ((x >= low) & (x < high)).all(), f"{what} has tokens out of range"
-    else:
-        assert x.dtype == torch.float32, f"{what} has dtype {x.dtype}, not float32"
-        assert torch.isfinite(x).all(), f"{what} is not finite"
-
-
-def _label(spec: Spec, n: int, which: int = 1) -> Tensor | None:
-    """The same condition for each row."""
-    if spec.cond is None:
-        return None
-    if spec.cond.is_tokens:
-        return torch.full((n, *spec.cond.shape), which % spec.cond.vocab)
-    return torch.full((n, *spec.cond.shape), 0.9 if which else -0.9)
-
-
-def _rows(n: int, first: int = 10) -> Rng:
-    return Rng.for_rows(range(first, first + n))
-
-
 # --- what a class is -------------------------------------------------------------------------------------------------
 
 
-@_check(once=True)
+@check(once=True)
 def its_constructor_is_its_configuration(subject: Subject) -> None:
     """Keyword arguments with plain defaults, ``size`` among them; an unknown one is refused."""
     family = type(subject.model())
@@ -139,7 +44,7 @@ def its_constructor_is_its_configuration(subject: Subject) -> None:
     raise AssertionError("an unknown keyword argument is accepted")
 
 
-@_check(once=True)
+@check(once=True)
 def it_refuses_what_it_cannot_model(subject: Subject) -> None:
     """A Spec that ``accepts`` refuses is refused by the constructor, in one line that names the mend."""
     family = type(subject.model())
@@ -159,7 +64,7 @@ def it_refuses_what_it_cannot_model(subject: Subject) -> None:
         assert why in said, f"accepts refuses {kind} ({why}) but the constructor says {said!r}"
 
 
-@_check(fullest=True)
+@check(fullest=True)
 def its_state_is_whole(subject: Subject) -> None:
     """No two entries of the state share memory, and a deep copy samples the same."""
     model = subject.model().eval()
@@ -169,8 +74,8 @@ def its_state_is_whole(subject: Subject) -> None:
         assert not t.numel() or where not in seen, f"{name!r} shares memory with {seen[where]!r}; register one of them"
         seen[where] = name
     again = copy.deepcopy(model)
-    cond, knobs = _label(subject.spec, 2), subject.knobs(model.sample)
-    assert _same(model.sample(2, Rng(1), cond, **knobs), again.sample(2, Rng(1), cond, **knobs)), (
+    cond, knobs = label(subject.spec, 2), subject.knobs(model.sample)
+    assert same(model.sample(2, Rng(1), cond, **knobs), again.sample(2, Rng(1), cond, **knobs)), (
         "a copy samples otherwise"
     )
 
@@ -178,7 +83,7 @@ def its_state_is_whole(subject: Subject) -> None:
 # --- losses and turns ------------------------------------------------------------------------------------------------
 
 
-@_check()
+@check()
 def a_loss_is_one_number_per_example(subject: Subject) -> None:
     """Each part and the weight are finite and ``(B,)``; the weight is not negative and carries no graph."""
     model = subject.model()
@@ -198,30 +103,30 @@ def a_loss_is_one_number_per_example(subject: Subject) -> None:
             assert terms.total.requires_grad, f"the loss of {turn.player!r} does not depend on any weight"
 
 
-@_check()
+@check()
 def a_loss_changes_nothing(subject: Subject) -> None:
     """The same random state gives the same loss again; state, batch and global generators stay as they were."""
     model = subject.model()
     for turn in model.turns():
-        batch, before = subject.batch(4), _state(model)
-        with _global_randomness_untouched(f"the loss of {turn.player!r}"):
+        batch, before = subject.batch(4), state(model)
+        with global_randomness_untouched(f"the loss of {turn.player!r}"):
             first = turn.loss(batch, Rng(3)).total
-        assert not (what := _changed(before, model)), f"the loss changes {what[0]!r}; change it in settle"
-        assert _same(turn.loss(batch, Rng(3)).total, first, 1e-6), "the same loss differs when asked again"
-        assert _same(batch.x, subject.batch(4).x, 0), "the loss writes into the batch"
+        assert not (what := changed(before, model)), f"the loss changes {what[0]!r}; change it in settle"
+        assert same(turn.loss(batch, Rng(3)).total, first, 1e-6), "the same loss differs when asked again"
+        assert same(batch.x, subject.batch(4).x, 0), "the loss writes into the batch"
 
 
-@_check(fullest=True)
+@check(fullest=True)
 def only_the_player_moves(subject: Subject) -> None:
     """A turn moves its player; the others keep weights, buffers and empty gradients, and are thawed afterwards."""
     model = subject.model()
     trainable = {k for k, p in model.named_parameters() if p.requires_grad}
     for turn in model.turns():
         prefix = f"{turn.player}." if turn.player else ""
-        before = _state(model)
+        before = state(model)
         optim = torch.optim.SGD(model.get_submodule(turn.player).parameters(), 0.1)
         subject.play(model, turn, subject.batch(4), optim, Rng(2))
-        moved = _changed(before, model)
+        moved = changed(before, model)
         assert any(k.startswith(prefix) for k in moved), f"the turn of {turn.player!r} moves nothing"
         others = [k for k in moved if not k.startswith(prefix)]
         assert not others, f"the turn of {turn.player!r} moves {others[0]!r}"
@@ -232,7 +137,7 @@ def only_the_player_moves(subject: Subject) -> None:
         model.zero_grad(set_to_none=True)
 
 
-@_check()
+@check()
 def every_parameter_is_reached(subject: Subject) -> None:
     """Over all turns, with and without condition, each parameter gets a gradient (or says ``unused = True``)."""
     model = subject.model()
@@ -250,19 +155,19 @@ def _coupled(subject: Subject) -> str:
     return f"coupled: {subject.facts.coupled}" if subject.facts.coupled else ""
 
 
-@_check(_coupled)
+@check(_coupled)
 def rows_are_independent(subject: Subject) -> None:
     """With a random stream for each row, the loss of a row does not depend on the other rows."""
     model, batch = subject.model(), subject.batch(4)
     for turn in model.turns():
-        terms = turn.loss(batch, _rows(4))
+        terms = turn.loss(batch, rows(4))
         for i, one in enumerate(batch.split(4)):
-            alone = turn.loss(one, _rows(1, 10 + i))
-            assert _same(terms.total[i : i + 1], alone.total), (
+            alone = turn.loss(one, rows(1, 10 + i))
+            assert same(terms.total[i : i + 1], alone.total), (
                 f"row {i} of {turn.player!r}: {terms.total[i].item()} among others, {alone.total.item()} alone"
             )
             if terms.weight is not None and alone.weight is not None:
-                assert _same(terms.weight[i : i + 1], alone.weight), f"the weight of row {i} depends on other rows"
+                assert same(terms.weight[i : i + 1], alone.weight), f"the weight of row {i} depends on other rows"
 
 
 def _close(got: Any, want: Any, what: str) -> None:
@@ -286,7 +191,7 @@ def _weighted_mean(subject: Subject) -> list[list[Tensor | None]]:
     return out
 
 
-@_check(_coupled, fullest=True)
+@check(_coupled, fullest=True)
 def the_gradient_is_the_weighted_mean_however_the_batch_is_cut(subject: Subject) -> None:
     """``play`` leaves d(sum of losses / sum of weights), with 7 rows in 1, 3 or 7 micro-batches."""
     want = _weighted_mean(subject)
@@ -295,7 +200,7 @@ def the_gradient_is_the_weighted_mean_however_the_batch_is_cut(subject: Subject)
             _close(a, b, f"turn {turn} in {accum} micro-batches")
 
 
-@_check(lambda subject: _coupled(subject) or why_not_sent(subject), fullest=True)
+@check(lambda subject: _coupled(subject) or why_not_sent(subject), fullest=True)
 def two_processes_with_uneven_rows_agree_with_one(subject: Subject) -> None:
     """Ranks with 4 and 3 rows have the gradient of one process with 7."""
     want = _weighted_mean(subject)
@@ -304,19 +209,19 @@ def two_processes_with_uneven_rows_agree_with_one(subject: Subject) -> None:
             _close(a, b, f"turn {turn} on rank {rank} of 2")
 
 
-@_check(lambda subject: "" if subject.batch(2).mask is not None else "no padding")
+@check(lambda subject: "" if subject.batch(2).mask is not None else "no padding")
 def padding_is_ignored(subject: Subject) -> None:
     """What stands under a False mask changes no loss and no likelihood; a full mask is the same as none."""
     model, batch = subject.model(), subject.batch(4)
     assert batch.mask is not None
     other = replace(batch, x=torch.where(batch.mask, batch.x, (batch.x + 1) % max(2, subject.spec.vocab)))
     full = replace(batch, mask=torch.ones_like(batch.mask))
-    measures: list[Callable[[Batch], Tensor]] = [lambda b, t=t: t.loss(b, _rows(4)).total for t in model.turns()]  # type: ignore[misc]
+    measures: list[Callable[[Batch], Tensor]] = [lambda b, t=t: t.loss(b, rows(4)).total for t in model.turns()]  # type: ignore[misc]
     if subject.facts.bound:
-        measures.append(lambda b: model.log_prob(b, _rows(4)))
+        measures.append(lambda b: model.log_prob(b, rows(4)))
     for measure in measures:
-        assert _same(measure(batch), measure(other)), "padding changes the result"
-        assert _same(measure(full), measure(replace(full, mask=None))), "a full mask differs from no mask"
+        assert same(measure(batch), measure(other)), "padding changes the result"
+        assert same(measure(full), measure(replace(full, mask=None))), "a full mask differs from no mask"
 
 
 def _reads_given(subject: Subject) -> str:
@@ -325,7 +230,7 @@ def _reads_given(subject: Subject) -> str:
     return "" if subject.model().reads_given else "what a mask leaves out is not read"
 
 
-@_check(_reads_given)
+@check(_reads_given)
 def what_is_given_is_read(subject: Subject) -> None:
     """``log p(later | earlier) = log p(both) - log p(earlier)`` by masks alone, and ``loss`` says the same."""
     model, batch = subject.model(shake=0.3).eval(), subject.batch(4)
@@ -334,22 +239,22 @@ def what_is_given_is_read(subject: Subject) -> None:
 
     def nats(mask: Tensor, x: Tensor = batch.x) -> Tensor:
         with torch.no_grad():
-            return model.log_prob(Batch(x, batch.cond, mask.expand(batch.x.shape)), _rows(4))
+            return model.log_prob(Batch(x, batch.cond, mask.expand(batch.x.shape)), rows(4))
 
     asked = (at >= first) & (at < last)
     want = nats(at < last) - nats(at < first)
     assert torch.allclose(nats(asked), want, atol=1e-4), "a mask in front does not condition on what stands there"
     other = torch.where(at < first, (batch.x + 1) % subject.spec.vocab, batch.x)
-    assert not _same(nats(asked), nats(asked, other)), "what is given makes no difference"
+    assert not same(nats(asked), nats(asked, other)), "what is given makes no difference"
     before = torch.where(at < last, batch.x, (batch.x + 1) % subject.spec.vocab)
-    assert _same(nats(asked), nats(asked, before)), "what comes behind makes a difference"
+    assert same(nats(asked), nats(asked, before)), "what comes behind makes a difference"
     model = subject.model(shake=0.3)
-    terms = model.loss(Batch(batch.x, batch.cond, asked.expand(batch.x.shape)), _rows(4))
+    terms = model.loss(Batch(batch.x, batch.cond, asked.expand(batch.x.shape)), rows(4))
     assert terms.weight is not None
     assert terms.weight.tolist() == [float(asked.sum())] * 4, "the weight is not the number of tokens that count"
 
 
-@_check(lambda subject: "" if subject.spec.cond is not None else "no condition")
+@check(lambda subject: "" if subject.spec.cond is not None else "no condition")
 def the_condition_matters(subject: Subject) -> None:
     """Losses and samples respond to ``cond``, by more than rounding."""
     heard, seen = False, False
@@ -357,15 +262,15 @@ def the_condition_matters(subject: Subject) -> None:
         if heard and seen:
             return
         model, batch = subject.model(shake=shake), subject.batch(7)
-        (a, b) = (_label(subject.spec, 7, which) for which in (0, 1))
+        (a, b) = (label(subject.spec, 7, which) for which in (0, 1))
         knobs = subject.knobs(model.sample)
         for turn in model.turns():
-            losses = [turn.loss(replace(batch, cond=cond), _rows(7)).total for cond in (a, b)]
-            heard = heard or not _same(losses[0], losses[1])
+            losses = [turn.loss(replace(batch, cond=cond), rows(7)).total for cond in (a, b)]
+            heard = heard or not same(losses[0], losses[1])
         n = 70 if subject.spec.is_tokens else 7  # a small change seldom moves a number to another level
-        wide = [_label(subject.spec, n, which) for which in (0, 1)]
-        made = [model.sample(n, _rows(n), cond, **knobs) for cond in wide]
-        seen = seen or not _same(made[0], made[1])
+        wide = [label(subject.spec, n, which) for which in (0, 1)]
+        made = [model.sample(n, rows(n), cond, **knobs) for cond in wide]
+        seen = seen or not same(made[0], made[1])
     assert heard, "no loss responds to cond"
     assert seen, "samples do not respond to cond"
 
@@ -375,33 +280,33 @@ def _no_class(subject: Subject) -> str:
     return "" if cond is not None and cond.is_tokens and not cond.shape else "no classes"
 
 
-@_check(_no_class)
+@check(_no_class)
 def a_class_may_be_unknown(subject: Subject) -> None:
     """Rows whose class is -1 have the loss of rows of which nothing is known, and can be asked for."""
     model, batch = subject.model(), subject.batch(4)
     nobody = torch.full((4,), -1)
     for turn in model.turns():
-        losses = [turn.loss(replace(batch, cond=cond), _rows(4)).total for cond in (nobody, None)]
-        assert _same(*losses), f"the turn of {turn.player!r} takes -1 for a class"
-    some = model.sample(3, _rows(3), torch.tensor([-1, 0, 1]), **subject.knobs(model.sample))
-    _fits(some, subject.spec, 3, "a sample with and without a class")
+        losses = [turn.loss(replace(batch, cond=cond), rows(4)).total for cond in (nobody, None)]
+        assert same(*losses), f"the turn of {turn.player!r} takes -1 for a class"
+    some = model.sample(3, rows(3), torch.tensor([-1, 0, 1]), **subject.knobs(model.sample))
+    fits(some, subject.spec, 3, "a sample with and without a class")
 
 
 # --- samples ---------------------------------------------------------------------------------------------------------
 
 
-@_check()
+@check()
 def a_sample_fits_the_spec(subject: Subject) -> None:
     """Shape, kind and range are the Spec's, with and without condition, whatever the usual knobs say."""
     model = subject.model().eval()
     for n in (1, 3):
-        for cond in (None, _label(subject.spec, n)):
-            _fits(model.sample(n, Rng(4), cond, **subject.knobs(model.sample)), subject.spec, n, "the sample")
+        for cond in (None, label(subject.spec, n)):
+            fits(model.sample(n, Rng(4), cond, **subject.knobs(model.sample)), subject.spec, n, "the sample")
     knobs = subject.knobs(model.sample, guidance=2.0, temperature=0.7)
-    _fits(model.sample(2, Rng(4), _label(subject.spec, 2), **knobs), subject.spec, 2, f"the sample with {knobs}")
+    fits(model.sample(2, Rng(4), label(subject.spec, 2), **knobs), subject.spec, 2, f"the sample with {knobs}")
 
 
-@_check()
+@check()
 def a_sample_belongs_to_its_seed(subject: Subject) -> None:
     """Row *i* of a batch equals the sample drawn alone with that seed, or with other neighbours."""
     model = subject.model().eval()
@@ -412,43 +317,43 @@ def a_sample_belongs_to_its_seed(subject: Subject) -> None:
         for i in range(3):
             one = None if cond is None else cond[i : i + 1]
             alone = model.sample(1, Rng.for_rows([5 + i]), one, **knobs)
-            assert _same(alone, three[i : i + 1], 1e-3), f"row {i} of 3 differs from the sample drawn alone"
-            assert _same(model.sample(1, Rng(5 + i), one, **knobs), alone), "Rng(seed) and for_rows([seed]) differ"
+            assert same(alone, three[i : i + 1], 1e-3), f"row {i} of 3 differs from the sample drawn alone"
+            assert same(model.sample(1, Rng(5 + i), one, **knobs), alone), "Rng(seed) and for_rows([seed]) differ"
         two = model.sample(2, Rng.for_rows([7, 6]), None if cond is None else cond[[2, 1]], **knobs)
-        assert _same(two, three[[2, 1]], 1e-3), "a row depends on its neighbours"
+        assert same(two, three[[2, 1]], 1e-3), "a row depends on its neighbours"
 
 
-@_check()
+@check()
 def a_sample_changes_nothing(subject: Subject) -> None:
     """Equal seeds give equal samples, other seeds others (unless it is certain), in either mode; generators stay."""
     model = subject.model()
-    before, knobs, cond = _state(model), subject.knobs(model.sample), _label(subject.spec, 5)
-    with _global_randomness_untouched("sample"):
+    before, knobs, cond = state(model), subject.knobs(model.sample), label(subject.spec, 5)
+    with global_randomness_untouched("sample"):
         training = model.sample(5, Rng(1), cond, **knobs)
     assert model.training, "sample leaves the model in another mode"
-    assert not (what := _changed(before, model)), f"sample changes {what[0]!r}"
+    assert not (what := changed(before, model)), f"sample changes {what[0]!r}"
     assert all(p.grad is None for p in model.parameters()), "sample leaves gradients"
-    assert _same(model.sample(5, Rng(1), cond, **knobs), training), "equal seeds give other samples"
-    again = _same(model.sample(5, Rng(2), cond, **knobs), training)
+    assert same(model.sample(5, Rng(1), cond, **knobs), training), "equal seeds give other samples"
+    again = same(model.sample(5, Rng(2), cond, **knobs), training)
     assert again == model.certain, (
         "another seed gives other samples" if model.certain else "another seed gives the same samples"
     )
-    assert _same(model.eval().sample(5, Rng(1), cond, **knobs), training), "training mode changes samples"
+    assert same(model.eval().sample(5, Rng(1), cond, **knobs), training), "training mode changes samples"
 
 
 # --- memory ----------------------------------------------------------------------------------------------------------
 
 
-@_check(fullest=True)
+@check(fullest=True)
 def a_saved_model_samples_the_same(subject: Subject) -> None:
     """Weights that went through a file make the same samples in a new model."""
     model, other = subject.model().eval(), subject.model(seed=99).eval()
-    cond, knobs = _label(subject.spec, 3), subject.knobs(model.sample)
+    cond, knobs = label(subject.spec, 3), subject.knobs(model.sample)
     with tempfile.TemporaryDirectory() as folder:
         path = Path(folder) / "model.safetensors"
         checkpoint.save(path, {f"model.{k}": v for k, v in model.state_dict().items()}, {})
         checkpoint.load_weights(other, checkpoint.sampling_weights(checkpoint.load(path)[0]))
-    assert _same(model.sample(3, Rng(1), cond, **knobs), other.sample(3, Rng(1), cond, **knobs)), (
+    assert same(model.sample(3, Rng(1), cond, **knobs), other.sample(3, Rng(1), cond, **knobs)), (
         "loaded weights sample otherwise: something that matters is not in the state"
     )
 
@@ -485,7 +390,7 @@ class _Training:
         return checkpoint.pack(self.model, self.optims, self.ema, self.rng)
 
 
-@_check(fullest=True)
+@check(fullest=True)
 def a_resumed_run_equals_an_uninterrupted_one(subject: Subject) -> None:
     """Stopped after 2 of 4 steps and gone on from the file by new objects: the same bits."""
     with tempfile.TemporaryDirectory() as folder:
@@ -507,7 +412,7 @@ def a_resumed_run_equals_an_uninterrupted_one(subject: Subject) -> None:
     assert checkpoint.weights_hash(want) == checkpoint.weights_hash(got), "the hashes differ"
 
 
-@_check(fullest=True)
+@check(fullest=True)
 def bfloat16_is_close(subject: Subject) -> None:
     """Under bfloat16 autocast losses stay within 5 % of float32, and gradients stay finite."""
     model, batch = subject.model(), subject.batch(4)
@@ -521,242 +426,3 @@ def bfloat16_is_close(subject: Subject) -> None:
             model.zero_grad(set_to_none=True)
             half.sum().backward()  # type: ignore[no-untyped-call]
         assert all(torch.isfinite(p.grad).all() for p in params if p.grad is not None), "a gradient is not finite"
-
-
-# --- capabilities ----------------------------------------------------------------------------------------------------
-
-
-def _no_scores(subject: Subject) -> str:
-    return "" if subject.facts.bound else "no log_prob"
-
-
-@_check(_no_scores)
-def scores_are_sound(subject: Subject) -> None:
-    """``log_prob`` is finite, ``(B,)``, row by row, without side effects; an exact one does not depend on ``rng``."""
-    model, batch = subject.model().eval(), subject.batch(4)
-    if hasattr(model, "score_steps"):  # how near it comes is another check's; here a few steps do as well as many
-        model.score_steps = min(int(model.score_steps), 8)
-    assert subject.facts.bound in {"exact", "lower", "estimate"}, f"unknown bound {subject.facts.bound!r}"
-    before = _state(model)
-    with torch.no_grad(), _global_randomness_untouched("log_prob"):
-        scores = model.log_prob(batch, _rows(4))
-        assert scores.shape == (4,), f"log_prob has shape {tuple(scores.shape)}, not (4,)"
-        assert torch.isfinite(scores).all(), "log_prob is not finite"
-        for i, one in enumerate(batch.split(4)):
-            assert _same(model.log_prob(one, _rows(1, 10 + i)), scores[i : i + 1]), f"row {i} depends on other rows"
-        if subject.facts.bound == "exact":
-            assert _same(model.log_prob(batch, Rng(99)), scores), "an exact log_prob depends on rng"
-        unknown = model.log_prob(replace(batch, cond=None), _rows(4))
-        assert unknown.shape == (4,), f"log_prob without condition has shape {tuple(unknown.shape)}, not (4,)"
-    assert not (what := _changed(before, model)), f"log_prob changes {what[0]!r}"
-
-
-def _no_plane(subject: Subject) -> str:
-    if _no_scores(subject) or subject.facts.bound == "estimate":
-        return "no bound of log_prob to integrate"
-    plane = subject.spec.shape == (2,) and not subject.spec.is_tokens and not subject.spec.blocks
-    return "" if plane else "not a plane"
-
-
-def _probabilities(subject: Subject, model: Family, spec: Spec, x: Tensor, cell: float = 1.0) -> Tensor:
-    """exp(log_prob) of each row of ``x`` given the second label, times the size of its ``cell``.
-
-    A bound is averaged over 16 draws, or over four where these leave it far below what could be too much.
-    """
-    batch = Batch(x, _label(spec, len(x)))
-    with torch.no_grad():
-        if subject.facts.bound == "exact":
-            return model.log_prob(batch, Rng(0)).exp() * cell
-        found: list[Tensor] = []
-        for k in range(16):
-            found.append(model.log_prob(batch, Rng(k)))
-            p = torch.stack(found).mean(0).exp() * cell
-            if k == 3 and p.sum() < 0.5:
-                break
-        return p
-
-
-def _total_is_one(subject: Subject, total: float, slack: float) -> None:
-    if subject.facts.bound == "exact":
-        assert abs(total - 1) <= slack, f"probabilities add up to {total:.5f}, not 1"
-    else:
-        assert total <= 1.05, f"a lower bound adds up to {total:.4f}, above 1"
-
-
-def _follows(counts: Tensor, expected: Tensor) -> None:
-    """Pearson's chi-squared test; the limit lies 6 standard deviations above the mean."""
-    few = expected < 5
-    if few.any():
-        counts, expected = (torch.cat([t[~few], t[few].sum()[None]]) for t in (counts, expected))
-    free = len(counts) - 1
-    chi2 = ((counts - expected) ** 2 / expected.clamp_min(1.0)).sum().item()
-    assert chi2 <= free + 6 * math.sqrt(2 * free) + 6, f"samples do not follow log_prob: chi2 {chi2:.0f} for {free}"
-
-
-@_check(_no_plane)
-def a_density_integrates_to_one(subject: Subject) -> None:
-    """On a grid of the plane: exact densities to 1 ± 2 %, lower bounds to no more; samples follow exact ones."""
-    model = subject.model().eval()
-    sample = model.sample(1000, Rng(1), _label(subject.spec, 1000), **subject.knobs(model.sample))
-    centre = sample.median(0).values
-    half = ((sample - centre).abs().amax(0) * 1.5 + 0.5)[:, None]
-    side = 160
-    axes = centre[:, None] + half * (torch.arange(side) * 2 + 1 - side) / side
-    cells = torch.cartesian_prod(*axes)
-    mass = _probabilities(subject, model, subject.spec, cells, (2 * half / side).prod().item())
-    _total_is_one(subject, mass.sum().item(), 0.02)
-    if subject.facts.bound == "exact":
-        cuts = sample.quantile(torch.tensor([1 / 3, 2 / 3]), dim=0)
-
-        def cell(x: Tensor) -> Tensor:
-            return torch.stack([torch.bucketize(x[:, k].contiguous(), cuts[:, k].contiguous()) for k in (0, 1)], 1) @ (
-                torch.tensor([3, 1])
-            )
-
-        counts = torch.bincount(cell(sample), minlength=9).to(mass)
-        _follows(counts, 1000 * torch.zeros(9).index_add(0, cell(cells), mass))
-
-
-def _small(spec: Spec) -> Spec | None:
-    """A token Spec of the same kind with few enough examples to list them all."""
-    if not spec.is_tokens or (not spec.blocks and spec.is_image and spec.vocab > 2):
-        return None
-    if not spec.shape:
-        return spec
-    if spec.blocks:
-        return Spec((2,), vocab=5, blocks=(Block("a", "scalar", 0, 2), Block("b", "choice", 2, 3)), cond=spec.cond)
-    if spec.is_image:
-        return Spec((1, 2, 2), vocab=2, ordinal=True, cond=spec.cond)
-    return Spec((3,), vocab=3, ordinal=spec.ordinal, cond=spec.cond)
-
-
-def _no_small(subject: Subject) -> str:
-    if _no_scores(subject) or subject.facts.bound == "estimate":
-        return "no bound of log_prob to sum"
-    spec = _small(subject.spec)
-    if spec is None:
-        return "too many examples to list"
-    try:
-        subject.model(spec=spec)
-    except BottegaError as error:
-        return f"refuses a small space: {error}"
-    return ""
-
-
-@_check(_no_small)
-def probabilities_sum_to_one(subject: Subject) -> None:
-    """Over every example of a small space: exact ones to 1, lower bounds to no more; samples follow exact ones."""
-    spec = _small(subject.spec)
-    assert spec is not None
-    model = subject.model(spec=spec, shake=0.3 if subject.facts.bound == "exact" else 0.05).eval()
-    x = everything(spec)
-    p = _probabilities(subject, model, spec, x)
-    _total_is_one(subject, p.sum().item(), 1e-4)
-    if subject.facts.bound == "exact":
-        n = 2000
-        sample = model.sample(n, Rng(1), _label(spec, n), **subject.knobs(model.sample))
-        hits = (sample.reshape(n, -1)[:, None] == x.reshape(len(x), -1)[None]).all(-1)
-        assert hits.any(1).all(), "a sample lies outside the space"
-        _follows(hits.sum(0).to(p), n * p)
-
-
-@_check(lambda subject: "" if subject.facts.encodes else "no encode")
-def codes_are_sound(subject: Subject) -> None:
-    """``encode`` is deterministic and row by row, ``decode`` fits the Spec; an exact bijection comes back."""
-    model, batch = subject.model().eval(), subject.batch(3)
-    latent: Spec = model.latent
-    with torch.no_grad(), _global_randomness_untouched("encode or decode"):
-        z = model.encode(batch)
-        _fits(z, latent, 3, "the code")
-        assert _same(model.encode(batch), z), "encode is random"
-        assert _same(model.encode(batch.take(slice(1, 2))), z[1:2]), "a code depends on other rows"
-        x = model.decode(z, batch.cond)
-        _fits(x, subject.spec, 3, "the decoded code")
-        assert _same(model.decode(z, batch.cond), x), "decode is random"
-        _fits(model.decode(z), subject.spec, 3, "the decoded code without condition")
-        if subject.facts.bound == "exact" and latent.dims == subject.spec.dims and not latent.is_tokens:
-            model, wide = (
-                model.double(),
-                replace(batch, x=batch.x.double()),
-            )  # the map is judged, not float32's rounding
-            worst = (model.decode(model.encode(wide), batch.cond) - wide.x).abs().max().item()
-            assert worst <= 1e-4, f"decode(encode(x)) is off by {worst:.2g}"
-
-
-@_check(lambda subject: "" if subject.facts.represents else "no features")
-def features_are_sound(subject: Subject) -> None:
-    """``(B, D)`` finite numbers, the same when asked again, row by row, not moved by padding nor the same for all."""
-    model, batch = subject.model(shake=0.3).eval(), subject.batch(4)
-    with torch.no_grad(), _global_randomness_untouched("features"):
-        z = model.represent(batch)
-        _fits(z, Spec(tuple(z.shape[1:])), 4, "the features")
-        assert z.ndim == 2, f"the features have shape {tuple(z.shape)}, not (4, D)"
-        assert _same(model.represent(batch), z), "features are random"
-        for i, one in enumerate(batch.split(4)):
-            assert _same(model.represent(one), z[i : i + 1]), "the features of a row depend on other rows"
-        if batch.mask is not None:
-            other = torch.where(batch.mask, batch.x, (batch.x + 1) % max(2, subject.spec.vocab))
-            assert _same(model.represent(replace(batch, x=other)), z), "padding changes features"
-        assert not _same(z[1:], z[:1].expand_as(z[1:])), "all examples have the same features"
-
-
-@_check(lambda subject: "" if subject.facts.edits else "no edit")
-def an_edit_keeps_what_it_is_told_to_keep(subject: Subject) -> None:
-    """Kept parts come back untouched, the rest fits the Spec and belongs to its seed."""
-    model, batch = subject.model().eval(), subject.batch(3)
-    knobs = subject.knobs(model.edit)
-    keep = Rng(3).uniform(3, *subject.spec.shape) < 0.5
-    for mask in (keep, keep[:1], torch.ones_like(keep), torch.zeros_like(keep)):
-        with _global_randomness_untouched("edit"):
-            x = model.edit(batch, mask, _rows(3), **knobs)
-        _fits(x, subject.spec, 3, "the edit")
-        assert torch.equal(torch.where(mask, x, batch.x), batch.x), "an edit touches what was to be kept"
-    assert _same(batch.x, subject.batch(3).x, 0), "an edit writes into the batch"
-    x = model.edit(batch, keep, _rows(3), **knobs)
-    for i, one in enumerate(batch.split(3)):
-        alone = model.edit(one, keep[i : i + 1], _rows(1, 10 + i), **knobs)
-        assert _same(alone, x[i : i + 1], 1e-3), f"edited row {i} differs from the same edit alone"
-
-
-def _no_translation(subject: Subject) -> str:
-    if not subject.facts.translates:
-        return "no translate"
-    return "" if subject.spec.cond is not None and subject.spec.cond.shape == () else "no class to go to"
-
-
-@_check(_no_translation)
-def a_translation_goes_where_it_is_told(subject: Subject) -> None:
-    """It fits the Spec, leaves what is there already as it is, and each row belongs to itself and its seed."""
-    batch = subject.batch(4)
-    assert batch.cond is not None
-    cond = (batch.cond + torch.tensor([0, 1, 1, 1])) % subject.spec.cond.vocab  # type: ignore[union-attr]
-    changed = False
-    for shake in (1.0, 0.3, 0.05):  # a translation that is hardly trained may round back to the same level
-        model = subject.model(shake=shake).eval()
-        with _global_randomness_untouched("translate"):
-            x = model.translate(batch, cond, _rows(4))
-        _fits(x, subject.spec, 4, "the translation")
-        assert torch.equal(x[0], batch.x[0]), "a piece that is of the class already was changed"
-        changed = changed or not _same(x[1:], batch.x[1:], 0)
-    assert changed, "nothing was translated"
-    assert _same(batch.x, subject.batch(4).x, 0), "translate writes into the batch"
-    for i, one in enumerate(batch.split(4)):
-        alone = model.translate(one, cond[i : i + 1], _rows(1, 10 + i))
-        assert _same(alone, x[i : i + 1], 1e-3), f"row {i} differs from the same translation alone"
-    _fits(
-        model.translate(replace(batch, cond=None), cond, _rows(4)),
-        subject.spec,
-        4,
-        "the translation of unknown classes",
-    )
-
-
-@_check(lambda subject: "" if subject.facts.streams else "no stream")
-def a_stream_is_the_sample_in_parts(subject: Subject) -> None:
-    """More than one part; together they are what ``sample`` returns for the same seeds."""
-    model, cond = subject.model().eval(), _label(subject.spec, 2)
-    parts = list(model.stream(2, _rows(2), cond, **subject.knobs(model.stream)))
-    assert len(parts) > 1, f"the stream came in {len(parts)} part(s)"
-    whole = model.sample(2, _rows(2), cond, **subject.knobs(model.sample))
-    together = torch.cat([p.reshape(2, -1) for p in parts], 1)
-    assert _same(together, whole.reshape(2, -1)), "the parts together are not the sample"
