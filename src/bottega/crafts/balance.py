@@ -27,7 +27,8 @@ from bottega.judge._rows import Features
 from bottega.judge.memorisation import copied
 from bottega.judge.table_utility import predict
 from bottega.workshop.build import find_data
-from bottega.workshop.run import Pieces, Run, load
+from bottega.workshop.pieces import Pieces
+from bottega.workshop.run import Run, load
 from bottega.workshop.training import divide
 
 __all__ = ["Balanced", "Class", "Way", "balance", "f1_of"]
