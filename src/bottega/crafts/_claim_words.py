@@ -1,4 +1,4 @@
-"""The English in which claims on a table are made: words and numbers that begin one, and what a sentence is about."""
+"""The English of claims on a table: patterns of what claims something, and which rows and columns a sentence is about."""
 
 from __future__ import annotations
 
@@ -134,6 +134,7 @@ class Sentence:
         return [after[0].what] if after else []
 
     def say(self, start: int, end: int, kind: str, verdict: Verdict, why: str) -> None:
+        """Enter a claim, from ``start`` to ``end`` of the sentence."""
         self.out.append((start, end, kind, verdict, why))
 
 
@@ -181,6 +182,14 @@ def _find(
 
 
 def read(sentence: str, table: Table, rows: list[int], column: int | None) -> Sentence:
+    """A sentence with what it names.
+
+    Args:
+        sentence: in English.
+        table: whose rows and columns may be named.
+        rows: those that the sentence before spoke of, for one that names none.
+        column: that one's column.
+    """
     taken: list[tuple[int, int]] = []
     named = _find(sentence, _row_patterns(table), taken)
     patterns = []

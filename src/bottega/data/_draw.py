@@ -70,4 +70,4 @@ def at_least_one(world: str, **numbers: float) -> None:
     """DataError unless all numbers that a world was asked for are at least 1."""
     if min(numbers.values()) < 1:
         said = ", ".join(f"{k}={v}" for k, v in numbers.items())
-        raise DataError(f"{world} with {said}: all must be at least 1")
+        raise DataError(f"{world} with {said}: {'all' if len(numbers) > 1 else 'it'} must be at least 1")

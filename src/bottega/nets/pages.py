@@ -19,7 +19,7 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from bottega.nets.cache import PagedCache
-from bottega.nets.steady import Counts, Product, steadily
+from bottega.nets.steady import Counts, Product, by_rows, steadily
 from bottega.nets.transformer import ACTIVATIONS, Rotary, Transformer
 
 __all__ = ["PageRow", "PagedReader", "Pages"]
@@ -157,21 +157,16 @@ class _Plan:
         self.absent = None if deep == 1 else ~held[:, :, None, None]
 
 
-def _bare(part: Any, then: str = "") -> Product:
-    """A module's function without the ceremony of calling a module, which at one row costs as much as the work.
-
-    Args:
-        part: a matrix, a norm or any module.
-        then: ``"relu"``, ``"gelu"`` or ``"gelu_tanh"``, of what a matrix makes; empty for nothing.
-    """
+def _bare(part: Any) -> Callable[[Tensor], Tensor]:
+    """A module's function without the ceremony of calling a module, which at one row costs as much as the work."""
     if hasattr(part, "bare"):
-        made: Product = part.bare(then)
-        return made
+        found: Callable[[Tensor], Tensor] = part.bare()
+        return found
     if isinstance(part, nn.LayerNorm):
         shape, weight, bias, eps = part.normalized_shape, part.weight, part.bias, part.eps
         return lambda x: torch.layer_norm(x, shape, weight, bias, eps)
-    plain: Product = getattr(part, "forward", part)
-    return plain if not then else lambda x: ACTIVATIONS[then](plain(x))
+    plain: Callable[[Tensor], Tensor] = getattr(part, "forward", part)
+    return plain
 
 
 class _Bare:
@@ -179,43 +174,31 @@ class _Bare:
 
     Args:
         layer: of a transformer.
-        like: another of the same stack, whose numbers of rows were tried already; None for the first.
+        counts: of each product of such a layer, by its name; the first of a stack fills it.
     """
 
-    def __init__(self, layer: Any, like: _Bare | None) -> None:
+    def __init__(self, layer: Any, counts: dict[str, Counts]) -> None:
         at, feed = layer.attention, layer.feed
         self.heads, self.kv_heads, self.head, self.scale = at.heads, at.kv_heads, at.head, at.scale
         self.before_attention, self.before_feed = _bare(layer.before_attention), _bare(layer.before_feed)
-        self.counts: dict[str, Counts] = {} if like is None else like.counts
-        self.joined = self._steady("joined", at.joined, at.q, at.k, at.v)
-        self.o = self._steady("o", at.o)
-        down = self._steady("down", feed.down)
-        if feed.gated:
-            both, join = (
-                self._steady("up", feed.joined, feed.gate, feed.up),
-                _swiglu if feed.kind == "swiglu" else _geglu,
-            )
-            self.feed: Product = lambda x: down(join(*both(x).chunk(2, -1)))
-        else:
-            up = self._steady("up", feed.up, then=feed.kind)
-            self.feed = lambda x: down(up(x))
 
-    def _steady(self, name: str, part: Any, *apart: Any, then: str = "") -> Product:
-        """A product, or, where it is no matrix of its own, those that it is joined of."""
-        if part is None:
-            each = [_bare(one) for one in apart]
-            make: Product = lambda x: torch.cat([one(x) for one in each], -1)  # noqa: E731
-        else:
-            make = _bare(part, then)
-        return steadily(make, self.counts.setdefault(name, Counts(make)))
+        def product(name: str, *parts: Any) -> Product:
+            each = [_bare(part) for part in parts]
+            make: Product = each[0] if len(each) == 1 else lambda x: torch.cat([one(x) for one in each], -1)
+            return steadily(make, counts.setdefault(name, Counts(make)))
 
+        self.joined = product("joined", *([at.q, at.k, at.v] if at.joined is None else [at.joined]))
+        self.o = product("o", at.o)
+        self.down, self.act, self.gated = product("down", feed.down), ACTIVATIONS[feed.kind], feed.gated
+        apart = [feed.gate, feed.up] if feed.gated else [feed.up]
+        self.up = product("up", *(apart if feed.joined is None else [feed.joined]))
 
-def _swiglu(gate: Tensor, up: Tensor) -> Tensor:
-    return F.silu(gate) * up
-
-
-def _geglu(gate: Tensor, up: Tensor) -> Tensor:
-    return F.gelu(gate, approximate="tanh") * up
+    def feed(self, x: Tensor) -> Tensor:
+        """As ``FeedForward.forward``."""
+        if self.gated:
+            gate, up = self.up(x).chunk(2, -1)
+            return self.down(by_rows(self.act, gate) * up)
+        return self.down(by_rows(self.act, self.up(x)))
 
 
 class PagedReader:
@@ -243,9 +226,8 @@ class PagedReader:
         like = body.norm.weight
         self.pages = Pages(body.depth, body.kv_heads, body.head, like, block=block, limit=limit)
         self.device = like.device
-        self.layers: list[_Bare] = []
-        for layer in body.layers:
-            self.layers.append(_Bare(layer, self.layers[0] if self.layers else None))
+        counts: dict[str, Counts] = {}
+        self.layers = [_Bare(layer, counts) for layer in body.layers]
         logits = _bare(read_out)
         self.read_out = steadily(logits, Counts(logits))
         self.norm = _bare(body.norm)
@@ -269,7 +251,7 @@ class PagedReader:
             wanted: positions of ``tokens`` behind which logits are asked for.
 
         Returns:
-            ``(len(wanted), vocab)`` float32.
+            ``(len(wanted), vocab)`` float32, on the CPU.
         """
         plan = _Plan(self.pages, singles, stretches)
         if self.device.type != "cpu":
@@ -296,7 +278,7 @@ class PagedReader:
             row.length += count
         if len(wanted) != len(x):
             x = x[wanted]
-        out: Tensor = self.read_out(x if after else self.norm(x)).float()
+        out: Tensor = self.read_out(x if after else self.norm(x)).float().cpu()  # where rows draw
         return out
 
     def _attend(self, part: _Bare, i: int, x: Tensor, turn: list[Tensor] | None, plan: _Plan) -> Tensor:

@@ -1,9 +1,10 @@
-"""Products of matrices that give a row the same numbers, to the bit, however many rows there are.
+"""Products of matrices, and functions of single numbers, that give a row the same bits however many rows there are.
 
-Libraries of matrices sum in another order where there are few rows, or many, or other threads (oneDNN does so for a row
-alone if the sum has 1,536 parts, and in bfloat16 for 16 to 33 rows). A text that is written beside others would then differ
-from what it is alone. So each number of rows is tried once, and one whose sums are in another order is filled up with
-zeros to the next that agrees, or made in parts.
+A library sums in another order where there are few rows, or many (oneDNN does so for a row alone if a sum has 1,536 parts, and
+in bfloat16 beyond 32 rows), and what lies at the end of a tensor, or where threads cut it, is not computed by the vector
+instructions that do the rest, so that its last bit may differ. A text that is written beside others would then differ from
+what it is alone. So each number of rows is tried once, and one whose sums are in another order is filled up with zeros to the
+next that agrees, or made in parts; and single numbers are handed over so that none is at such an end.
 """
 
 from __future__ import annotations
@@ -14,27 +15,29 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-__all__ = ["Counts", "Product", "steadily"]
+__all__ = ["Counts", "Product", "by_rows", "steadily"]
 
 Product = Callable[[Tensor], Tensor]
 
+_REFERENCE = 32  # rows, with whose sums others must agree
+_MOST = 64  # rows at once
 _FEW = 3  # rows show another order of sums
-_OUTPUTS = 2**17  # numbers do so where they are rounded to bfloat16, of which one in 10,000 then differs
+_MANY = 2**17  # numbers do so where they are rounded to 8 or 11 bits: of sums of 384 and more, 3 to 10 in 10,000 differ
+_WHOLE = 2**14 - 1  # numbers at most are not cut between threads (torch cuts GELU from there on, others from 2**15)
+_VECTORS = 32  # numbers, two vectors of AVX-512, go through at once
 
 
 class Counts:
-    """Which numbers of rows agree, for all products of one shape.
+    """Which numbers of rows agree, for all products of one shape, with the threads that are set.
 
     Args:
         make: one of them, ``(n, in) -> (n, out)``, each row for itself.
-        like: the number of rows that others must agree with.
-        most: rows at once.
     """
 
-    def __init__(self, make: Product, like: int = 32, most: int = 64) -> None:
-        self.make, self.like, self.most = make, like, most
+    def __init__(self, make: Product) -> None:
+        self.make, self.reference, self.most = make, _REFERENCE, _MOST
         self.known: dict[int, bool] = {}
-        self.plans: dict[int, tuple[tuple[int, int], ...]] = {}
+        self.plans: dict[int, list[tuple[int, int]]] = {}
         self.rows: Tensor | None = None  # (tried, in)
         self.wanted: Tensor | None = None
 
@@ -44,27 +47,25 @@ class Counts:
         if found is None:
             if self.rows is None:
                 self._begin(x)
-            found = self.plans[len(x)] = tuple(self._parts(len(x)))
+            found = self.plans[len(x)] = self._parts(len(x))
         return found
 
-    def _begin(self, like: Tensor) -> None:
+    def _begin(self, kin: Tensor) -> None:
         g = torch.Generator().manual_seed(0)
-        few = torch.randn(_FEW, like.shape[1], generator=g).to(like.device, like.dtype)
+        few = torch.randn(_FEW, kin.shape[1], generator=g).to(kin.device, kin.dtype)
         out = self.make(few)
-        coarse = bool((out == out.bfloat16()).all())
-        many = -(-_OUTPUTS // out.shape[1]) - _FEW if coarse else 0
-        more = torch.randn(max(many, 0), like.shape[1], generator=g).to(like.device, like.dtype)
-        self.rows = torch.cat([few, more])
-        self.wanted = self._made(self.like, first=0)
-        if not self._agrees(self.like):  # a row's place matters, so only rows alone agree
-            self.like, self.most, self.known = 1, 1, {}
+        coarse = any(torch.equal(out, out.to(short).to(out.dtype)) for short in (torch.bfloat16, torch.float16))
+        many = max(0, -(-_MANY // out.shape[1]) - _FEW) if coarse else 0
+        self.rows = torch.cat([few, torch.randn(many, kin.shape[1], generator=g).to(kin.device, kin.dtype)])
+        self.wanted = self._made(self.reference, first=0)
+        if not self._agrees(self.reference):  # a row's place matters, so only rows alone agree
+            self.reference, self.most, self.known = 1, 1, {}
             self.wanted = self._made(1, first=0)
 
     def _made(self, count: int, first: int) -> Tensor:
         """The rows that are tried from ``first`` on, in turn, so many at once."""
         assert self.rows is not None
-        at = self._turns(count, first)
-        return torch.cat([self.make(self.rows[part]) for part in at.split(count)])
+        return torch.cat([self.make(self.rows[part]) for part in self._turns(count, first).split(count)])
 
     def _turns(self, count: int, first: int) -> Tensor:
         assert self.rows is not None
@@ -73,11 +74,15 @@ class Counts:
 
     def _parts(self, many: int) -> list[tuple[int, int]]:
         """The number itself or one up to twice it; else the largest below it, and the rest; else any above it."""
-        up = range(many, min(2 * many, self.most) + 1)
-        down = range(min(many - 1, self.most), 0, -1)
-        above = range(2 * many + 1, self.most + 1)
-        count = next((k for k in (*up, *down, *above) if self._agrees(k)), many) if many else 0
-        return [(many, count)] if count >= many else [(count, count), *self._parts(many - count)]
+        out: list[tuple[int, int]] = []
+        while many:
+            up = range(many, min(2 * many, self.most) + 1)
+            down = range(min(many - 1, self.most), 0, -1)
+            above = range(2 * many + 1, self.most + 1)
+            count = next((k for k in (*up, *down, *above) if self._agrees(k)), many)
+            out.append((min(many, count), count))
+            many -= min(many, count)
+        return out or [(0, 0)]
 
     def _agrees(self, count: int) -> bool:
         if count not in self.known:
@@ -107,3 +112,17 @@ def steadily(make: Product, counts: Counts) -> Product:
         return out[0] if len(out) == 1 else torch.cat(out)
 
     return made
+
+
+def by_rows(function: Callable[[Tensor], Tensor], x: Tensor) -> Tensor:
+    """A function of single numbers, ``(n, width) -> (n, width)``, on whole vectors of numbers only."""
+    width = x.shape[1]
+    over = -width % _VECTORS
+    if over:
+        x = F.pad(x, (0, over))
+    step = max(1, _WHOLE // x.shape[1])
+    if torch.get_num_threads() == 1 or len(x) <= step:
+        out = function(x)
+    else:
+        out = torch.cat([function(part) for part in x.split(step)])
+    return out[:, :width] if over else out

@@ -303,10 +303,13 @@ class _Rms(torch.autograd.Function):
 
 
 ACTIVATIONS: dict[str, Callable[[Tensor], Tensor]] = {
-    "relu": F.relu,
+    "swiglu": F.silu,
+    "geglu": partial(F.gelu, approximate="tanh"),
     "gelu": F.gelu,
     "gelu_tanh": partial(F.gelu, approximate="tanh"),
+    "relu": F.relu,
 }
+"""What a feed-forward of each kind does with its gate, or, where it has none, with what goes up."""
 
 
 class FeedForward(nn.Module):
@@ -332,11 +335,11 @@ class FeedForward(nn.Module):
 
     def forward(self, x: Tensor) -> Tensor:
         """``(..., width) -> (..., width)``."""
+        act = ACTIVATIONS[self.kind]
         if self.gated:
-            both = together(x, self.gate, self.up) if self.joined is None else self.joined(x).chunk(2, -1)
-            gate, up = both
-            return self.down((F.silu(gate) if self.kind == "swiglu" else F.gelu(gate, approximate="tanh")) * up)
-        return self.down(ACTIVATIONS[self.kind](self.up(x)))
+            gate, up = together(x, self.gate, self.up) if self.joined is None else self.joined(x).chunk(2, -1)
+            return self.down(act(gate) * up)
+        return self.down(act(self.up(x)))
 
 
 class Layer(nn.Module):

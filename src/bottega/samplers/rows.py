@@ -99,42 +99,31 @@ def choose(logits: Tensor, u: Tensor, rows: Rows) -> Tensor:
     if best is not None and rows.all_greedy:
         return best
     logits = logits if rows.temperature is None else logits / rows.temperature
-    names = None
     if rows.top_k is not None:
-        logits, names = _top_k(logits, rows.top_k)
+        logits = _top_k(logits, rows.top_k)
     if rows.top_p is not None:
         logits = _top_p(logits, rows.top_p)
     if rows.min_p is not None:
         p = logits.softmax(-1)
         logits = logits.masked_fill(p < rows.min_p * p.amax(-1, keepdim=True), float("-inf"))
     token = pick(logits, u)
-    if names is not None:
-        token = names.gather(1, token[:, None])[:, 0]
     return token if best is None else torch.where(rows.greedy, best, token)
 
 
-def _top_k(logits: Tensor, k: Tensor) -> tuple[Tensor, Tensor | None]:
-    """The ``k`` likeliest of each row, and where they stood if only these are handed on: the rest need not be looked at."""
-    vocab, most = logits.shape[-1], int(k.max())
-    if most < vocab and bool((k > 0).all()):
-        best, where = logits.topk(most + 1, -1)
-        alike = best.gather(1, k) == best.gather(1, k - 1)  # then more than k are as likely as the last of them
-        if not bool(alike.any()):
-            best = best.masked_fill(torch.arange(most + 1, device=k.device) >= k, float("-inf"))
-            where, order = where.sort(-1)  # a draw goes through tokens in their order
-            return best.gather(1, order), where
-    most = min(most, vocab)
+def _top_k(logits: Tensor, k: Tensor) -> Tensor:
+    vocab = logits.shape[-1]
+    most = min(int(k.max()), vocab)
     least = logits.topk(most, -1).values.gather(1, k.clamp(1, most) - 1)
-    return logits.masked_fill((logits < least) & (k > 0) & (k < vocab), float("-inf")), None
+    return logits.masked_fill((logits < least) & (k > 0) & (k < vocab), float("-inf"))
 
 
 def _top_p(logits: Tensor, top_p: Tensor) -> Tensor:
     """Sorting a vocabulary is slow, so the likeliest few are looked at first; where they do not hold the mass, all."""
     p = logits.softmax(-1)
-    part, order = p.topk(min(_FEW, p.shape[-1]), -1)
-    before = part.cumsum(-1) - part
-    if part.shape[-1] < p.shape[-1] and bool(((before[:, -1:] < top_p) & (top_p < 1)).any()):
-        part, order = p.sort(-1, descending=True)
-        before = part.cumsum(-1) - part
-    out = torch.ones_like(p, dtype=torch.bool).scatter(-1, order, before >= top_p) & (top_p < 1)
-    return logits.masked_fill(out, float("-inf"))
+    ranked = p.topk(min(_FEW, p.shape[-1]), -1).values
+    before = ranked.cumsum(-1) - ranked
+    if ranked.shape[-1] < p.shape[-1] and bool(((before[:, -1:] < top_p) & (top_p < 1)).any()):
+        ranked = p.sort(-1, descending=True).values
+        before = ranked.cumsum(-1) - ranked
+    least = ranked.gather(-1, (before < top_p).sum(-1, keepdim=True) - 1)
+    return logits.masked_fill((p < least) & (top_p < 1), float("-inf"))

@@ -31,6 +31,8 @@ def filter_logits(
 ) -> Tensor:
     """Logits ``(..., vocab)`` divided by ``temperature``, with the tokens that may not follow at minus infinity.
 
+    Tokens that are exactly as likely as the last that may follow may follow too.
+
     Args:
         logits: unnormalised log-probabilities.
         temperature: above 1 flatter, below 1 sharper; 0 leaves the likeliest token only.
@@ -57,9 +59,10 @@ def filter_logits(
     if 0 < top_k < logits.shape[-1]:
         logits = logits.masked_fill(logits < logits.topk(top_k, -1).values[..., -1:], nothing)
     if top_p < 1:
-        p, order = logits.softmax(-1).sort(-1, descending=True)
-        out = (p.cumsum(-1) - p) >= top_p  # the mass before a token is already enough
-        logits = logits.masked_fill(torch.zeros_like(out).scatter(-1, order, out), nothing)
+        p = logits.softmax(-1)
+        ranked = p.sort(-1, descending=True).values
+        stay = (ranked.cumsum(-1) - ranked) < top_p  # the mass before a token is not yet enough
+        logits = logits.masked_fill(p < ranked.gather(-1, stay.sum(-1, keepdim=True) - 1), nothing)
     if min_p > 0:
         p = logits.softmax(-1)
         logits = logits.masked_fill(p < min_p * p.amax(-1, keepdim=True), nothing)

@@ -14,7 +14,7 @@ import torch
 from torch import Tensor, nn
 
 from bottega.core import BottegaError, RecipeError
-from bottega.nets.transformer import ACTIVATIONS, Layer, TiedReadOut
+from bottega.nets.transformer import Layer, TiedReadOut
 
 __all__ = ["KINDS", "Kind", "Light", "kinds_here", "lighten", "weight_bytes"]
 
@@ -71,22 +71,15 @@ class Light(nn.Module):
             # without VNNI two products are summed in 16 bits, which 7 bits of input do not overflow
             self.steps = 127 if torch.cpu._is_vnni_supported() else 63
 
-    def bare(self, then: str = "") -> Callable[[Tensor], Tensor]:
-        """``forward`` without what a module does around it, for those who call it many thousand times a second.
-
-        Args:
-            then: an activation of ``nets.transformer.ACTIVATIONS`` for what comes out, which oneDNN joins to the product (of
-                bfloat16 it is then handed on in bfloat16); empty for none.
-        """
-        if self.kind in ("fp16", "int8") or (self.kind == "fp32" and self.rows == 1):
-            return (lambda x: ACTIVATIONS[then](self.forward(x))) if then else self.forward
-        op, packed, bias = torch.ops.mkldnn._linear_pointwise.default, self.packed, self.bias
-        name, form = {"": ("none", ""), "gelu": ("gelu", "none"), "gelu_tanh": ("gelu", "tanh")}.get(then, (then, ""))
-        if self.kind == "fp32":
-            return lambda x: op(x, packed, bias, name, [], form)
-        if then:
-            return lambda x: op(x.bfloat16(), packed, bias, name, [], form)
-        return lambda x: op(x.bfloat16(), packed, bias, "none", [], "").float()
+    def bare(self) -> Callable[[Tensor], Tensor]:
+        """``forward`` without what a module does around it, for those who call it many thousand times a second."""
+        if self.kind == "fp32" and self.rows > 1:
+            op, packed, bias = torch.ops.mkldnn._linear_pointwise.default, self.packed, self.bias
+            return lambda x: op(x, packed, bias, "none", [], "")
+        if self.kind == "bf16":
+            op, packed, bias = torch.ops.mkldnn._linear_pointwise.default, self.packed, self.bias
+            return lambda x: op(x.bfloat16(), packed, bias, "none", [], "").float()
+        return self.forward
 
     def forward(self, x: Tensor) -> Tensor:
         """``(..., in) -> (..., out)``."""
