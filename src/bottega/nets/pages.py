@@ -4,7 +4,7 @@ A transformer's linear parts do not care which row a position belongs to, so a p
 looks at a row's own past, which lies in blocks (Kwon et al. 2023, arXiv:2309.06180). A single query is answered block by
 block where the blocks lie, without copying them together, and the answers of a row's blocks are weighed by their masses, as
 in flash-decoding (Dao et al. 2023). A block's answer has the same shape whoever else is in the pass, products are made in
-numbers of rows that agree (``nets.steady``), and so a row is to the bit what it is alone.
+numbers of rows that agree (``nets.batch_invariant``), and so a row is to the bit what it is alone.
 """
 
 from __future__ import annotations
@@ -18,8 +18,8 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
+from bottega.nets.batch_invariant import Product, RowCounts, batch_invariant, elementwise
 from bottega.nets.cache import PagedCache
-from bottega.nets.steady import Counts, Product, by_rows, steadily
 from bottega.nets.transformer import ACTIVATIONS, Rotary, Transformer
 
 __all__ = ["PageRow", "PagedReader", "Pages"]
@@ -177,7 +177,7 @@ class _Bare:
         counts: of each product of such a layer, by its name; the first of a stack fills it.
     """
 
-    def __init__(self, layer: Any, counts: dict[str, Counts]) -> None:
+    def __init__(self, layer: Any, counts: dict[str, RowCounts]) -> None:
         at, feed = layer.attention, layer.feed
         self.heads, self.kv_heads, self.head, self.scale = at.heads, at.kv_heads, at.head, at.scale
         self.before_attention, self.before_feed = _bare(layer.before_attention), _bare(layer.before_feed)
@@ -185,7 +185,7 @@ class _Bare:
         def product(name: str, *parts: Any) -> Product:
             each = [_bare(part) for part in parts]
             make: Product = each[0] if len(each) == 1 else lambda x: torch.cat([one(x) for one in each], -1)
-            return steadily(make, counts.setdefault(name, Counts(make)))
+            return batch_invariant(make, counts.setdefault(name, RowCounts(make)))
 
         self.joined = product("joined", *([at.q, at.k, at.v] if at.joined is None else [at.joined]))
         self.o = product("o", at.o)
@@ -197,8 +197,8 @@ class _Bare:
         """As ``FeedForward.forward``."""
         if self.gated:
             gate, up = self.up(x).chunk(2, -1)
-            return self.down(by_rows(self.act, gate) * up)
-        return self.down(by_rows(self.act, self.up(x)))
+            return self.down(elementwise(self.act, gate) * up)
+        return self.down(elementwise(self.act, self.up(x)))
 
 
 class PagedReader:
@@ -226,10 +226,10 @@ class PagedReader:
         like = body.norm.weight
         self.pages = Pages(body.depth, body.kv_heads, body.head, like, block=block, limit=limit)
         self.device = like.device
-        counts: dict[str, Counts] = {}
+        counts: dict[str, RowCounts] = {}
         self.layers = [_Bare(layer, counts) for layer in body.layers]
         logits = _bare(read_out)
-        self.read_out = steadily(logits, Counts(logits))
+        self.read_out = batch_invariant(logits, RowCounts(logits))
         self.norm = _bare(body.norm)
         if body.rotates:
             self.turns = [t[:, None] for t in body.rotary.angles(0, sees)]  # (sees, 1, head)

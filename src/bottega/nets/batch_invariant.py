@@ -1,10 +1,11 @@
-"""Products of matrices, and functions of single numbers, that give a row the same bits however many rows there are.
+"""Batch invariance: products of matrices and elementwise functions that give a row the same bits however many rows there are.
 
 A library sums in another order where there are few rows, or many (oneDNN does so for a row alone if a sum has 1,536 parts, and
 in bfloat16 beyond 32 rows), and what lies at the end of a tensor, or where threads cut it, is not computed by the vector
 instructions that do the rest, so that its last bit may differ. A text that is written beside others would then differ from
-what it is alone. So each number of rows is tried once, and one whose sums are in another order is filled up with zeros to the
-next that agrees, or made in parts; and single numbers are handed over so that none is at such an end.
+what it is alone (He and Thinking Machines Lab 2025, "Defeating Nondeterminism in LLM Inference", who write kernels of their
+own for it). Here the library's kernels stay: each number of rows is tried once, and one whose sums are in another order is
+filled up with zeros to the next that agrees, or made in parts; and numbers are handed over so that none is at such an end.
 """
 
 from __future__ import annotations
@@ -15,7 +16,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-__all__ = ["Counts", "Product", "by_rows", "steadily"]
+__all__ = ["RowCounts", "Product", "elementwise", "batch_invariant"]
 
 Product = Callable[[Tensor], Tensor]
 
@@ -27,7 +28,7 @@ _WHOLE = 2**14 - 1  # numbers at most are not cut between threads (torch cuts GE
 _VECTORS = 32  # numbers, two vectors of AVX-512, go through at once
 
 
-class Counts:
+class RowCounts:
     """Which numbers of rows agree, for all products of one shape, with the threads that are set.
 
     Args:
@@ -42,7 +43,7 @@ class Counts:
         self.wanted: Tensor | None = None
 
     def plan(self, x: Tensor) -> Sequence[tuple[int, int]]:
-        """How the rows of ``x`` are made: for each part, how many of them, and how many with zeros behind them."""
+        """How the rows of ``x`` ``(n, in)`` are made: for each part, how many of them, and how many with zeros behind them."""
         found = self.plans.get(len(x))
         if found is None:
             if self.rows is None:
@@ -50,13 +51,13 @@ class Counts:
             found = self.plans[len(x)] = self._parts(len(x))
         return found
 
-    def _begin(self, kin: Tensor) -> None:
+    def _begin(self, like: Tensor) -> None:
         g = torch.Generator().manual_seed(0)
-        few = torch.randn(_FEW, kin.shape[1], generator=g).to(kin.device, kin.dtype)
+        few = torch.randn(_FEW, like.shape[1], generator=g).to(like.device, like.dtype)
         out = self.make(few)
         coarse = any(torch.equal(out, out.to(short).to(out.dtype)) for short in (torch.bfloat16, torch.float16))
         many = max(0, -(-_MANY // out.shape[1]) - _FEW) if coarse else 0
-        self.rows = torch.cat([few, torch.randn(many, kin.shape[1], generator=g).to(kin.device, kin.dtype)])
+        self.rows = torch.cat([few, torch.randn(many, like.shape[1], generator=g).to(like.device, like.dtype)])
         self.wanted = self._made(self.reference, first=0)
         if not self._agrees(self.reference):  # a row's place matters, so only rows alone agree
             self.reference, self.most, self.known = 1, 1, {}
@@ -92,11 +93,11 @@ class Counts:
         return self.known[count]
 
 
-def steadily(make: Product, counts: Counts) -> Product:
-    """``make`` as ``counts`` plan it.
+def batch_invariant(make: Product, counts: RowCounts) -> Product:
+    """``make``, ``(n, in) -> (n, out)``, in the numbers of rows that ``counts`` plan.
 
     >>> uneven = lambda x: x if len(x) > 1 else x * (1 + 1e-6)  # another order of sums where a row is alone
-    >>> even = steadily(uneven, Counts(uneven))
+    >>> even = batch_invariant(uneven, RowCounts(uneven))
     >>> bool((even(torch.ones(1, 4)) == even(torch.ones(5, 4))[:1]).all())
     True
     """
@@ -114,8 +115,8 @@ def steadily(make: Product, counts: Counts) -> Product:
     return made
 
 
-def by_rows(function: Callable[[Tensor], Tensor], x: Tensor) -> Tensor:
-    """A function of single numbers, ``(n, width) -> (n, width)``, on whole vectors of numbers only."""
+def elementwise(function: Callable[[Tensor], Tensor], x: Tensor) -> Tensor:
+    """``function(x)``, number by number, ``(n, width) -> (n, width)``, on whole vectors of numbers only."""
     width = x.shape[1]
     over = -width % _VECTORS
     if over:

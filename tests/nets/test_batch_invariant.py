@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 import torch
 
-from bottega.nets.steady import Counts, by_rows, steadily
+from bottega.nets.batch_invariant import RowCounts, batch_invariant, elementwise
 from bottega.nets.transformer import ACTIVATIONS
 from bottega.shrink.quantise import Light, kinds_here
 
@@ -39,7 +39,7 @@ def test_numbers_of_rows_that_do_not_agree_are_filled_up_or_made_in_parts(odd, c
         seen.append(len(x))
         return uneven(odd)(x)
 
-    even, rows = steadily(make, Counts(make)), torch.randn(130, 4)
+    even, rows = batch_invariant(make, RowCounts(make)), torch.randn(130, 4)
     whole = even(rows)
     for n in NUMBERS:
         assert torch.equal(even(rows[:n]), whole[:n]), n
@@ -55,7 +55,7 @@ def test_where_a_rows_place_matters_each_is_made_alone():
     def make(x):
         return x * (1 + 1e-6 * torch.arange(len(x))[:, None])
 
-    even, rows = steadily(make, Counts(make)), torch.randn(70, 4)
+    even, rows = batch_invariant(make, RowCounts(make)), torch.randn(70, 4)
     assert torch.equal(even(rows), rows)
 
 
@@ -69,16 +69,16 @@ def test_products_of_one_shape_are_tried_once():
 
         return made
 
-    counts = Counts(make(1.0))
-    steadily(make(1.0), counts)(torch.ones(5, 4))
+    counts = RowCounts(make(1.0))
+    batch_invariant(make(1.0), counts)(torch.ones(5, 4))
     assert len(tried) > 1
     tried.clear()
-    assert torch.equal(steadily(make(2.0), counts)(torch.ones(5, 4)), torch.full((5, 4), 2.0))
+    assert torch.equal(batch_invariant(make(2.0), counts)(torch.ones(5, 4)), torch.full((5, 4), 2.0))
     assert tried == [5]
 
 
 def test_a_thousand_rows_may_be_made_one_by_one():
-    even = steadily(uneven(lambda n: n > 1), Counts(uneven(lambda n: n > 1)))
+    even = batch_invariant(uneven(lambda n: n > 1), RowCounts(uneven(lambda n: n > 1)))
     rows = torch.randn(1500, 2)
     assert torch.equal(even(rows)[[0, 7, 1499]], even(rows[[0, 7, 1499]]))
 
@@ -94,7 +94,7 @@ def test_matrices_of_a_real_size(kind, threads):
     try:
         with torch.inference_mode():
             made = light.bare()
-            even, rows = steadily(made, Counts(made)), torch.randn(130, 1536, generator=g)
+            even, rows = batch_invariant(made, RowCounts(made)), torch.randn(130, 1536, generator=g)
             whole = even(rows)
             assert all(torch.equal(even(rows[:n]), whole[:n]) for n in NUMBERS)
             assert torch.equal(alone(even, rows[:8]), whole[:8])
@@ -115,8 +115,8 @@ def test_activations_do_not_end_within_a_vector(kind, width, threads):
         for n in (1, 2, 5, 37, 101):
             gate = 3 * torch.randn(n, 2 * width, generator=g)[:, :width]
             for x in (gate, gate.contiguous()):
-                whole = by_rows(ACTIVATIONS[kind], x)
-                assert torch.equal(whole, torch.cat([by_rows(ACTIVATIONS[kind], row) for row in x.split(1)])), n
+                whole = elementwise(ACTIVATIONS[kind], x)
+                assert torch.equal(whole, torch.cat([elementwise(ACTIVATIONS[kind], row) for row in x.split(1)])), n
                 torch.testing.assert_close(whole, ACTIVATIONS[kind](x))
     finally:
         torch.set_num_threads(before)
