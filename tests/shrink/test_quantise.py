@@ -84,6 +84,24 @@ def test_it_writes_the_same_rows_alone_and_together_and_in_fp32_what_the_model_w
         assert torch.equal(write(light, temperature=0.0), write(model, temperature=0.0))
 
 
+@pytest.mark.skipif("bf16" not in HERE, reason="bf16 needs AVX512 or ARM's bfloat16")
+def test_bfloat16_keeps_keys_and_values_as_they_are_made(model):
+    light, x = lighten(model, "bf16", 3), torch.randint(90, (3, 24), generator=torch.Generator().manual_seed(4))
+    whole = light.step(3)
+    logits = whole(x[:, :12])
+    assert whole.cache.keys.dtype == whole.cache.values.dtype == torch.bfloat16
+    assert model.body.cache(3, 1).keys.dtype == torch.float32
+    assert logits.dtype == torch.float32
+    for t in range(12, 24):
+        logits = whole(x[:, t : t + 1])
+    wide = lighten(model, "bf16", 3)  # the same products, with what stands between them in float32
+    wide.body.kept = None
+    for part in wide.modules():
+        if isinstance(part, Light):
+            part.short = False
+    assert (logits - wide.step(3)(x)).abs().max() < 0.02 * logits.abs().max()
+
+
 def test_fewer_bytes(model):
     sizes = {kind: weight_bytes(lighten(model, kind)) for kind in HERE}
     read = sum(p.numel() for n, p in model.named_parameters() if p.ndim == 2 and "embed" not in n and "place" not in n)

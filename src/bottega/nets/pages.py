@@ -223,7 +223,7 @@ class PagedReader:
     ) -> None:  # fmt: skip
         self.body, self.embed, self.sees = body, embed, sees
         self.start, self.begins, self.given = start, begins, given
-        like = body.norm.weight
+        like = body.like
         self.pages = Pages(body.depth, body.kv_heads, body.head, like, block=block, limit=limit)
         self.device = like.device
         counts: dict[str, RowCounts] = {}

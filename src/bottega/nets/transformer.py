@@ -480,14 +480,21 @@ class Transformer(nn.Module):
             nn.init.normal_(self.relative.bias.weight, std=0.1)
         if positions == "learned":
             self.place = nn.Parameter(0.02 * torch.randn(length, width))
+        self.kept: torch.dtype | None = None  # how keys and values are kept, where not as the weights are
+
+    @property
+    def like(self) -> Tensor:
+        """A tensor of the device and the kind of number of keys and values."""
+        weight: Tensor = self.norm.weight
+        return weight if self.kept is None else weight.to(self.kept)
 
     def cache(self, n: int, length: int) -> Cache:
         """Room for ``length`` positions of ``n`` rows."""
-        return Cache(self.depth, n, self.kv_heads, length, self.head, self.norm.weight)
+        return Cache(self.depth, n, self.kv_heads, length, self.head, self.like)
 
     def paged(self, n: int, length: int, *, block: int = 16) -> PagedCache:
         """The same in blocks that are lent as rows grow, so that rows can join and leave."""
-        return PagedCache(self.depth, n, self.kv_heads, length, self.head, self.norm.weight, block=block)
+        return PagedCache(self.depth, n, self.kv_heads, length, self.head, self.like, block=block)
 
     def forward(
         self,

@@ -14,7 +14,7 @@ import torch
 from torch import Tensor, nn
 
 from bottega.core import BottegaError, RecipeError
-from bottega.nets.transformer import Layer, TiedReadOut
+from bottega.nets.transformer import Layer, TiedReadOut, Transformer
 
 __all__ = ["KINDS", "Kind", "Light", "kinds_here", "lighten", "weight_bytes"]
 
@@ -25,7 +25,7 @@ _Model = TypeVar("_Model", bound=nn.Module)
 
 
 class Light(nn.Module):
-    """``x W^T + b`` in float32, the matrix packed; for inference only, and in no ``state_dict``.
+    """``x W^T + b``, the matrix packed; for inference only, and in no ``state_dict``. In and out are float32, but see ``short``.
 
     - ``"fp32"``: exact. For one row the matrix lies turned, for more it is packed for oneDNN.
     - ``"bf16"``: matrix and input rounded to bfloat16 (8 bits), products summed in float32 (oneDNN).
@@ -38,11 +38,12 @@ class Light(nn.Module):
         bias: ``(out,)`` or None.
         kind: see above.
         rows: how many rows it will mostly be given.
+        short: whether what ``"bf16"`` makes, which is bfloat16, is left so. It takes such numbers in any case.
     """
 
-    def __init__(self, weight: Tensor, bias: Tensor | None, kind: Kind, rows: int = 1) -> None:
+    def __init__(self, weight: Tensor, bias: Tensor | None, kind: Kind, rows: int = 1, short: bool = False) -> None:
         super().__init__()
-        self.kind, self.rows = kind, rows
+        self.kind, self.rows, self.short = kind, rows, short
         self.out_features, self.in_features = weight.shape
         weight = weight.detach().float().contiguous()
         self.bias = None if bias is None else bias.detach().float()
@@ -78,6 +79,8 @@ class Light(nn.Module):
             return lambda x: op(x, packed, bias, "none", [], "")
         if self.kind == "bf16":
             op, packed, bias = torch.ops.mkldnn._linear_pointwise.default, self.packed, self.bias
+            if self.short:
+                return lambda x: op(x.bfloat16(), packed, bias, "none", [], "")
             return lambda x: op(x.bfloat16(), packed, bias, "none", [], "").float()
         return self.forward
 
@@ -90,7 +93,8 @@ class Light(nn.Module):
             out = flat @ self.packed if self.bias is None else torch.addmm(self.bias, flat, self.packed)
             return out.view(*x.shape[:-1], self.out_features)
         if self.kind == "bf16":
-            return torch.ops.mkldnn._linear_pointwise(x.bfloat16(), self.packed, self.bias, "none", [], "").float()
+            out = torch.ops.mkldnn._linear_pointwise(x.bfloat16(), self.packed, self.bias, "none", [], "")
+            return out if self.short else out.float()
         if self.kind == "fp16":
             return torch.ops.quantized.linear_dynamic_fp16(x, self.packed)
         size = torch.linalg.vector_norm(x, torch.inf, -1, keepdim=True).clamp_min_(1e-12)
@@ -103,8 +107,9 @@ class Light(nn.Module):
 def lighten(model: _Model, kind: Kind, rows: int = 1) -> _Model:
     """A copy of ``model`` for inference whose linear layers and read-out are ``Light``; the model itself stays as it is.
 
-    Queries, keys and values become one matrix, and so do the two halves of a gated feed-forward. What is no matrix
-    (embeddings, norms) is shared with the model.
+    Queries, keys and values become one matrix, and so do the two halves of a gated feed-forward. With ``"bf16"`` the parts of
+    a layer hand each other bfloat16, in which keys and values are kept, too; the stream and its norms stay float32. What is
+    no matrix (embeddings, norms) is shared with the model.
 
     Args:
         model: of any family, on the CPU.
@@ -125,18 +130,24 @@ def lighten(model: _Model, kind: Kind, rows: int = 1) -> _Model:
         raise BottegaError(f"this processor has no kernels for {kind} weights; use one of {', '.join(here)}")
     made = copy.deepcopy(model, {id(t): t for t in (*model.parameters(), *model.buffers())}).eval()
 
-    def pack(*parts: nn.Linear) -> Light:
+    def pack(*parts: nn.Linear, short: bool = False) -> Light:
         bias = None if parts[0].bias is None else torch.cat([p.bias for p in parts])
-        return Light(torch.cat([p.weight for p in parts]), bias, kind, rows)
+        return Light(torch.cat([p.weight for p in parts]), bias, kind, rows, short)
 
     for part in made.modules():
+        if isinstance(part, Transformer) and kind == "bf16":
+            part.kept = torch.bfloat16
         if isinstance(part, Layer):
-            at = part.attention
-            at.joined = pack(at.q, at.k, at.v)
+            at, feed = part.attention, part.feed
+            at.joined = pack(at.q, at.k, at.v, short=True)
             at.q = at.k = at.v = nn.Identity()  # type: ignore[assignment]
-            if part.feed.gated:
-                part.feed.joined = pack(part.feed.gate, part.feed.up)
-                part.feed.gate = part.feed.up = nn.Identity()  # type: ignore[assignment]
+            at.o = pack(at.o, short=True)  # type: ignore[assignment]
+            if feed.gated:
+                feed.joined = pack(feed.gate, feed.up, short=True)
+                feed.gate = feed.up = nn.Identity()  # type: ignore[assignment]
+            else:
+                feed.up = pack(feed.up, short=True)  # type: ignore[assignment]
+            feed.down = pack(feed.down, short=True)  # type: ignore[assignment]
     for part in list(made.modules()):
         for name, child in list(part.named_children()):
             if type(child) is nn.Linear:
