@@ -9,11 +9,12 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 
-from bottega.core import BottegaError, DataError, Item
+from bottega.core import BottegaError, DataError
 from bottega.crafts.write_answer import Answer, Library
 from bottega.crafts.write_article import SUFFIXES
-from bottega.crafts.write_table import read_table, read_text
-from bottega.trust.claims import Corpus, Label
+from bottega.crafts.write_sheet import read_sheet
+from bottega.crafts.write_table import read_text
+from bottega.trust.claims import Label
 from bottega.trust.filters import Filter
 
 __all__ = ["Cited", "Knowledge", "instructs"]
@@ -99,16 +100,14 @@ class _Read:
             if kind in SUFFIXES:
                 texts[name] = read_text(path)
             elif kind in (".csv", ".tsv"):
-                tables[name] = read_table(path)
+                tables[name] = read_sheet(path)
             elif kind == ".pdf":
                 texts[name], self.pages[name] = _pdf(path)
         texts = {name: text for name, text in texts.items() if text.strip()}
         if not texts and not tables:
             raise DataError(f"{folder} holds no .md, .txt, .csv or .pdf file with words in it; put some there")
         self.library = Library(texts, tables, least=least)
-        said = [Item(text, name=name) for name, text in texts.items()]
-        said += [Item("\n".join(f"{name}: {c.said} {c.write(v)}." for c in table.columns for i, v in c.known for name in [table.names[i]]), name=source) for source, table in tables.items()]  # fmt: skip
-        self.corpus = Corpus(said)
+        self.corpus = self.library.corpus()
 
     def cite(self, found: Answer) -> Cited:
         """An answer of the library with its place as people read it."""

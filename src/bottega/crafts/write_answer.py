@@ -10,14 +10,28 @@ from dataclasses import dataclass
 from pathlib import Path
 from statistics import fmean
 
-from bottega.core import DataError
+from bottega.core import DataError, Item
 from bottega.crafts._claim_words import sentences
+from bottega.crafts._question_words import IDLE, NAME, stem, terms, ways
 from bottega.crafts._town import PAGES, QUESTIONS, TABLE
 from bottega.crafts.write_article import SUFFIXES
+from bottega.crafts.write_sheet import Sheet, parse_sheet, read_sheet
 from bottega.crafts.write_summary import words
-from bottega.crafts.write_table import MONTHS, Table, parse_table, plural, read_table, read_text
+from bottega.crafts.write_table import MONTHS, read_text
+from bottega.trust.claims import Corpus, Label
 
-__all__ = ["QUESTIONS", "Answer", "Exam", "Library", "alike", "exam", "town"]
+__all__ = ["QUESTIONS", "Answer", "Exam", "Library", "alike", "exam", "label", "town", "whole"]
+
+TABLES = (".csv", ".tsv")
+_LIMITS = {
+    "text": "quoted, not proved: the confidence is the share of the question's words that the passage has, no probability; "
+    "whether the file is right, and whether others say otherwise, was not looked at",
+    "reader": "quoted, not proved: the confidence is what the reader gives to the span; whether the file is right, and whether "
+    "others say otherwise, was not looked at",
+    "table": "the cells are as the table has them: every word of the question was found in it, its meaning was not; whether "
+    "the table is right or still holds was not looked at",
+    "none": "that nothing was found does not say that nothing is there: questions are matched by their words",
+}
 
 
 @dataclass(frozen=True)
@@ -25,12 +39,15 @@ class Answer:
     """What is said, and where.
 
     Attributes:
-        text: the answer, words of the source or a number of a table; empty when nothing says.
+        text: the answer, words of the source or a number of a table; empty when nothing says. Where several rows of a table
+            answer, all of what they say, with semicolons.
         source: the file.
-        start, end: of the answer in the file's text; of a table both are the line (its head is line 1).
-        passage: the sentence, or the row.
+        start, end: of the answer in the file's text; of a table the first and the last line (its head is line 1).
+        passage: the sentence, or the cells with their rows' names.
         confidence: from 0 to 1: the share of the question's words, weighed by how rare they are, that the passage has.
         why: how it was found, or why there is no answer.
+        column: of a table.
+        lines: of a table, all that the answer follows from.
     """
 
     text: str
@@ -40,6 +57,18 @@ class Answer:
     passage: str = ""
     confidence: float = 0.0
     why: str = ""
+    column: str = ""
+    lines: tuple[int, ...] = ()
+
+    @property
+    def place(self) -> str:
+        """Where it stands, as people read it: ``"staff.csv, line 3, column manager"``; empty where there is no answer."""
+        if not self.lines:
+            return f"{self.source}, characters {self.start}-{self.end}" if self.source else ""
+        if len(self.lines) == 1:
+            return f"{self.source}, line {self.start}, column {self.column}"
+        told = ", ".join(map(str, self.lines[:12])) if len(self.lines) <= 12 else f"{self.start} to {self.end}"
+        return f"{self.source}, lines {told}, column {self.column}"
 
 
 @dataclass(frozen=True)
@@ -51,119 +80,16 @@ class _Passage:
 
 
 _ASKED = re.compile(r"\b(who|whom|whose|when|where|why|how (?:many|much|long|tall|deep|old|far|high|wide|large|big|often|heavy)|how|what|which)\b", re.I)  # fmt: skip
-_IDLE = frozenset(
-    [
-        "a",
-        "an",
-        "the",
-        "of",
-        "in",
-        "on",
-        "at",
-        "to",
-        "for",
-        "from",
-        "by",
-        "with",
-        "as",
-        "is",
-        "are",
-        "was",
-        "were",
-        "be",
-        "been",
-        "do",
-        "does",
-        "did",
-        "has",
-        "have",
-        "had",
-        "it",
-        "its",
-        "this",
-        "that",
-        "these",
-        "those",
-        "there",
-        "who",
-        "whom",
-        "whose",
-        "when",
-        "where",
-        "why",
-        "how",
-        "what",
-        "which",
-        "many",
-        "much",
-        "and",
-        "or",
-        "not",
-        "no",
-        "any",
-        "some",
-        "will",
-        "would",
-        "can",
-        "could",
-        "may",
-        "into",
-        "than",
-        "then",
-        "also",
-        "his",
-        "her",
-        "their",
-        "our",
-        "your",
-        "my",
-        "he",
-        "she",
-        "they",
-        "we",
-        "you",
-        "i",
-        "one",
-        "name",
-        "called",
-        "s",
-    ]
-)
-_SAME = [{"live", "inhabitant", "people", "population", "resident"}, {"cost", "price", "fee", "pay"}, {"found", "form", "establish", "start"},
-         {"build", "built", "construct", "made", "make"}, {"write", "author", "wrote"}, {"lead", "head", "led"}, {"tall", "high", "height"},
-         {"long", "length", "take"}, {"deep", "depth"}, {"big", "large", "area", "size"}, {"invent", "discover", "found"}]  # fmt: skip
 _UNITS = r"(?:metres?|meters?|kilomet(?:re|er)s?|miles?|feet|minutes?|hours?|days?|years?|weeks?|months?|seconds?|tonnes?|tons?|kg|km²|km|m|hectares?|square (?:kilometres|miles|metres)|crowns?|euros?|pounds?|dollars?|per ?cent|%)"  # fmt: skip
 _NUMBER = r"(?:\d{1,3}(?:,\d{3})+|\d+)(?:\.\d+)?(?:\s(?:million|billion|thousand))?"
 _WORDED = r"(?:two|three|four|five|six|seven|eight|nine|ten|eleven|twelve|thirteen|fourteen|fifteen|sixteen|seventeen|eighteen|nineteen|twenty|thirty|forty|fifty|sixty|seventy|eighty|ninety|hundred|one|a dozen)"  # fmt: skip
 _MONTH = "|".join(MONTHS)
 _DATE = rf"(?:\d{{1,2}} (?:{_MONTH})(?: \d{{4}})?|(?:{_MONTH}) \d{{1,2}}(?:, \d{{4}})?|(?:{_MONTH}) \d{{4}}|(?<![\d,.])1\d{{3}}(?![\d,])|(?<![\d,.])20\d{{2}}(?![\d,]))"
-_TITLE = r"(?:Dr|Mr|Mrs|Ms|Sir|Lady|Professor|Captain|Princess|Prince|King|Queen|President|Saint|St)\.?\s"
-_NAME = rf"(?:{_TITLE})?[A-ZÀ-Þ][\w'’-]+(?:\s(?:de|van|von|of|the|la|le)\s[A-ZÀ-Þ][\w'’-]+|\s(?:[A-ZÀ-Þ]\.|[A-ZÀ-Þ][\w'’-]*))*"
 _DAYS = r"(?:Mon|Tues|Wednes|Thurs|Fri|Satur|Sun)days?"
 _BREAK = re.compile(
     r"[,;:.!?()\"“”]|\b(?:is|are|was|were|be|been|has|have|had|of|in|on|at|to|for|from|by|with|as|that|which|who|when|where|because|since|"
     r"between|near|under|over|than|after|before|it|its|the|a|an|their|his|her|called|named|but|while|will|can|may|not)\b", re.I
 )  # fmt: skip
-
-
-def stem(word: str) -> str:
-    """A word without its endings, roughly.
-
-    >>> stem("founded"), stem("ships"), stem("rebuilding"), stem("cities")
-    ('found', 'ship', 'rebuild', 'city')
-    """
-    word = word.lower().replace("’", "'").removesuffix("'s")
-    for ending, put in (("ies", "y"), ("sses", "ss"), ("ings", ""), ("ing", ""), ("ed", ""), ("es", "e"), ("s", "")):
-        if word.endswith(ending) and len(word) - len(ending) >= 3 and not (ending == "s" and word.endswith("ss")):
-            word = word.removesuffix(ending) + put
-            break
-    if len(word) > 4 and word[-1] == word[-2] and word[-1] not in "lsz":
-        word = word[:-1]
-    return word.removesuffix("e") if len(word) > 4 else word
-
-
-def _terms(text: str) -> list[str]:
-    return [stem(w) for w in words(text) if w.lower() not in _IDLE]
 
 
 class Library:
@@ -177,11 +103,12 @@ class Library:
     Args:
         texts: by file name.
         tables: by file name.
+        left_out: files that could not be read, with the reason; told where the answer may have stood there.
         least: an answer's passage must have this share of the question's words, weighed by rarity.
     """
 
-    def __init__(self, texts: dict[str, str], tables: dict[str, Table] | None = None, *, least: float = 0.6) -> None:
-        self.texts, self.tables, self.least = texts, tables or {}, least
+    def __init__(self, texts: dict[str, str], tables: dict[str, Sheet] | None = None, *, left_out: dict[str, str] | None = None, least: float = 0.6) -> None:  # fmt: skip
+        self.texts, self.tables, self.left_out, self.least = texts, tables or {}, left_out or {}, least
         self.passages: list[_Passage] = []
         for source, text in texts.items():
             title, before = Path(source).stem.replace("-", " ").replace("_", " "), ""
@@ -193,9 +120,9 @@ class Library:
                 before = sentence
         if not self.passages and not self.tables:
             raise DataError("there is neither a sentence nor a table to answer from")
-        self._counts = [Counter(_terms(p.text)) for p in self.passages]
-        self._context = [set(_terms(p.around)) for p in self.passages]
-        self._pages = {source: set(_terms(text)) for source, text in texts.items()}
+        self._counts = [Counter(terms(p.text)) for p in self.passages]
+        self._context = [set(terms(p.around)) for p in self.passages]
+        self._pages = {source: set(terms(text)) for source, text in texts.items()}
         df = Counter(t for own, around in zip(self._counts, self._context, strict=True) for t in {*own, *around})
         n = max(len(self.passages), 1)
         self._idf = {t: math.log(1 + (n - k + 0.5) / (k + 0.5)) for t, k in df.items()}
@@ -203,30 +130,64 @@ class Library:
         self._mean = fmean(sum(c.values()) for c in self._counts) if self._counts else 1.0
 
     @classmethod
-    def read(cls, folder: str | Path, *, least: float = 0.6) -> Library:
-        """The .txt, .md, .rst, .csv and .tsv files of a folder; DataError when there are none or one cannot be read."""
+    def read(cls, folder: str | Path, *, least: float = 0.6, without: Path | None = None) -> Library:
+        """The .txt, .md, .rst, .csv and .tsv files of a folder, or one of them. What cannot be read is ``left_out``.
+
+        Args:
+            folder: where they are.
+            least: see the class.
+            without: a file that is not read, as one that is to be compared with the others.
+
+        Raises:
+            DataError: there are none, or none can be read.
+        """
         folder = Path(folder)
         if not folder.exists():
             raise DataError(f"there is no {folder}; give a folder of .txt, .md and .csv files")
         files = sorted(folder.rglob("*")) if folder.is_dir() else [folder]
-        name = {p: str(p.relative_to(folder)) if folder.is_dir() else p.name for p in files}
-        texts = {name[p]: read_text(p) for p in files if p.suffix.lower() in SUFFIXES}
-        tables = {name[p]: read_table(p) for p in files if p.suffix.lower() in (".csv", ".tsv")}
+        texts: dict[str, str] = {}
+        tables: dict[str, Sheet] = {}
+        left_out: dict[str, str] = {}
+        for path in files:
+            name = path.relative_to(folder).as_posix() if folder.is_dir() else path.name
+            kind = path.suffix.lower()
+            if not path.is_file() or kind not in (*SUFFIXES, *TABLES) or (without and path.samefile(without)):
+                continue
+            try:
+                if kind in TABLES:
+                    tables[name] = read_sheet(path)
+                else:
+                    texts[name] = read_text(path)
+            except DataError as error:
+                left_out[name] = str(error)
         if not texts and not tables:
+            if left_out:
+                more = f" (and {len(left_out) - 1} more files that cannot be read)" if len(left_out) > 1 else ""
+                raise DataError(next(iter(left_out.values())) + more)
             raise DataError(f"{folder} holds neither texts nor tables; put .txt, .md or .csv files into it")
-        return cls(texts, tables, least=least)
+        return cls(texts, tables, left_out=left_out, least=least)
+
+    def corpus(self) -> Corpus:
+        """The texts, and every cell of the tables as a sentence by itself, as all that may be claimed.
+
+        Raises:
+            DataError: there is no sentence in them.
+        """
+        told = [Item("\n".join(whole(text)), name=name) for name, text in self.texts.items()]
+        cells = [Item(said, name=f"{name}, line {at}") for name, t in self.tables.items() for at, said in t.claims()]
+        return Corpus([*told, *cells])
 
     # ---- finding ---------------------------------------------------------------------------------------------------
 
     def search(self, question: str, k: int = 5) -> list[tuple[float, int]]:
         """The best sentences: score and number."""
-        asked = set(_terms(question))
+        asked = set(terms(question))
         out = []
         for i, (own, around) in enumerate(zip(self._counts, self._context, strict=True)):
             size = sum(own.values()) / self._mean
             score = 0.0
             for term in asked:
-                for way in _ways(term):
+                for way in ways(term):
                     f = own[way] + (0.5 if way in around else 0.0)
                     if f:
                         score += (
@@ -242,15 +203,15 @@ class Library:
 
     def _covered(self, question: str, at: int) -> float:
         """The share of the question's words, by rarity, that a sentence and what stands around it have."""
-        asked = set(_terms(question))
-        weight = {t: max(self._idf.get(w, self._unseen if w == t else 0.0) for w in _ways(t)) for t in asked}
+        asked = set(terms(question))
+        weight = {t: max(self._idf.get(w, self._unseen if w == t else 0.0) for w in ways(t)) for t in asked}
         own, page = self._counts[at], self._pages[self.passages[at].source]
         have = 0.0
         for term in asked:
-            ways = _ways(term)
-            if any(w in own for w in ways) or any(w in self._context[at] for w in ways):
+            near = ways(term)
+            if any(w in own for w in near) or any(w in self._context[at] for w in near):
                 have += weight[term]
-            elif any(w in page for w in ways):
+            elif any(w in page for w in near):
                 have += 0.6 * weight[term]
         return have / max(sum(weight.values()), 1e-9)
 
@@ -262,10 +223,11 @@ class Library:
         """
         if not words(question):
             raise DataError("the question is empty; ask for something")
-        if (cell := self._ask_tables(question)) is not None:
+        cell = self._ask_tables(question)
+        if cell is not None and cell.text:
             return cell
         kind = _kind(question)
-        names = list(re.findall(_NAME, re.sub(r"^\W*\w+", "", question)))
+        names = list(re.findall(NAME, re.sub(r"^\W*\w+", "", question)))
         best: tuple[float, Answer] | None = None
         found = self.search(question, k)
         top = found[0][0] if found else 1.0
@@ -275,7 +237,7 @@ class Library:
             lost = [
                 n
                 for n in names
-                if not set(_terms(n)) <= set(self._counts[i]) | self._context[i] | self._pages[passage.source]
+                if not set(terms(n)) <= set(self._counts[i]) | self._context[i] | self._pages[passage.source]
             ]
             if lost:
                 why = f"what there is does not speak of {lost[0]}"
@@ -284,9 +246,9 @@ class Library:
             if covered < self.least:
                 why = f"the nearest sentence has {100 * covered:.0f} % of what is asked, and {100 * self.least:.0f} % are needed"
                 continue
-            asked = set(_terms(question)) - {t for n in names for t in _terms(n)}
-            said_here = fmean(any(w in self._counts[i] for w in _ways(t)) for t in asked) if asked else 1.0
-            said_here += 0.6 * fmean(set(_terms(n)) <= set(self._counts[i]) for n in names) if names else 0.0
+            asked = set(terms(question)) - {t for n in names for t in terms(n)}
+            said_here = fmean(any(w in self._counts[i] for w in ways(t)) for t in asked) if asked else 1.0
+            said_here += 0.6 * fmean(set(terms(n)) <= set(self._counts[i]) for n in names) if names else 0.0
             for fit, start, end in _spans(passage.text, question, kind):
                 value = score / top + fit + 0.5 * said_here
                 if best is None or value > best[0] + 1e-9:
@@ -295,54 +257,40 @@ class Library:
                     best = value, Answer(said, passage.source, at, at + len(said), passage.text, covered, f"a {kind} in the sentence nearest to the question")  # fmt: skip
             if best is None:
                 why = f"the nearest sentences name no {kind}"
-        return best[1] if best is not None else Answer("", why=why)
+        return best[1] if best is not None else cell or Answer("", why=why)
 
     # ---- tables ----------------------------------------------------------------------------------------------------
 
     def _ask_tables(self, question: str) -> Answer | None:
-        asked = set(_terms(question))
-        for source, table in self.tables.items():
-            scored = []
-            for c in table.columns:
-                own = set(_terms(c.said))
-                hit = sum(any(w in asked for w in _ways(t)) for t in own)
-                scored.append((hit / max(len(own), 1), c))
-            share, column = max(scored, key=lambda pair: pair[0])
-            if share < 1:
-                continue
-            rows = [
-                i
-                for i, names in enumerate(table.aliases)
-                if any(re.search(rf"(?<!\w){re.escape(a)}(?!\w)", question, re.I) for a in names)
-            ]
-            grain = any(w in asked for w in (stem(table.grain), stem(plural(table.grain))))
-            known = column.known
-            more = re.search(r"\b(most|largest|biggest|highest|greatest|longest|best|maximum)\b", question, re.I)
-            less = re.search(r"\b(fewest|least|smallest|lowest|shortest|minimum|worst)\b", question, re.I)
-            if (more or less) and grain and re.match(r"\W*(which|what|where|who|name|in which)\b", question, re.I):
-                edge = (max if more else min)(v for _, v in known)
-                at = next(i for i, v in known if v == edge)
-                return self._cell(source, table, at, table.names[at], column.said, column.write(edge), f"the {'most' if more else 'least'} by {column.said}")  # fmt: skip
-            if len(rows) == 1 and (value := column.values[rows[0]]) is not None:
-                return self._cell(source, table, rows[0], column.write(value), column.said, column.write(value), f"the cell of {table.names[rows[0]]} and {column.said}")  # fmt: skip
-            others = [n for n in re.findall(_NAME, re.sub(r"^\W*\w+", "", question)) if not rows]
-            if others or rows:
-                continue
-            if re.search(r"\b(in total|total|altogether|in all|sum)\b", question, re.I):
-                said = column.write(math.fsum(v for _, v in known))
-                return Answer(said, source, 2, len(table.names) + 1, f"{column.said} of all rows", 1.0, f"the sum of {column.said}")  # fmt: skip
-            if re.search(r"\b(average|mean)\b", question, re.I):
-                said = column.write(fmean(v for _, v in known), column.decimals + 1)
-                return Answer(said, source, 2, len(table.names) + 1, f"{column.said} of all rows", 1.0, f"the mean of {column.said}")  # fmt: skip
-        return None
-
-    def _cell(self, source: str, table: Table, row: int, text: str, column: str, value: str, why: str) -> Answer:
-        return Answer(text, source, row + 2, row + 2, f"{table.names[row]}: {column} {value}", 1.0, why)
+        """The first table's answer, with what others say; else why a table that speaks of it has none."""
+        found = [(source, said) for source, table in self.tables.items() if (said := table.ask(question)) is not None]
+        told = [(source, said) for source, said in found if said.text]
+        if not told:
+            return Answer("", why=found[0][1].why) if found else None
+        source, said = told[0]
+        others = "".join(f"; {name} says {other.text}" for name, other in told[1:] if not alike(other.text, said.text))
+        return Answer(said.text, source, said.lines[0], said.lines[-1], said.passage, 1.0, said.why + others, said.column, said.lines)  # fmt: skip
 
 
-def _ways(term: str) -> list[str]:
-    """A word and those that say nearly the same."""
-    return [term, *sorted({stem(w) for group in _SAME if term in {stem(x) for x in group} for w in group} - {term})]
+def whole(text: str) -> list[str]:
+    r"""The sentences of a text, each on one line however the text is wrapped, without headings.
+
+    >>> whole("# The bridge\n\nIt was\nopened in 1932. It is long.")
+    ['It was opened in 1932.', 'It is long.']
+    """
+    return [" ".join(said.split()) for _, said in sentences(text) if not said.startswith("#")]
+
+
+def label(answer: Answer) -> Label:
+    """What stands under an answer: where it comes from, how sure that is, and what was not looked at.
+
+    >>> label(Answer("", why="nothing speaks of Atlantis")).source
+    'none of the files'
+    """
+    if not answer.text:
+        return Label("none of the files", f"no answer; {answer.why}", _LIMITS["none"], ())
+    kind = "table" if answer.lines else "reader" if "reader" in answer.why else "text"
+    return Label(answer.place, f"{answer.confidence:.2f}; {answer.why}", _LIMITS[kind], ())
 
 
 def _kind(question: str) -> str:
@@ -368,7 +316,7 @@ def _kind(question: str) -> str:
 
 def _spans(sentence: str, question: str, kind: str) -> Iterator[tuple[float, int, int]]:
     """Parts of a sentence that may be the answer: how well each fits, and where."""
-    asked = {w for t in _terms(question) for w in _ways(t)}
+    asked = {w for t in terms(question) for w in ways(t)}
     hits = [
         (f.start(), f.end()) for f in re.finditer(r"[^\W_]+(?:['’-][^\W_]+)*", sentence) if stem(f.group()) in asked
     ]
@@ -378,7 +326,7 @@ def _spans(sentence: str, question: str, kind: str) -> Iterator[tuple[float, int
         return 0.5 / (1 + sum(gaps[:3]) / (20 * max(len(gaps[:3]), 1))) if gaps else 0.0
 
     def new(text: str) -> bool:
-        return any(stem(w) not in asked and w.lower() not in _IDLE for w in words(text))
+        return any(stem(w) not in asked and w.lower() not in IDLE for w in words(text))
 
     if kind == "reason":
         for found in re.finditer(
@@ -389,17 +337,17 @@ def _spans(sentence: str, question: str, kind: str) -> Iterator[tuple[float, int
             yield 0.1, found.start(), found.end("why")
         return
     if kind == "person":
-        for found in re.finditer(_NAME, sentence):
+        for found in re.finditer(NAME, sentence):
             text = found.group()
             if (
                 not new(text)
-                or text.split()[0].lower() in _IDLE
+                or text.split()[0].lower() in IDLE
                 and len(text.split()) == 1
                 or re.fullmatch(rf"{_DAYS}|{_MONTH}", text)
             ):
                 continue
             start = found.start()
-            if text.split()[0].lower() in _IDLE:  # the sentence's first word, not a part of the name
+            if text.split()[0].lower() in IDLE:  # the sentence's first word, not a part of the name
                 start += len(text.split()[0]) + 1
             before, after = sentence[:start], sentence[found.end() :]
             fit = near(start, found.end())
@@ -427,7 +375,7 @@ def _spans(sentence: str, question: str, kind: str) -> Iterator[tuple[float, int
             fit = near(found.start(), end)
             if kind == "count":
                 follows = {stem(w) for w in words(sentence[end : end + 40])[:3]}
-                fit += 0.5 if noun and set(_ways(stem(noun[1]))) & follows else -0.1
+                fit += 0.5 if noun and set(ways(stem(noun[1]))) & follows else -0.1
                 fit -= 0.3 if measured else 0.0
                 if measured and noun and stem(text.split()[-1]) == stem(noun[1]):
                     end = found.start() + len(text.rsplit(" ", 1)[0])
@@ -439,7 +387,7 @@ def _spans(sentence: str, question: str, kind: str) -> Iterator[tuple[float, int
         return
     if kind == "place":
         for found in re.finditer(
-            rf"\b(?:in|at|on|near|to|from)\s(?P<p>(?:the |an? |its )?(?:(?:[a-z]+ ){{0,5}})?{_NAME}(?:\s(?:on|in|of)\s(?:the )?{_NAME})?)",
+            rf"\b(?:in|at|on|near|to|from)\s(?P<p>(?:the |an? |its )?(?:(?:[a-z]+ ){{0,5}})?{NAME}(?:\s(?:on|in|of)\s(?:the )?{NAME})?)",
             sentence,
         ):
             text = found["p"]
@@ -467,10 +415,10 @@ def _things(
             continue
         pieces = list(re.finditer(r"[^\W_]+(?:['’-][^\W_]+)*", sentence[a:b]))
         while pieces and (
-            stem(pieces[0].group()) in asked or pieces[0].group().lower() in _IDLE | {"and", "most", "some", "about"}
+            stem(pieces[0].group()) in asked or pieces[0].group().lower() in IDLE | {"and", "most", "some", "about"}
         ):
             pieces = pieces[1:]
-        while pieces and (stem(pieces[-1].group()) in asked or pieces[-1].group().lower() in _IDLE):
+        while pieces and (stem(pieces[-1].group()) in asked or pieces[-1].group().lower() in IDLE):
             pieces = pieces[:-1]
         if not pieces:
             continue
@@ -534,4 +482,4 @@ def exam(library: Library, questions: Sequence[tuple[str, str | None]]) -> Exam:
 
 def town(*, least: float = 0.6) -> Library:
     """The built-in town: twelve pages and a table, to which ``QUESTIONS`` belong."""
-    return Library(PAGES, {"districts.csv": parse_table(TABLE, "districts.csv")}, least=least)
+    return Library(PAGES, {"districts.csv": parse_sheet(TABLE, "districts.csv")}, least=least)

@@ -14,7 +14,20 @@ from typing import Literal
 
 from bottega.core import DataError, nearest
 
-__all__ = ["Column", "Moment", "Table", "moment", "parse_table", "plural", "read_table", "read_text", "said_number"]
+__all__ = [
+    "Column",
+    "Moment",
+    "Table",
+    "moment",
+    "numbers_of",
+    "parse_table",
+    "plural",
+    "read_table",
+    "read_text",
+    "said_number",
+    "split_rows",
+    "spoken",
+]
 
 MONTHS = ("January", "February", "March", "April", "May", "June", "July", "August", "September", "October", "November",
           "December")  # fmt: skip
@@ -234,7 +247,7 @@ def parse_table(
 ) -> Table:
     """The same of the text of such a file; ``name`` is for messages and says by its ending whether tabs part the cells."""
     path = Path(name)
-    head, rows = _rows(text, path)
+    head, rows, _ = split_rows(text, path)
     if key and key not in head:
         raise DataError(f"{path} has no column {key!r}{nearest(key, head)}")
     for name in columns:
@@ -242,7 +255,7 @@ def parse_table(
             raise DataError(f"{path} has no column {name!r}{nearest(name, head)}")
     cells = {name: [row[i].strip() for row in rows] for i, name in enumerate(head)}
     key = key or _key(head, cells, path)
-    numbers = {name: parsed for name in head if name != key and (parsed := _numbers(name, cells[name])) is not None}
+    numbers = {name: parsed for name in head if name != key and (parsed := numbers_of(name, cells[name])) is not None}
     for name in columns:
         if name not in numbers:
             wrong = next((c for c in cells[name] if c and not _NUMBER.search(c)), cells[name][0])
@@ -273,36 +286,59 @@ def parse_table(
     ]
     made = [Column(c.name, c.said, tuple(c.values[i] for i in order), c.unit, c.decimals) for c in numbers.values()]
     labels = {n: [v[i] for i in order] for n, v in cells.items() if n != key and n not in numbers}
-    grain = own[0].noun if timed and own[0] else _spoken(key)
+    grain = own[0].noun if timed and own[0] else spoken(key)
     return Table(path.stem, key, [names[i] for i in order], aliases, made, labels, grain, timed)
 
 
-def _rows(text: str, path: Path) -> tuple[list[str], list[list[str]]]:
+def split_rows(text: str, path: Path, *, lenient: bool = False) -> tuple[list[str], list[list[str]], list[int]]:
+    """The head of a table, its rows, and the line that each row begins on (the head is on line 1).
+
+    Args:
+        text: of the file. Tabs part the cells of a ``.tsv``, else whichever of tab, comma, semicolon and bar the head has most.
+        path: for messages.
+        lenient: empty cells beyond the head are dropped and a column without a name is called by its number, as
+            spreadsheets leave both; and a head that holds numbers is refused, since it is a row.
+
+    Raises:
+        DataError: nothing in it, rows of other lengths than the head, a column named twice.
+    """
     if not text.strip():
         raise DataError(f"{path} is empty; its first line should name the columns")
     first = text.splitlines()[0]
-    mark = "\t" if path.suffix.lower() == ".tsv" or first.count("\t") > first.count(",") else ","
-    if mark not in first and ";" in first:
-        mark = ";"
+    mark = "\t" if path.suffix.lower() == ".tsv" else max(",;\t|", key=first.count)
     reader = csv.reader(io.StringIO(text, newline=""), delimiter=mark)
+    rows: list[list[str]] = []
+    lines: list[int] = []
     try:
         head = [name.strip() for name in next(reader)]
-        rows = []
+        while lenient and len(head) > 1 and not head[-1]:
+            head.pop()
+        begun = reader.line_num + 1
         for row in reader:
+            line, begun = begun, reader.line_num + 1
             if not any(cell.strip() for cell in row):
                 continue
+            while lenient and len(row) > len(head) and not row[-1].strip():
+                row.pop()
             if len(row) != len(head):
-                raise DataError(
-                    f"{path}, line {reader.line_num} has {len(row)} cells and the head {len(head)}; mend the row"
-                )
+                raise DataError(f"{path}, line {line} has {len(row)} cells and the head {len(head)}; mend the row")
             rows.append(row)
+            lines.append(line)
     except csv.Error as error:
         raise DataError(f"{path}, line {reader.line_num}: {error}; check that it is a CSV file") from error
+    if lenient:
+        head = [name or f"column {i}" for i, name in enumerate(head, 1)]
+        if wrong := next(
+            (c for c in head if re.fullmatch(r"[-+]?[\d.,]+", c) and not re.fullmatch(r"[12]\d{3}", c)), ""
+        ):
+            raise DataError(
+                f"{path} has no head: its first line holds {wrong!r}; put a line above that names the columns"
+            )
     if len(set(head)) < len(head):
         raise DataError(f"{path} names the column {next(n for n in head if head.count(n) > 1)!r} twice; rename one")
     if not rows:
-        raise DataError(f"{path} has a head and no rows")
-    return head, rows
+        raise DataError(f"{path} has a head and no rows; put at least one below it")
+    return head, rows, lines
 
 
 def _key(head: list[str], cells: dict[str, list[str]], path: Path) -> str:
@@ -317,15 +353,19 @@ def _key(head: list[str], cells: dict[str, list[str]], path: Path) -> str:
         if dated(name):
             return name
     for name in head:
-        if len(set(cells[name])) == len(cells[name]) and "" not in cells[name] and _numbers(name, cells[name]) is None:
+        if (
+            len(set(cells[name])) == len(cells[name])
+            and "" not in cells[name]
+            and numbers_of(name, cells[name]) is None
+        ):
             return name
     for name in head:
-        if _numbers(name, cells[name]) is None:
+        if numbers_of(name, cells[name]) is None:
             return name
     raise DataError(f"{path} has only numbers, so nothing names its rows; say with --key which column does")
 
 
-def _numbers(name: str, cells: Sequence[str]) -> Column | None:
+def numbers_of(name: str, cells: Sequence[str]) -> Column | None:
     """The column as numbers, when every cell that is not empty is one, with one unit for all."""
     values: list[float | None] = []
     units, decimals = set(), 0
@@ -345,18 +385,18 @@ def _numbers(name: str, cells: Sequence[str]) -> Column | None:
         decimals = max(decimals, len(written.partition(".")[2]))
     if len(units) != 1 or all(v is None for v in values):
         return None
-    said, unit = _spoken(name), units.pop()
+    said, unit = spoken(name), units.pop()
     if found := re.search(r"\s*[(\[]([^)\]]+)[)\]]\s*$", name):
-        said, unit = _spoken(name[: found.start()]), unit or _UNITS.get(found[1].lower(), found[1])
+        said, unit = spoken(name[: found.start()]), unit or _UNITS.get(found[1].lower(), found[1])
     elif (last := name.rpartition("_")[2].lower()) in _UNITS and "_" in name:
-        said, unit = _spoken(name.rpartition("_")[0]), unit or _UNITS[last]
+        said, unit = spoken(name.rpartition("_")[0]), unit or _UNITS[last]
     return Column(name, said, tuple(values), unit, decimals)
 
 
-def _spoken(name: str) -> str:
+def spoken(name: str) -> str:
     """A column's name in words.
 
-    >>> _spoken("units_sold"), _spoken("openRate"), _spoken("GDP")
+    >>> spoken("units_sold"), spoken("openRate"), spoken("GDP")
     ('units sold', 'open rate', 'GDP')
     """
     name = re.sub(r"(?<=[a-z])(?=[A-Z])", " ", name.replace("_", " ").replace("-", " ")).strip()

@@ -15,7 +15,7 @@ from bottega.cli._shared import Out
 if TYPE_CHECKING:
     from bottega.trust.filters import Blocked, Hit
 
-__all__ = ["FilterLog", "FilterWith", "Filtered", "Screen", "apart", "deliver", "given"]
+__all__ = ["FilterLog", "FilterWith", "Filtered", "Screen", "apart", "deliver", "given", "left_out"]
 
 Filtered = Annotated[
     bool,
@@ -84,6 +84,12 @@ def given(source: str, what: str = "the text") -> str:
     if not text.strip():
         raise DataError(f"{what} is empty; write at least a word")
     return text
+
+
+def left_out(files: Mapping[str, str]) -> None:
+    """Name files that could not be read, on standard error even with ``--quiet``: what they hold was not looked at."""
+    for why in files.values():
+        print(f"left out: {why}", file=sys.stderr)
 
 
 def deliver(say: Out, text: str, out: Path | None, note: Mapping[str, str]) -> Path | None:

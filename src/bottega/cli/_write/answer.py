@@ -8,6 +8,7 @@ from typing import Annotated
 import typer
 
 from bottega.cli._shared import Device, Json, Out, Quiet, whole_run
+from bottega.cli._write._texts import left_out
 
 __all__ = ["answer"]
 
@@ -15,6 +16,7 @@ PANEL, PLACE = "Of your own material", 5
 EXAMPLES = """\
   bottega write answer "When was the bridge opened?" --from papers/
   bottega write answer "Which district has the most inhabitants?" --from papers/ --json
+  bottega write answer "Who manages the Nordhof?" --from lists/ every .csv counts, with numbers or without
   bottega write answer --exam                                   the fifty built-in questions
 """
 
@@ -31,8 +33,10 @@ def answer(
 ) -> None:  # fmt: skip
     """Answer a question from your own files, with the place where it stands, or say that nothing there does.
 
-    Words of the answer are words of the source. The confidence is the share of the question that the passage has, weighed
-    by how rare its words are: it is no probability. With --run it is what the reader gives to the span. The status is 3 when there is no answer.
+    Words of the answer are words of the source, or cells, counts, sums and extremes of a table. Under it stand its source,
+    its confidence and its limits: the confidence is the share of the question that the passage has, weighed by how rare its
+    words are, with --run what the reader gives to the span. Where several rows of a table answer, all are told. A file that
+    cannot be read is named with the reason, and the others are asked. The status is 3 when there is no answer.
     """
     from bottega.core import DataError
     from bottega.crafts import write_answer as craft
@@ -51,6 +55,7 @@ def answer(
     if from_ is None:
         raise DataError("nothing to answer from; name a folder with --from")
     library = craft.Library.read(from_, least=least)
+    left_out(library.left_out)
     if run is None:
         made = library.ask(question)
     else:
@@ -58,14 +63,17 @@ def answer(
         from bottega.workshop.run import load
 
         made = answer_by(load(whole_run(run), device=device), question, library)
+    under = craft.label(made)
     if made.text:
         say.say(made.text)
-        place = f"characters {made.start}-{made.end}" if Path(made.source).suffix not in (".csv", ".tsv") else f"line {made.start}"  # fmt: skip
-        say.say(f"  {made.source}, {place}: {made.passage}")
-        say.note(f"confidence {made.confidence:.2f}; {made.why}")
+        say.say(f"  source: {under.source}: {made.passage}")
+        say.say(f"  confidence: {under.confidence}")
+        say.say(f"  limits: {under.limits}")
     else:
         say.say("no answer")
         say.note(made.why)
-    say.result({"question": question, **made.__dict__})
+        say.note(f"limits: {under.limits}")
+    told = {"source": under.source, "confidence": under.confidence, "limits": under.limits}
+    say.result({"question": question, **made.__dict__, "label": told, "left_out": library.left_out})
     if not made.text:
         raise typer.Exit(3)
