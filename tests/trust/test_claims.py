@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+import json
+
 import pytest
 
+from bottega.cli import main
 from bottega.core import DataError, Item
 from bottega.data import worlds
 from bottega.trust.claims import Corpus, sentences
@@ -89,3 +92,62 @@ def test_the_rate_of_unsupported_claims_on_made_news():
 def test_an_empty_corpus_is_refused():
     with pytest.raises(DataError, match="no sentence"):
         Corpus([Item("  ", name="x")])
+
+
+@pytest.fixture
+def folder(tmp_path):
+    (tmp_path / "bridge.md").write_text(
+        "# The Halden bridge\n\nThe Halden bridge was opened in 1932 by\nMaria Kolb. It is 503\nmetres long and carries two\ntracks.\n"
+    )
+    (tmp_path / "sites.csv").write_text("site,manager,rooms,phone\nNordhof,Anna Berg,40,12\nSeehof,Otto Brand,12,40\n")
+    (tmp_path / "broken.csv").write_text("a,b\n1\n")
+    return tmp_path
+
+
+def test_a_text_is_checked_against_a_closed_folder(folder, capfd):
+    said = ["In 1932 Maria Kolb opened the Halden bridge.", "It is 530 metres long.", "The manager of Nordhof is Anna Berg.",
+            "The manager of Nordhof is Otto Brand.", "Nordhof has 12 rooms.", "Nordhof has 40 rooms."]  # fmt: skip
+    assert main(["write", "check", " ".join(said), "--from", str(folder), "--json"]) == 2
+    out, err = capfd.readouterr()
+    told = json.loads(out)
+    assert [(s["claim"], s["supported"]) for s in told["sentences"]] == list(zip(said, [True, False, True, False, False, True], strict=True))  # fmt: skip
+    assert told["sentences"][2]["source"] == "sites.csv, line 2"
+    assert told["sentences"][1]["passage"] == "It is 503 metres long and carries two tracks.", (
+        "wrapped lines are one sentence"
+    )
+    assert told["unsupported"] == 3
+    rate = told["unsupported_claims"]
+    assert (rate["value"], rate["n"]) == (0.5, 6)
+    assert rate["low"] < 0.2 < 0.8 < rate["high"]
+    assert "who did what to whom" in told["label"]["limits"]
+    assert "left out: " in err
+    assert "broken.csv" in told["left_out"]
+
+
+def test_a_supported_text_passes_and_none_proves_itself(folder, capfd):
+    assert main(["write", "check", "The bridge carries two tracks.", "--from", str(folder)]) == 0
+    assert "0 of 1 sentences unsupported: 0 % (95 % interval 0 to " in capfd.readouterr().out
+    draft = folder / "draft.md"
+    draft.write_text("The bridge was sold to Iceland\nin 1999.\n")
+    assert main(["write", "check", str(draft), "--from", str(folder)]) == 2
+    out, err = capfd.readouterr()
+    assert "1 of 1 sentences unsupported: 100 %" in out
+    assert "does not prove itself" in err
+    (folder / "copy.md").write_text(draft.read_text())  # planted: what the folder says is supported, true or not
+    assert main(["write", "check", str(draft), "--from", str(folder)]) == 0
+
+
+@pytest.mark.parametrize(
+    ("words", "why"),
+    [
+        (["A word."], "--table, or a folder with --from"),
+        (["A word.", "--table", "a.csv", "--from", "b"], "one at a time"),
+        (["A word.", "--from", ".", "--key", "a"], "--key a"),
+        (["A word.", "--from", "nowhere"], "there is no nowhere"),
+        (["# A heading", "--from", "."], "no sentence to check"),
+    ],
+)
+def test_a_check_that_cannot_be_made(words, why, folder, capfd, monkeypatch):
+    monkeypatch.chdir(folder)
+    assert main(["write", "check", *words]) == 2
+    assert why in " ".join(capfd.readouterr().err.split())

@@ -12,7 +12,7 @@ from dataclasses import dataclass
 from bottega.core import DataError, Item, Measure
 from bottega.core.measure import wilson
 
-__all__ = ["Corpus", "Label", "Support", "sentences"]
+__all__ = ["LIMITS", "Corpus", "Label", "Support", "rate", "sentences"]
 
 ENOUGH = 0.75  # of a claim's weight that stands in one passage; measured in docs/explaining.md
 LIMITS = (
@@ -219,7 +219,18 @@ class Corpus:
         The interval is Wilson's; sentences of one answer are taken as independent.
         """
         claims = [claim for answer in answers for claim in self.label(answer).claims]
-        n, bad = len(claims), sum(not claim.supported for claim in claims)
-        low, high = wilson(bad / n, n) if n else (0.0, 1.0)
-        note = f"share of the sentences of {len(answers)} answers that no passage supports: {LIMITS}"
-        return Measure("unsupported_claims", bad / max(1, n), low, high, n=n, seed=seed, better="lower", note=note)
+        return rate(claims, f"{len(answers)} answers", seed=seed)
+
+
+def rate(claims: Sequence[Support], of: str, *, seed: int = 0) -> Measure:
+    """``unsupported_claims`` of sentences that were checked already: see ``Corpus.unsupported``.
+
+    Args:
+        claims: the sentences.
+        of: what they are of, for the note.
+        seed: noted in the measure.
+    """
+    n, bad = len(claims), sum(not claim.supported for claim in claims)
+    low, high = wilson(bad / n, n) if n else (0.0, 1.0)
+    note = f"share of the sentences of {of} that no passage supports: {LIMITS}"
+    return Measure("unsupported_claims", bad / max(1, n), low, high, n=n, seed=seed, better="lower", note=note)
