@@ -17,6 +17,7 @@ from bottega.crafts.write_summary import (
     invented,
     placed,
     read_pairs,
+    score,
     split,
     summarise,
     teach,
@@ -110,6 +111,34 @@ def test_pairs_are_read_from_tables(tmp_path):
             read_pairs(tmp_path / file, columns)
 
 
+def test_every_method_is_scored_beside_what_people_wrote(tmp_path, capfd):
+    """A lead that people kept is found to be right, and the others are as far as they are."""
+    pytest.importorskip("rouge_score", reason="needs the extra text")
+    parts = [
+        ["We built a mill.", "Rain fell for days.", f"Rain fell on the {n} roofs in those days."] for n in range(12)
+    ]
+    found = {one.method: one for one in score(parts, [[p[0]] for p in parts], most=1)}
+    assert set(found) == set(METHODS)
+    assert [m.name for m in found["lead"].rouge] == ["rouge_1", "rouge_2", "rouge_l"]
+    assert [m.value for m in found["lead"].rouge] == [1.0, 1.0, 1.0]
+    assert found["textrank"].rouge[0].value < 0.3
+    held = score(parts, [[p[0]] for p in parts], ratio=0.3)
+    assert all(one.ratio <= 0.3 and one.over == 0 for one in held), "the asked share is kept"
+    tight = score(parts, [[p[0]] for p in parts], ratio=0.1)
+    assert all(one.over == 12 for one in tight), "no sentence is so short, and that is told"
+    with pytest.raises(BottegaError, match="ratio is 2"):
+        score(parts, [[p[0]] for p in parts], ratio=2)
+    with pytest.raises(BottegaError, match="a summary of each"):
+        score(parts, [])
+    (tmp_path / "p.jsonl").write_text("".join(json.dumps({"text": p, "summary": p[0]}) + "\n" for p in parts))
+    assert main(["write", "summarise", str(tmp_path / "p.jsonl"), "--score", "--sentences", "1"]) == 0
+    out, err = capfd.readouterr()
+    assert "1.000 (1.000 to 1.000)" in next(line for line in out.splitlines() if line.startswith("lead"))
+    assert "12 texts" in err
+    assert main(["write", "summarise", "some text", "--score"]) == 2
+    assert "no file of texts" in capfd.readouterr().err
+
+
 def test_a_reader_learns_which_sentences_stay(tmp_path, capsys):
     """Where the kept sentence is the one that says what was done, a small reader finds it; a run of another kind is refused."""
     pytest.importorskip("rouge_score", reason="needs the extra text")
@@ -137,6 +166,10 @@ def test_a_reader_learns_which_sentences_stay(tmp_path, capsys):
     ]
     assert main([*train, *(word for change in changes for word in ("--set", change))]) == 0
     capsys.readouterr()
+    pairs_file, reader = str(tmp_path / "pairs.jsonl"), str(out)
+    assert main(["write", "summarise", pairs_file, "--score", "--sentences", "1", "--run", reader, "--json"]) == 0
+    told = {m["method"]: m["rouge"][2]["value"] for m in json.loads(capsys.readouterr().out)["methods"]}
+    assert told[reader] > 0.9 > max(told[m] for m in ("textrank", "centroid", "lead")), told
     text = "Rain fell for days. The red town is far. We built a mill."
     assert main(["write", "summarise", text, "--run", str(out), "--sentences", "1"]) == 0
     assert capsys.readouterr().out.strip() == "We built a mill."

@@ -14,18 +14,20 @@ from numpy.typing import NDArray
 
 from bottega.codecs._files import json_rows, read_bytes
 from bottega.codecs._text_files import csv_rows, utf8
-from bottega.core import BottegaError, DataError, OutputError, RecipeError, nearest
+from bottega.core import BottegaError, DataError, Measure, OutputError, RecipeError, nearest
 from bottega.crafts._claim_words import sentences
 
 __all__ = [
     "KEEP",
     "METHODS",
+    "Scored",
     "Summary",
     "choose",
     "invented",
     "placed",
     "read_pairs",
     "relevance",
+    "score",
     "split",
     "summarise",
     "teach",
@@ -194,6 +196,66 @@ def teach(texts: Sequence[Sequence[str]], summaries: Sequence[Sequence[str]], *,
             kept, best = [*kept, -at], score
         rows += [{"text": said, "label": KEEP if i in kept else LEAVE} for i, said in enumerate(placed(parts))]
     return rows
+
+
+@dataclass(frozen=True)
+class Scored:
+    """How near one way of summarising comes to what people wrote.
+
+    Attributes:
+        method: the way.
+        rouge: ``rouge_1``, ``rouge_2`` and ``rouge_l``, F1 with their intervals over texts.
+        ratio: words of its summaries over words of the texts, the mean over texts.
+        over: of how many texts more stayed than was asked for, since their shortest sentence is longer.
+    """
+
+    method: str
+    rouge: tuple[Measure, ...]
+    ratio: float
+    over: int
+
+
+def score(
+    texts: Sequence[Sequence[str]],
+    summaries: Sequence[Sequence[str]],
+    *,
+    ratio: float = 0.2,
+    most: int = 0,
+    own: Mapping[str, Callable[[Sequence[str]], str]] | None = None,
+    seed: int = 0,
+) -> list[Scored]:
+    """ROUGE (Lin 2004) of each method, and of ways of your own, against summaries that people wrote of the same texts.
+
+    Args:
+        texts: the sentences of each text, two or more.
+        summaries: what people wrote of each; one or several, of which the best counts.
+        ratio: see ``summarise``; every method has as much room.
+        most: see ``summarise``.
+        own: other ways by name, each from the sentences of a text to its summary.
+        seed: resamples texts for the intervals.
+
+    Raises:
+        BottegaError: rouge-score is not installed.
+        DataError: no texts, or not as many texts as summaries.
+        RecipeError: a ratio outside (0, 1), or ``most`` below 0.
+    """
+    from bottega.core import Rng
+    from bottega.judge.rouge import rouge
+
+    if not texts or len(texts) != len(summaries):
+        raise DataError(f"there are {len(texts)} texts and {len(summaries)} summaries; give a summary of each text")
+    ways: dict[str, Callable[[Sequence[str]], str]] = {
+        name: lambda parts, name=name: choose(parts, METHODS[name], ratio=ratio, most=most, name=name).text  # type: ignore[misc]
+        for name in METHODS
+    }
+    out = []
+    for name, way in {**ways, **(own or {})}.items():
+        said = [way(parts) for parts in texts]
+        share = [len(words(one)) / max(1, len(words(" ".join(parts)))) for one, parts in zip(said, texts, strict=True)]
+        over = 0 if most else sum(x > ratio + 1e-9 for x in share)
+        found = rouge(said, summaries, Rng(seed), seed=seed)
+        out.append(Scored(name, tuple(found), float(np.mean(share)), over))
+    return out
 
 
 def read_pairs(path: Path, columns: str) -> tuple[list[list[str]], list[list[str]]]:

@@ -18,6 +18,7 @@ EXAMPLES = """\
   bottega write summarise long.txt --method lead --json
   bottega write summarise long.txt --run runs/news           in words of its own
   bottega write summarise long.txt --of short.txt            numbers and names in short.txt that long.txt lacks
+  bottega write summarise pairs.jsonl --score --sentences 1  ROUGE of every method beside what people wrote
   bottega write summarise pairs.jsonl --teach labelled.jsonl what people kept of their texts, for a reader to learn:
   bottega train extract --data labelled.jsonl
   bottega write summarise long.txt --run runs/extract --sentences 2
@@ -32,7 +33,8 @@ def summarise(
     of: Annotated[Path | None, typer.Option("--of", metavar="FILE", help="Do not shorten: check this summary of the text for invented numbers and names.")] = None,
     run: Annotated[Path | None, typer.Option("--run", metavar="RUN", help="A run that was trained on texts and their summaries writes one in its own words; a reader that was trained on sentences chooses.")] = None,
     teach: Annotated[Path | None, typer.Option("--teach", metavar="FILE", help="Do not shorten: FILE is a .jsonl or .csv of texts and their summaries, of which is written here which sentences people would keep.")] = None,
-    columns: Annotated[str, typer.Option("--columns", metavar="TEXT,SUMMARY", help="With --teach: the two columns. A text may be a list of sentences, a summary a list of several.")] = "text,summary",
+    score: Annotated[bool, typer.Option("--score", help="Do not shorten: the FILE is such a .jsonl or .csv, and the ROUGE of every method (and of --run) against its summaries is told.")] = False,
+    columns: Annotated[str, typer.Option("--columns", metavar="TEXT,SUMMARY", help="With --teach and --score: the two columns. A text may be a list of sentences, a summary a list of several.")] = "text,summary",
     tries: Annotated[int, typer.Option("--tries", metavar="N", min=1, help="With --run: so many versions at most, until one invents no number and no name.")] = 8,
     out: Annotated[Path | None, typer.Option("--out", metavar="FILE", help="Write the summary there.")] = None,
     seed: Seed = 0,
@@ -46,6 +48,8 @@ def summarise(
     not have are told, and the status is then 2.
     With --of, say instead which numbers and names of another summary the text does not have; the status is then 2
     if there are any.
+    With --score, say how near each method comes to summaries that people wrote: F1 of ROUGE-1, ROUGE-2 and ROUGE-L with
+    95 % intervals, all with the same room (--ratio or --sentences), and what share of the words stayed.
     """
     from bottega.crafts import write_summary as craft
 
@@ -57,6 +61,9 @@ def summarise(
         say.say(str(path))
         say.note(f"{len(rows)} sentences, of which {kept} stay; bottega train extract --data {path}")
         say.result({"file": path, "sentences": len(rows), "kept": kept})
+        return
+    if score:
+        _scored(say, Path(text), columns, ratio, sentences, run, tries, seed, device)
         return
     source = given(text)
     if of is not None:
@@ -95,3 +102,34 @@ def summarise(
     path = deliver(say, made.text, out, {"task": "summarise", "method": method})
     say.note(f"{len(made.chosen)} sentences, {100 * made.ratio:.0f} % of the words")
     say.result({"text": made.text, "sentences": made.chosen, "ratio": made.ratio, "method": method, "file": path})
+
+
+def _scored(
+    say: Out, path: Path, columns: str, ratio: float, most: int, run: Path | None, tries: int, seed: int, device: str
+) -> None:
+    """Every method beside what people wrote."""
+    from bottega.crafts import write_summary as craft
+
+    texts, wanted = craft.read_pairs(path, columns)
+    own = {}
+    if run is not None:
+        from bottega.crafts.write_given import summarise_by
+        from bottega.crafts.write_labels import summarise_by_choice
+        from bottega.workshop.run import load
+
+        model = load(whole_run(run), device=device)
+        if getattr(model.codec, "kind", "") == "class":
+            own[str(run)] = lambda parts: summarise_by_choice(model, parts, ratio=ratio, most=most).text
+        else:
+            own[str(run)] = lambda parts: summarise_by(model, [" ".join(parts)], tries=tries, seed=seed)[0].text
+    found = craft.score(texts, wanted, ratio=ratio, most=most, own=own, seed=seed)
+    rows = [
+        (one.method, *(f"{m.value:.3f} ({m.low:.3f} to {m.high:.3f})" for m in one.rouge), f"{100 * one.ratio:.0f} %")
+        for one in found
+    ]
+    say.table(("method", "ROUGE-1", "ROUGE-2", "ROUGE-L", "words"), rows, numeric=(4,))
+    say.note(f"{len(texts)} texts of two sentences or more; F1 with Porter stems, of several summaries the best counts")
+    over = max(one.over for one in found)
+    if over:
+        say.note(f"of up to {over} texts more than {100 * ratio:.0f} % stayed, since no sentence is shorter")
+    say.result({"texts": len(texts), "ratio": ratio, "sentences": most, "methods": found})
