@@ -252,6 +252,36 @@ def test_log_probabilities_are_the_models():
         assert notes.finish[i] == "length"
 
 
+@pytest.mark.parametrize(
+    "knobs",
+    [{"beams": 4}, {"beams": 6, "beam_groups": 3, "diversity": 2.0}, {"beams": 4, "stop": 4},
+     {"beams": 4, "repetition_penalty": 1.4, "frequency_penalty": 0.5}],
+    ids=str,
+)  # fmt: skip
+def test_log_probabilities_of_beams_are_the_models_too(knobs):
+    model, x, notes = gpt(), torch.tensor([[1, 2, 3], [1, 2, 3], [5, 1, 7]]), Notes(top=3)
+    keep = torch.ones_like(x, dtype=torch.bool)
+    made = torch.cat(list(model.stream(3, Rng(0), None, Batch(x), keep, (), notes, max_new=9, **knobs)), 1)
+    assert notes.tokens[0] != notes.tokens[1], "the second of one beginning is another beam"
+    for i in range(3):
+        tokens = notes.tokens[i]
+        assert tokens == made[i, 3 : 3 + len(tokens)].tolist()
+        assert notes.finish[i] == ("end" if tokens[-1] == knobs.get("stop") else "length")
+        assert len(notes.logprobs[i]) == len(notes.likeliest[i]) == len(tokens)
+        for k in range(len(tokens)):  # scored again, place by place, from the text alone
+            with torch.no_grad():
+                plain = model.step(1)(torch.tensor([[*x[i].tolist(), *tokens[:k]]]))[0].log_softmax(-1)
+            assert math.isclose(notes.logprobs[i][k], float(plain[tokens[k]]), abs_tol=1e-4), (i, k)
+            best = plain.topk(3)
+            assert [t for t, _ in notes.likeliest[i][k]] == best.indices.tolist()
+            assert [p for _, p in notes.likeliest[i][k]] == pytest.approx(best.values.tolist(), abs=1e-4)
+    bare = Notes()
+    list(model.stream(3, Rng(0), None, Batch(x), keep, (), bare, max_new=9, **knobs))
+    assert bare.logprobs == notes.logprobs, "how many of the likeliest are noted changes nothing else"
+    assert not any(map(any, bare.likeliest))
+    assert search(model.step(1), x[:1], 4, beams=2)[0][0].logprobs == [], "nothing is noted that nobody asked for"
+
+
 def test_no_run_comes_twice():
     for size in (1, 2, 3):
         out = gpt().sample(5, Rng(1), max_new=30 if size > 1 else 10, no_repeat=size, temperature=0.5)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -23,11 +23,23 @@ class Found:
         score: its log-probability in nats over its length to the power of ``length_penalty``.
         tokens: what was made, the stop token included where it made one.
         logprob: the log-probability in nats, as knobs leave it.
+        logprobs: of each token, its log-probability in nats by the model itself, before any knob; empty unless asked for.
+        likeliest: of each, the likeliest tokens at its place with theirs; empty unless asked for.
     """
 
     score: float
     tokens: list[int]
     logprob: float
+    logprobs: list[float] = field(default_factory=list)
+    likeliest: list[list[tuple[int, float]]] = field(default_factory=list)
+
+
+@dataclass(frozen=True)
+class _Line:
+    """What a beam has made so far; each place noted as its log-probability and the likeliest tokens, if at all."""
+
+    tokens: tuple[int, ...] = ()
+    noted: tuple[tuple[float, list[tuple[int, float]]], ...] = ()
 
 
 @dataclass
@@ -39,9 +51,11 @@ class _Group:
     found: list[Found] = field(default_factory=list)
     over: bool = False
 
-    def add(self, tokens: list[int], logprob: float) -> None:
+    def add(self, line: _Line, logprob: float) -> None:
         """Keep it, if it is among the best."""
-        self.found.append(Found(logprob / len(tokens) ** self.penalty, tokens, logprob))
+        logprobs, likeliest = [own for own, _ in line.noted], [best for _, best in line.noted]
+        score = logprob / len(line.tokens) ** self.penalty
+        self.found.append(Found(score, list(line.tokens), logprob, logprobs, likeliest))
         self.found = sorted(self.found, key=lambda f: -f.score)[: self.size]
 
     def settled(self, logprob: float, length: int, longest: int) -> bool:
@@ -58,6 +72,7 @@ def search(
     prompt: Tensor,
     more: int,
     guides: Sequence[Guide] = (),
+    top: int | None = None,
     *,
     beams: int = 4,
     beam_groups: int = 1,
@@ -83,6 +98,7 @@ def search(
         prompt: ``(n, t)`` tokens, -1 behind those of shorter ones.
         more: how many tokens to make at most.
         guides: what watches over the beams; they need ``stop``.
+        top: note the model's log-probabilities, and so many of the likeliest tokens at each place; None notes nothing.
         beams: how many go on at a time.
         beam_groups: in how many groups; divides ``beams``.
         diversity: what a group pays in nats.
@@ -121,11 +137,12 @@ def search(
     every = torch.arange(n * beams, device=device)
     scores = torch.full((n, beams), float("-inf"), dtype=torch.float64, device=device)
     scores[:, ::width] = 0  # the beams of a group begin as one
-    lines: list[list[list[int]]] = [[[] for _ in range(beams)] for _ in range(n)]
+    lines = [[_Line() for _ in range(beams)] for _ in range(n)]
     groups = [[_Group(width, length_penalty) for _ in range(beam_groups)] for _ in range(n)]
     for length in range(1, more + 1):
         weighed = chooser.weigh(every, logprobs).double().view(n, beams, vocab)
-        came, token, chosen = _choose(weighed, scores, groups, lines, width, diversity, stop, length, more)
+        grown = _grown(lines, logprobs.view(n, beams, vocab), top)
+        came, token, chosen = _choose(weighed, scores, groups, grown, width, diversity, stop)
         rows = (torch.arange(n, device=device)[:, None] * beams + came).flatten()
         step.take(rows)
         chooser.take(rows)
@@ -135,7 +152,7 @@ def search(
         chooser.note(every[live], token[live], logprobs[live])
         scores = chosen
         lines = [
-            [lines[i][b] + [t] for b, t in zip(came[i].tolist(), token.view(n, beams)[i].tolist(), strict=True)]
+            [grown(i, b, t) for b, t in zip(came[i].tolist(), token.view(n, beams)[i].tolist(), strict=True)]
             for i in range(n)
         ]
         _finish(chooser.done.view(n, beams), scores, groups, lines, width, length == more)
@@ -146,9 +163,23 @@ def search(
     return [[found for group in row for found in group.found] for row in groups]
 
 
+def _grown(lines: list[list[_Line]], logprobs: Tensor, top: int | None) -> Callable[[int, int, int], _Line]:
+    """``grown(i, b, t)``: beam ``b`` of row ``i`` with token ``t`` behind it, noted from the model's ``(n, beams, vocab)``."""
+    if top is None:
+        return lambda i, b, t: _Line((*lines[i][b].tokens, t))
+    best = logprobs.topk(min(top, logprobs.shape[-1]), -1)
+    numbers, values = best.indices.tolist(), best.values.tolist()
+
+    def grown(i: int, b: int, t: int) -> _Line:
+        line, pairs = lines[i][b], list(zip(numbers[i][b], values[i][b], strict=True))
+        return _Line((*line.tokens, t), (*line.noted, (float(logprobs[i, b, t]), pairs)))
+
+    return grown
+
+
 def _choose(
-    weighed: Tensor, scores: Tensor, groups: list[list[_Group]], lines: list[list[list[int]]], width: int,
-    diversity: float, stop: int | None, length: int, more: int,
+    weighed: Tensor, scores: Tensor, groups: list[list[_Group]], grown: Callable[[int, int, int], _Line], width: int,
+    diversity: float, stop: int | None,
 ) -> tuple[Tensor, Tensor, Tensor]:  # fmt: skip
     """Which beam each new one goes on from, its token and its log-probability, each ``(n, beams)``."""
     n, beams, vocab = weighed.shape
@@ -177,7 +208,7 @@ def _choose(
                     break
                 if t == stop:
                     if rank < width:
-                        groups[i][g].add([*lines[i][beam], t], value)
+                        groups[i][g].add(grown(i, beam, t), value)
                     continue
                 if filled < width:
                     came[i, first + filled], token[i, first + filled], chosen[i, first + filled] = beam, t, value
@@ -186,7 +217,7 @@ def _choose(
 
 
 def _finish(
-    over: Tensor, scores: Tensor, groups: list[list[_Group]], lines: list[list[list[int]]], width: int, last: bool
+    over: Tensor, scores: Tensor, groups: list[list[_Group]], lines: list[list[_Line]], width: int, last: bool
 ) -> None:
     """Beams that a guide has ended, or all at the end, are found; they do not go on."""
     for i, b in ((over | last) & scores.isfinite()).nonzero().tolist():

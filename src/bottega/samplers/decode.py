@@ -120,19 +120,21 @@ def _beams(
         raise RecipeError(f"{most} versions of one beginning need at least as many beams, not {settings['beams']}")
     rows = torch.tensor(firsts, device=prompt.device)
     step.take(rows)
-    found = search(step, prompt[rows], more, guides, **settings, **knobs)
+    top = None if notes is None else notes.top
+    found = search(step, prompt[rows], more, guides, top, **settings, **knobs)
     fill = knobs.get("stop") or 0
     out = torch.full((len(prompt), more), fill, dtype=torch.long, device=prompt.device)
     if notes is not None:
         notes.begin(len(prompt))
     given_out = [0] * len(firsts)
     for i, k in enumerate(alike.tolist()):
-        ranked = sorted(found[k], key=lambda f: -f.score)
+        # groups may end with the same text, which is one version, not two
+        ranked = list({tuple(f.tokens): f for f in sorted(found[k], key=lambda f: -f.score)}.values())
         best = ranked[min(given_out[k], len(ranked) - 1)]
         given_out[k] += 1
         out[i, : len(best.tokens)] = torch.tensor(best.tokens, device=prompt.device)
         if notes is not None:
-            notes.tokens[i] = best.tokens
+            notes.tokens[i], notes.logprobs[i], notes.likeliest[i] = best.tokens, best.logprobs, best.likeliest
             ended = best.tokens[-1:] == [knobs.get("stop")]
             notes.finish[i] = "end" if ended else "length" if len(best.tokens) == more else guides[0].why
     return out
