@@ -22,6 +22,10 @@ class Foreign:
 
     Marks such as ``<|endoftext|>`` are never read out of a text: in a text they are letters.
 
+    Tokenisers in the manner of SentencePiece (Llama 2, Mistral v0.1, TinyLlama; Kudo and Richardson 2018, arXiv:1808.06226)
+    spell a blank before a text that has none there, so that a word is the same token first as later. ``prefix`` says where:
+    ``""`` nowhere, ``"first"`` before the text, ``"always"`` also behind each mark. What stands inside of a text has none.
+
     Args:
         learned: the content of ``tokenizer.json``.
         end: the number of the mark that ends a text.
@@ -43,11 +47,20 @@ class Foreign:
             self._inner = Tokenizer.from_str(learned)
         except Exception as error:  # the library raises nothing narrower
             raise DataError(f"the tokenizer.json cannot be read ({error}); save it anew with transformers") from error
-        self._inner.no_truncation()
-        self._inner.no_padding()
-        self._inner.encode_special_tokens = True
+        self._set_up(self._inner)
+        self.prefix, bare = _without_prefix(learned)
+        self._inside = self._inner
+        if self.prefix:
+            self._inside = Tokenizer.from_str(bare)
+            self._set_up(self._inside)
         self.learned, self.end, self.size, self.begins = learned, end, size, begins
         self.template, self.named = template, named or {}
+
+    @staticmethod
+    def _set_up(inner: Any) -> None:
+        inner.no_truncation()
+        inner.no_padding()
+        inner.encode_special_tokens = True
 
     @classmethod
     def read(cls, place: Path) -> Foreign:
@@ -114,10 +127,10 @@ class Foreign:
         """How a mark is spelt."""
         return str(self._inner.id_to_token(number))
 
-    def encode(self, texts: Sequence[str]) -> list[list[int]]:
-        """Token numbers, without marks."""
-        coded = self._inner.encode_batch_fast(list(texts), add_special_tokens=False)
-        return [code.ids for code in coded]
+    def encode(self, texts: Sequence[str], *, inside: bool = False) -> list[list[int]]:
+        """Token numbers, without marks; ``inside`` of a text no blank is spelt before it."""
+        inner = self._inside if inside else self._inner
+        return [code.ids for code in inner.encode_batch_fast(list(texts), add_special_tokens=False)]
 
     def decode(self, rows: Sequence[Sequence[int]]) -> list[str]:
         """Texts, without marks; bytes that are no UTF-8 become U+FFFD."""
@@ -135,6 +148,7 @@ class Foreign:
     def spelling(self, byte_of: dict[str, int]) -> list[bytes]:
         """The bytes of every token; marks, and numbers that the model has and the tokeniser has not, have none."""
         marks = set(self.marks.values())
+        added = {k: mark.content for k, mark in self._inner.get_added_tokens_decoder().items() if not mark.special}
         kind = json.dumps(json.loads(self.learned).get("decoder"))
         spell: Callable[[str], bytes] = (
             (lambda token: bytes(byte_of[c] for c in token)) if '"ByteLevel"' in kind else _piece
@@ -142,6 +156,9 @@ class Foreign:
         out = []
         for number in range(self.size):
             token = None if number in marks else self._inner.id_to_token(number)
+            if number in added and spell is not _piece:  # as it stands in texts, not letter by letter (runs of blanks)
+                out.append(added[number].encode("utf-8"))
+                continue
             out.append(b"" if token is None else spell(token))
         return out
 
@@ -188,6 +205,32 @@ def _piece(token: str) -> bytes:
     if len(token) == 6 and token.startswith("<0x") and token.endswith(">"):
         return bytes([int(token[3:5], 16)])
     return token.replace("\u2581", " ").encode("utf-8")
+
+
+def _without_prefix(learned: str) -> tuple[str, str]:
+    """Where a ``tokenizer.json`` sets a blank before texts (see ``Foreign``), and the same file without it."""
+    config = json.loads(learned)
+    where = ""
+
+    def bare(part: Any) -> Any:
+        nonlocal where
+        if not isinstance(part, dict):
+            return part
+        if part.get("type") == "Prepend":
+            where = "always"
+            return None
+        if part.get("type") == "Metaspace":
+            scheme = part.get("prepend_scheme", "always")  # files before 2024 do not say
+            where = where if scheme == "never" else str(scheme)
+            return {k: v for k, v in part.items() if k != "add_prefix_space"} | {"prepend_scheme": "never"}
+        for name in ("normalizers", "pretokenizers"):
+            if isinstance(part.get(name), list):
+                return part | {name: [kept for one in part[name] if (kept := bare(one)) is not None]}
+        return part
+
+    for name in ("normalizer", "pre_tokenizer"):
+        config[name] = bare(config.get(name))
+    return where, json.dumps(config)
 
 
 _SETTINGS = ("tokenizer_config.json", "special_tokens_map.json")

@@ -179,8 +179,14 @@ class ChatCodec(TextCodec):
 
     def _numbers(self, segments: Sequence[Segment]) -> list[NDArray[np.int64]]:
         """The tokens of each segment; a start that the model sets itself is left out at the beginning."""
-        texts = [piece for s in segments for piece in s.pieces if isinstance(piece, str)]
-        coded = iter(self.tokens(texts))
+        pieces = [piece for s in segments for piece in s.pieces]
+        # some tokenisers begin a text behind each mark; what follows on a text is inside of it
+        always = self.foreign is not None and self.foreign.prefix == "always"
+        opens = [k == 0 or (always and not isinstance(pieces[k - 1], str)) for k in range(len(pieces))]
+        texts = [(piece, first) for piece, first in zip(pieces, opens, strict=True) if isinstance(piece, str)]
+        begun = iter(self.tokens([piece for piece, first in texts if first]))
+        inside = iter(self.tokens([piece for piece, first in texts if not first], inside=True))
+        coded = iter([next(begun if first else inside) for _, first in texts])
         out = []
         for segment in segments:
             parts = [next(coded) if isinstance(p, str) else np.array([p], np.int64) for p in segment.pieces]

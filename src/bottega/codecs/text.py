@@ -299,14 +299,17 @@ class TextCodec:
                     f"position {error.start}; remove it"
                 ) from error
 
-    def tokens(self, texts: Sequence[str]) -> list[NDArray[np.int64]]:
+    def tokens(self, texts: Sequence[str], *, inside: bool = False) -> list[NDArray[np.int64]]:
         """The token numbers of each text, without ``end``; concatenated pieces of text are not always concatenated tokens.
+
+        ``inside`` says that they stand inside of a text: of tokenisers that spell a blank before a text (``lead``), without
+        it.
 
         Raises:
             DataError: a character that the character tokeniser has not seen.
         """
         if self.foreign is not None:
-            return [np.asarray(row, np.int64) for row in self.foreign.encode(texts)]
+            return [np.asarray(row, np.int64) for row in self.foreign.encode(texts, inside=inside)]
         if self.tokenizer == "bpe":
             found: list[list[NDArray[np.int64]]] = [[] for _ in texts]
             pieces = [(k, piece) for k, text in enumerate(texts) for piece in pieces_of(text)]
@@ -332,8 +335,13 @@ class TextCodec:
         return out
 
     @property
+    def lead(self) -> str:
+        """What the spelling of a text's first token begins with and the text does not: a blank for SentencePiece, else nothing."""
+        return " " if self.foreign is not None and self.foreign.prefix else ""
+
+    @property
     def spelling(self) -> list[bytes]:
-        r"""The UTF-8 bytes of every token; a text is its tokens' joined. ``end`` has none.
+        r"""The UTF-8 bytes of every token; a text is its tokens' joined, without ``lead``. ``end`` has none.
 
         >>> TextCodec(tokenizer="char").fit([Item("öh")]).spelling
         [b'h', b'\xc3\xb6', b'']
@@ -537,6 +545,11 @@ class TextCodec:
         """The beginning of a text to be continued, int64 ``(tokens,)``, without ``end``."""
         self._check_unicode([Item(text, name="the prompt")])
         return torch.from_numpy(self.tokens([text])[0])
+
+    def encode_inside(self, text: str) -> Tensor:
+        """What stands inside of a text, int64 ``(tokens,)``: as ``encode_prompt``, but nothing begins there."""
+        self._check_unicode([Item(text, name="the text")])
+        return torch.from_numpy(self.tokens([text], inside=True)[0])
 
     def start_edit(self, source: str | Path | Item, mask: Path | None = None) -> tuple[Batch, Tensor]:
         """A beginning and which tokens to keep: ``(1, length)``, what follows is to be made.

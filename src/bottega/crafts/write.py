@@ -6,20 +6,23 @@ import inspect
 from collections.abc import Generator, Iterator, Sequence
 from dataclasses import dataclass, field
 from itertools import accumulate
+from pathlib import Path
 from typing import Any, Literal
 
 import torch
 from torch import Tensor
 
-from bottega.core import Batch, BottegaError, DataError, RecipeError, Rng, Streams, has
+from bottega.codecs._files import json_rows
+from bottega.core import Batch, BottegaError, DataError, RecipeError, Rng, Streams, has, nearest
 from bottega.crafts.endpoint import Endpoint
+from bottega.crafts.write_table import read_text
 from bottega.samplers import constrain
 from bottega.samplers.speculative import ModelDraft
 from bottega.samplers.texts import Stops, Writer, stop_strings
 from bottega.samplers.tokens import Guide, Notes
 from bottega.workshop.run import Run, check_knobs
 
-__all__ = ["Long", "Written", "complete", "generate", "need_beginning", "need_text", "stream", "told"]
+__all__ = ["Long", "Written", "complete", "generate", "need_beginning", "need_text", "prompts_of", "stream", "told"]
 
 Long = Literal["error", "slide"]
 ROWS = 64  # texts made at once
@@ -143,13 +146,18 @@ def complete(
 
     Raises:
         BottegaError: the run writes no text, or does not do what is asked.
-        DataError: a prompt that is longer than a row, or holds characters that the model has not met.
+        DataError: a prompt (of several, its number) that is longer than a row, or holds characters that the model has not met.
         RecipeError: a knob that there is not, a form that cannot be written.
     """
     if n < 1:
         raise RecipeError(f"n is {n}; ask for at least one text")
     need_text(run)
     asked = _Asked(run, stop, long, cond, logprobs, _form(schema, regex, grammar, choices), draft, knobs)
+    for number, prompt in enumerate(prompts, 1):  # what cannot be done is told before anything is written
+        try:
+            asked.read(prompt)
+        except DataError as error:
+            raise DataError(f"prompt {number}: {error}" if len(prompts) > 1 else str(error)) from error
     rows = [(prompt, seed + j) for prompt in prompts for j in range(n)]
     if not asked.guided:  # rows of such a model begin alike
         groups = [rows[k * n : (k + 1) * n] for k in range(len(prompts))]
@@ -218,7 +226,7 @@ class _Asked:
     def write(self, rows: Sequence[tuple[str, int]], max_new: int | None) -> list[Written]:
         """Some texts at once."""
         notes = Notes(self.logprobs or 0) if self.guided and self.logprobs is not None else None
-        writers = [Writer(self.spelling, self.stop, self.end) for _ in rows]
+        writers = [self.writer(prompt) for prompt, _ in rows]
         texts, made = [""] * len(rows), [[] for _ in rows]  # type: ignore[var-annotated]
         complete: list[constrain.Form] = []
         for part in self.parts(rows, max_new, notes, complete):
@@ -232,8 +240,10 @@ class _Asked:
         out = []
         for i, (prompt, seed) in enumerate(rows):
             texts[i] += writers[i].close()
-            why = "complete" if complete and complete[0].whole(i) else writers[i].why
-            tokens = self._spell(made[i], len(texts[i].encode("utf-8")))
+            # asked of the tokens: with beams the form's rows are the search's, in another order
+            whole = bool(complete) and complete[0].accepts([token for token in made[i] if token != self.end])
+            why = "complete" if whole else writers[i].why
+            tokens = self._spell(made[i], writers[i].dropped + len(texts[i].encode("utf-8")))
             if self.answers:
                 texts[i] = texts[i].strip()
             one = Written(prompt, texts[i], why, seed, tokens)
@@ -245,6 +255,27 @@ class _Asked:
                 one = Written(prompt, texts[i], why, seed, tokens, notes.logprobs[i][: len(tokens)], best)
             out.append(one)
         return out
+
+    def read(self, prompt: str) -> Tensor:
+        """The tokens of a prompt, ``(t,)``: of one that is too long for a row, as ``long`` says."""
+        codec: Any = self.codec
+        if self.answers and not prompt:
+            raise DataError("a run of conversations answers what is asked, and nothing is; give a prompt")
+        out: Tensor = codec.encode_prompt(prompt) if prompt else torch.zeros(0, dtype=torch.long)
+        length = self.run.spec.shape[0]
+        if len(out) < length:
+            return out
+        if self.long == "error":
+            raise DataError(
+                f"the prompt has {len(out)} tokens and the model reads {length}; shorten it, or say --long slide to use its end"
+            )
+        return out if self.guided else out[-(length // 2) :]
+
+    def writer(self, prompt: str) -> Writer:
+        """What turns the tokens behind a prompt into text."""
+        # with no prompt, the text begins here; within a form every byte is meant
+        lead = "" if prompt or self.form is not None else str(getattr(self.codec, "lead", ""))
+        return Writer(self.spelling, self.stop, self.end, lead)
 
     def _spell(self, tokens: list[int], size: int) -> list[int]:
         """The tokens that the first ``size`` bytes are spelt with."""
@@ -261,20 +292,8 @@ class _Asked:
     ) -> Iterator[Tensor]:
         """The tokens of some texts as they are made, ``(rows, t)`` at a time, without the prompts."""
         run, model, codec = self.run, self.model, self.codec
-        encode: Any = getattr(codec, "encode_prompt", None)
-        if self.answers and not all(prompt for prompt, _ in rows):
-            raise DataError("a run of conversations answers what is asked, and nothing is; give a prompt")
-        told = [encode(prompt) if prompt else torch.zeros(0, dtype=torch.long) for prompt, _ in rows]
+        told = [self.read(prompt) for prompt, _ in rows]
         length, longest = run.spec.shape[0], max(map(len, told))
-        if longest >= length:
-            if self.long == "error":
-                raise DataError(
-                    f"the prompt has {longest} tokens and the model reads {length}; shorten it, or say --long slide to use "
-                    "its end"
-                )
-            if not self.guided:
-                told = [row[-(length // 2) :] for row in told]
-                longest = max(map(len, told))
         more = max_new if max_new is not None else max(length - longest, length // 2)
         sizes = torch.tensor([len(row) for row in told])
         x = torch.full((len(rows), longest), self.end)
@@ -337,7 +356,7 @@ def stream(
     forms = {name: knobs.pop(name, None) for name in ("schema", "regex", "grammar", "choices")}
     cond, draft = knobs.pop("cond", None), knobs.pop("draft", None)
     asked = _Asked(run, stop, long, cond, None, _form(**forms), draft, knobs)
-    writer = Writer(asked.spelling, asked.stop, asked.end)
+    writer = asked.writer(prompt)
     held, begun = "", False  # blanks around an answer are not said: they wait for what follows
 
     def said(text: str) -> str:
@@ -402,6 +421,42 @@ def _sure(text: str, stop: Sequence[str]) -> str:
     text = text.rstrip("\ufffd")
     held = [k for s in stop for k in range(1, min(len(s), len(text)) + 1) if text.endswith(s[:k])]
     return text[: len(text) - max(held)] if held else text
+
+
+def prompts_of(path: str | Path) -> list[str]:
+    """The prompts of a file: one on each line, or of ``.jsonl`` the ``"prompt"`` of each line's object.
+
+    A line of a plain file must hold something; JSON may say ``""``, of which a text begins with nothing, and holds prompts of
+    several lines.
+
+    Raises:
+        DataError: not there, not UTF-8 (with the byte), nothing in it, an empty line, broken JSON or no ``"prompt"``.
+    """
+    path = Path(path)
+    text = read_text(path)
+    if path.suffix.lower() != ".jsonl":
+        lines = text.removesuffix("\n").split("\n") if text.strip() else []
+        empty = [number for number, line in enumerate(lines, 1) if not line.strip()]
+        if empty:
+            raise DataError(
+                f'{path}, line {empty[0]} is empty; write a prompt there, take the line out, or give a .jsonl of {{"prompt": ""}}'
+            )
+        found = lines
+    else:
+        found = []
+        broken, other = " is not JSON ({})", ' is {}, not an object; write {{"prompt": ...}}'
+        for number, row in json_rows(text.split("\n"), path, broken=broken, other=other):
+            if not isinstance(row.get("prompt"), str):
+                what = (
+                    f"has {row['prompt']!r} for a prompt"
+                    if "prompt" in row
+                    else f"has no prompt{nearest('prompt', row)}"
+                )
+                raise DataError(f'{path}, line {number} {what}; write {{"prompt": "..."}}')
+            found.append(row["prompt"])
+    if not found:
+        raise DataError(f"{path} holds no prompts; write one on each line")
+    return found
 
 
 def need_beginning(run: Run) -> None:

@@ -80,7 +80,12 @@ def fill(
     found: dict[str, Filled] = {}
     for before in [pieces] if bare == pieces else [pieces, bare]:
         spaces = [piece[len(short) :] for piece, short in zip(pieces[:-1], before[:-1], strict=True)]
-        told = [codec.encode_prompt(piece) if piece else torch.zeros(0, dtype=torch.long) for piece in before]
+        told = [  # only the first piece begins the text
+            (codec.encode_inside(piece) if k else codec.encode_prompt(piece))
+            if piece
+            else torch.zeros(0, dtype=torch.long)
+            for k, piece in enumerate(before)
+        ]
         size = sum(map(len, told)) + len(pieces) - 1
         if size > run.spec.shape[0]:
             raise DataError(
@@ -125,7 +130,14 @@ def _drafts(run: Run, x: Tensor, keep: Tensor, tries: int, seed: int, knobs: dic
     edges = torch.diff(keep[0].int(), prepend=torch.ones(1, dtype=torch.int32)).nonzero()[:, 0].tolist()
     bounds = [*edges, x.shape[1]]
     gaps = [(bounds[k], bounds[k + 1]) for k in range(0, len(bounds) - 1, 2)]
-    parts = [[item.value for item in codec.decode(made[:, a:b])] for a, b in gaps]
+    spelling: list[bytes] = codec.spelling
+    parts = [
+        [
+            b"".join(spelling[t] for t in row).decode("utf-8", "replace").removeprefix("" if a else codec.lead)
+            for row in made[:, a:b].tolist()
+        ]
+        for a, b in gaps
+    ]
     return [
         Filled(text, [part[k] for part in parts], logprob)
         for k, (text, logprob) in enumerate(zip(texts, score, strict=True))

@@ -197,6 +197,11 @@ class Form:
         """Whether the text of that row is complete."""
         return bool(self._matcher(row).is_accepting())
 
+    def accepts(self, tokens: Sequence[int]) -> bool:
+        """Whether these tokens, ``end`` not among them, are a complete text, whatever row made them."""
+        matcher = self.start.deep_copy()
+        return all(matcher.consume_token(token) for token in tokens) and bool(matcher.is_accepting())
+
     def take(self, rows: Tensor) -> None:
         """Go on with these rows in this order."""
         numbers = rows.tolist()

@@ -95,14 +95,22 @@ class Writer:
         spelling: the bytes of each token.
         stops: strings that end the text and are not part of it.
         end: the token that ends it; None for none.
+        lead: what its first token is spelt with and is no part of it, if it begins so; see ``TextCodec.lead``.
+
+    Attributes:
+        why: why it is over: ``"end"``, ``"stop"``, ``"length"``; empty while it goes on.
+        dropped: how many bytes of ``lead`` there were.
 
     >>> writer = Writer([bytes([k]) for k in range(256)], stops=["END"])
     >>> [writer.push(b) for b in "häENDe".encode()], writer.close(), writer.why
     (['h', '', 'ä', '', '', '', ''], '', 'stop')
     """
 
-    def __init__(self, spelling: Sequence[bytes], stops: Sequence[str] = (), end: int | None = None) -> None:
+    def __init__(
+        self, spelling: Sequence[bytes], stops: Sequence[str] = (), end: int | None = None, lead: str = ""
+    ) -> None:
         self.spelling, self.end = spelling, end
+        self.lead, self.dropped = lead.encode("utf-8"), 0
         self.stops = [s.encode("utf-8") for s in stops]
         self.held = bytearray()
         self.decoder: Any = codecs.getincrementaldecoder("utf-8")("replace")
@@ -114,8 +122,11 @@ class Writer:
             return ""
         if token == self.end:
             return self._over("end")
-        since = len(self.held)
-        self.held += self.spelling[token]
+        since, fresh = len(self.held), self.spelling[token]
+        if self.lead and fresh:
+            self.dropped = len(self.lead) if fresh.startswith(self.lead) else 0
+            fresh, self.lead = fresh[self.dropped :], b""
+        self.held += fresh
         at = _first(self.held, self.stops, since)
         if at >= 0:
             del self.held[at:]
