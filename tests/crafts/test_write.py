@@ -117,6 +117,38 @@ def test_versions_by_beams_are_the_best(runs):
     assert "".join(write.generate(runs["bpe"], "the quick", max_new=8, beams=4)) == some[0].text
 
 
+@pytest.mark.parametrize("knobs", [{"beams": 5}, {"beams": 6, "beam_groups": 3, "diversity": 4.0}], ids=str)
+def test_beams_say_their_log_probabilities(runs, capsys, knobs):
+    run = runs["bpe"]
+    settings = [part for name, value in knobs.items() for part in ("--set", f"{name}={value}")]
+    asked = ["write", "generate", str(run.path), "the quick", "-n", "3", "--max-new", "8", *settings]
+    assert main([*asked, "--logprobs", "3", "--json", "-q"]) == 0
+    told = json.loads(capsys.readouterr().out)
+    begun = run.codec.encode_prompt("the quick")
+    assert len(set(told["texts"])) == 3, "of groups too, no text comes twice"
+    for text, tokens, logprobs, likeliest in zip(
+        told["texts"], told["tokens"], told["logprobs"], told["likeliest"], strict=True
+    ):
+        assert b"".join(run.codec.spelling[t] for t in tokens).decode("utf-8", "replace") == text
+        row = torch.cat([begun, torch.tensor(tokens)])[None]
+        with torch.no_grad():
+            whole = run.model.log_prob(Batch(row), Rng(0)) - run.model.log_prob(Batch(begun[None]), Rng(0))
+        assert len(logprobs) == len(likeliest) == len(tokens)
+        assert math.isclose(sum(logprobs), float(whole), abs_tol=1e-3)
+        assert all(
+            len(place) == 3 and place[0][1] >= own - 1e-6 for place, own in zip(likeliest, logprobs, strict=True)
+        )
+
+
+def test_beams_in_a_form_are_told_complete_each_by_its_own_text(runs):
+    pytest.importorskip("llguidance")
+    some = write.complete(runs["bpe"], ["x"], n=3, beams=4, regex="[a-c]{2,6}", max_new=8, logprobs=1)
+    for one in some:
+        assert re.fullmatch("[a-c]{2,6}", one.text)
+        assert one.finish == "complete"
+        assert len(one.logprobs) == len(one.tokens)
+
+
 @pytest.mark.parametrize(
     ("knobs", "says"),
     [
@@ -224,6 +256,75 @@ def test_the_command_line(runs, tmp_path, capsys):
         assert len(err.strip().splitlines()) == 1
 
 
+def test_a_file_of_prompts_and_each_text_is_what_it_is_alone(runs, tmp_path, capsys):
+    path, asked = str(runs["bpe"].path), ["the quick", "lazy dog. naïve größe", "fox", "the quick"]
+    (tmp_path / "asked.txt").write_text("\r\n".join(asked) + "\r\n")
+    knobs = ["--max-new", "9", "--seed", "5", "--set", "temperature=0.9", "--stop", "dog", "-q"]
+    alone = []
+    for prompt in asked:
+        assert main(["write", "generate", path, prompt, "-n", "2", "--logprobs", "1", "--json", *knobs]) == 0
+        alone.append(json.loads(capsys.readouterr().out))
+    file = ["write", "generate", path, "--prompts", str(tmp_path / "asked.txt"), "-n", "2", *knobs]
+    assert main([*file, "--logprobs", "1", "--json"]) == 0
+    told = json.loads(capsys.readouterr().out)
+    assert told["seeds"] == [5, 6]
+    assert told["weights"] == runs["bpe"].weights_hash
+    assert [one["prompt"] for one in told["results"]] == asked
+    for one, own in zip(told["results"], alone, strict=True):
+        for name in ("texts", "finish", "tokens"):
+            assert one[name] == own[name]
+        for a, b in zip(one["logprobs"], own["logprobs"], strict=True):
+            assert a == pytest.approx(b, abs=1e-4)
+    assert len({text for one in told["results"] for text in one["texts"]}) > 3, "seeds and prompts tell apart"
+    assert main(file) == 0
+    assert capsys.readouterr().out == "".join(f"{o['prompt']}{t}\n\n" for o in told["results"] for t in o["texts"])
+    assert main([*file, "--out", str(tmp_path / "told.jsonl")]) == 0
+    assert capsys.readouterr().out.strip() == str(tmp_path / "told.jsonl")
+    lines = [json.loads(line) for line in (tmp_path / "told.jsonl").read_text().splitlines()]
+    assert [(line["prompt"], line["text"]) for line in lines] == [
+        (o["prompt"], t) for o in told["results"] for t in o["texts"]
+    ]
+    assert [line["seed"] for line in lines] == [5, 6] * 4
+    assert json.loads((tmp_path / "told.jsonl.meta.json").read_text())["weights"] == runs["bpe"].weights_hash
+    (tmp_path / "asked.jsonl").write_text("\n".join(json.dumps({"prompt": p, "id": 1}) for p in asked) + "\n\n")
+    assert write.prompts_of(tmp_path / "asked.jsonl") == asked == write.prompts_of(tmp_path / "asked.txt")
+    (tmp_path / "nothing.jsonl").write_text('{"prompt": ""}')
+    assert write.prompts_of(tmp_path / "nothing.jsonl") == [""]
+
+
+@pytest.mark.parametrize(
+    ("name", "data", "says"),
+    [("a.txt", b"the\n\nfox\n", "line 2 is empty; write a prompt there"), ("a.txt", b"the\n  \n", "line 2 is empty"),
+     ("a.txt", b"the\nf\xfcr\n", "not UTF-8: byte 0xfc at offset 5"), ("a.txt", b" \n", "holds no prompts"),
+     ("a.jsonl", b"", "holds no prompts"), ("a.jsonl", b"{\n", "line 1 is not JSON"), ("a.jsonl", b"[1]\n", "not an object"),
+     ("a.jsonl", b'{"prompt": "a"}\n{"promt": "a"}', "line 2 has no prompt"), ("a.jsonl", b'{"prompt": 3}', "has 3 for a prompt"),
+     ("a.txt", ("fox\n" + FOX.strip() * 9).encode(), "prompt 2: the prompt has")],
+)  # fmt: skip
+def test_files_that_are_no_prompts_are_told_before_anything_is_written(runs, tmp_path, capsys, name, data, says):
+    (tmp_path / name).write_bytes(data)
+    status = main(["write", "generate", str(runs["bpe"].path), "--prompts", str(tmp_path / name), "--max-new", "3"])
+    out, err = capsys.readouterr()
+    assert (status, out) == (2, "")
+    assert says in err
+    assert len(err.strip().splitlines()) == 1
+
+
+def test_prompts_come_from_one_place_and_go_to_one(runs, tmp_path, capsys):
+    (tmp_path / "a.txt").write_text("fox\n")
+    path, file = str(runs["bpe"].path), str(tmp_path / "a.txt")
+    for args, says in (
+        ([path, "the", "--prompts", file], "two sources"),
+        ([path, "the", "--out", str(tmp_path / "o")], "--prompts"),
+        ([path, "--prompts", str(tmp_path / "b.txt")], "b.txt"),
+        ([str(runs["char"].path), "--prompts", file, "--set", "seed=3"], "seed"),
+    ):
+        assert main(["write", "generate", *args]) == 2
+        assert says in capsys.readouterr().err
+    (tmp_path / "a.txt").write_text("fox\nЖ\n")
+    assert main(["write", "generate", str(runs["char"].path), "--prompts", file]) == 2
+    assert "prompt 2: the character 'Ж'" in capsys.readouterr().err
+
+
 SETTINGS = (
     "seed draft notes keep batch prompt prompts guides n stop max_new long overflow schema choices logprobs run rng"
 )
@@ -317,6 +418,21 @@ def test_what_the_filter_blocks_is_not_shown(runs, tmp_path, capsys):
     assert capsys.readouterr() == ("the quick brown fox runs\n\n", "")
     rows = [json.loads(line)["rule"] for line in (tmp_path / "log.jsonl").read_text().splitlines()]
     assert rows == ["own.colour", "own.fox", "own.colour"]
+
+
+def test_what_the_filter_blocks_of_a_file_leaves_a_gap(runs, tmp_path, capsys):
+    (tmp_path / "asked.txt").write_text("fox\nthe lazy dog\nthe\n")
+    (tmp_path / "rules.toml").write_text(
+        '[[rule]]\nid = "own.lazy"\nwhat = "lazy"\naction = "block"\npatterns = ["lazy"]\n'
+    )
+    args = ["write", "generate", str(runs["bpe"].path), "--prompts", str(tmp_path / "asked.txt"), "--max-new", "4"]
+    status = main([*args, "--filter-with", str(tmp_path / "rules.toml"), "--json"])
+    out, _ = capsys.readouterr()
+    told = json.loads(out)["results"]
+    assert status == 2
+    assert [one["prompt"] for one in told] == ["fox", None, "the"]
+    assert told[1]["texts"] == [None]
+    assert "rules" in told[0]
 
 
 def test_the_filter_of_a_text_that_goes_on(runs, tmp_path, capsys):
