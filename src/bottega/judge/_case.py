@@ -29,7 +29,8 @@ class Case:
         seed: of whatever a judge draws.
         facts: what judges may need and the workshop knows: ``classes`` (names), ``target`` (a table's column),
             ``truth`` (a made world's), ``coded`` (examples are codes of another run's model), ``bytes_per_token``,
-            ``line`` (held-out text in reading order, tokens ``(T,)``), ``seconds_per_sample``, ``knobs`` (how the samples
+            ``line`` (held-out text in reading order, tokens ``(T,)``; ``whole`` where it is all there is), ``window`` and
+            ``stride`` (of the sliding window, in tokens), ``seconds_per_sample``, ``knobs`` (how the samples
             were asked for), ``iwae`` (importance samples), ``cache_dir`` (where trained feature networks are kept),
             ``features`` (the user's own: a callable, pictures ``(N, C, H, W)`` in [-1, 1] to ``(N, D)``, whose
             attribute ``about`` says which they are; ``nets.inception`` is one), ``heard`` (sounds to decibels of mel

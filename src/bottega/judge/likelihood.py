@@ -23,6 +23,7 @@ media: tuple[str, ...] = ()
 _CHUNK = 64
 _TRAIN = 500  # training examples, at most, that are scored to see the gap; no more than held-out ones
 _IWAE_DRAWS = 250_000  # importance samples in all
+_LOGITS = 2**27  # numbers that a chunk of texts may need for what each place says of every token: half a gibibyte
 
 # a lower bound of log p is an upper bound of its negative
 _FLIPPED: dict[str, Bound] = {"exact": "exact", "lower": "upper", "estimate": "estimate", "upper": "lower"}
@@ -34,7 +35,10 @@ def _each(case: Case, score: Callable[[Batch, Rng], Tensor], batch: Batch, label
     assert case.model is not None
     before, rng = case.model.training, case.rng(f"likelihood {label}")
     case.model.eval()
-    parts = [score(part.to(case.device), rng).double().cpu() for part in batch.split(math.ceil(len(batch) / _CHUNK))]
+    rows = _CHUNK
+    if case.spec.is_text:  # vocabularies of other people's models are large, and so are their windows
+        rows = max(1, min(_CHUNK, _LOGITS // (case.spec.vocab * batch.x[0].numel())))
+    parts = [score(part.to(case.device), rng).double().cpu() for part in batch.split(math.ceil(len(batch) / rows))]
     case.model.train(before)
     return torch.cat(parts)
 
@@ -77,7 +81,12 @@ def measure(case: Case) -> list[Measure]:
     over it by half its length and every token is scored once, with at least half a window before it:
     ``perplexity_sliding`` (after the first window) and ``bits_per_byte_sliding``. Models with ``iwae`` also give ``iwae_nats``
     (Burda et al. 2015, arXiv:1509.00519). ``ceiling`` is the truth, where a made world knows it.
+
+    ``facts["window"]`` and ``facts["stride"]`` set how many tokens the window holds and moves by. With ``facts["whole"]``
+    the line is a text that the model never saw, whole: these two measures are all there is, and the first window counts too.
     """
+    if case.facts.get("whole"):
+        return _whole(case)
     model: Any = case.model
     spec, held = case.spec, case.held
     bound = _FLIPPED[model.bound]
@@ -152,12 +161,18 @@ def _per_token(case: Case, nll: Tensor, shared: dict[str, Any]) -> list[Measure]
                 note=note,
             )
         )
-    if shared["bound"] == "exact" and len(line := case.facts.get("line", ())) > case.spec.dims >= 2:
+    if shared["bound"] == "exact" and len(line := case.facts.get("line", ())) > _window(case)[0] >= 2:
         out += _sliding(case, line, shared)
     return out
 
 
-def sliding(case: Case, line: Tensor, stride: int) -> tuple[Tensor, Tensor]:
+def _window(case: Case) -> tuple[int, int]:
+    """How many tokens a window holds, and by how many it moves."""
+    width = int(case.facts.get("window") or case.spec.dims)
+    return width, int(case.facts.get("stride") or width // 2)
+
+
+def sliding(case: Case, line: Tensor, stride: int, width: int = 0) -> tuple[Tensor, Tensor]:
     """Nats of the tokens that each place of a window sliding over a text adds, ``(places,)``, and how many they are.
 
     The first window is scored whole. Every later one begins ``stride`` tokens further and adds the tokens that the one
@@ -166,12 +181,13 @@ def sliding(case: Case, line: Tensor, stride: int) -> tuple[Tensor, Tensor]:
     logarithm. The last place is moved back so far that it ends with the text.
 
     Args:
-        case: its model and Spec; windows are as long as one example.
-        line: the text, tokens ``(T,)``, longer than a window.
+        case: its model and Spec.
+        line: the text, tokens ``(T,)``, at least a window.
         stride: from 1 to the length of a window; that length gives windows side by side.
+        width: tokens of a window; 0 for as many as one example has.
     """
     assert case.model is not None
-    width, model = case.spec.dims, case.model
+    width, model = width or case.spec.dims, case.model
     starts = torch.arange(0, len(line) - width + stride, stride)
     old = torch.full_like(starts, width - stride)
     late = len(line) - width
@@ -189,14 +205,42 @@ def sliding(case: Case, line: Tensor, stride: int) -> tuple[Tensor, Tensor]:
 
 
 def _sliding(case: Case, line: Tensor, shared: dict[str, Any]) -> list[Measure]:
-    stride = case.spec.dims // 2
-    nats, tokens = (t[1:].double() for t in sliding(case, line, stride))  # all with half a window before them
+    width, stride = _window(case)
+    nats, tokens = (
+        t[1:].double() for t in sliding(case, line, stride, width)
+    )  # all with a part of a window before them
     value, low, high = ratio_interval(nats, tokens)
-    note = f"over {int(tokens.sum())} held-out tokens in reading order, each given at least the {stride} before it"
+    note = (
+        f"over {int(tokens.sum())} held-out tokens in reading order, each given at least the {width - stride} before it"
+    )
     shared = {**shared, "n": len(nats)}
     ends = [math.exp(min(v, 700.0)) for v in (value, low, high)]
     out = [Measure("perplexity_sliding", *ends, **shared, note=note)]
     if (width := case.facts.get("bytes_per_token")) is not None:
         bits = [v / width / math.log(2) for v in (value, low, high)]
         out.append(Measure("bits_per_byte_sliding", *bits, **shared, note=f"{note}; {width:.3f} bytes a token"))
+    return out
+
+
+def _whole(case: Case) -> list[Measure]:
+    """Of a text that the model never saw, every token of it once; see ``sliding``."""
+    model: Any = case.model
+    line: Tensor = case.facts["line"]
+    window, stride = _window(case)
+    nats, tokens = sliding(case, line, min(stride, len(line)), min(window, len(line)))
+    value, low, high = ratio_interval(nats, tokens.double())
+    before = f", each behind the first window of {window} given at least the {window - stride} before it"
+    note = f"of all {len(line)} tokens in reading order{before if len(line) > window else ', in one window'}"
+    shared: dict[str, Any] = {"n": len(line), "seed": case.seed, "better": "lower", "bound": _FLIPPED[model.bound]}
+    sure = math.isfinite(low)  # one window has no interval
+    width = case.facts["bytes_per_token"]
+    ends = [math.exp(min(v, 700.0)) for v in (value, low, high)]
+    bits = [v / width / math.log(2) for v in (value, low, high)]
+    out = []
+    for name, (middle, *interval), more in (
+        ("perplexity_sliding", ends, ""),
+        ("bits_per_byte_sliding", bits, f"; {len(line) * width:.0f} bytes"),
+    ):
+        between = dict(zip(("low", "high"), interval, strict=True)) if sure else {}
+        out.append(Measure(name, middle, **between, **shared, note=note + more))
     return out

@@ -11,7 +11,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from bottega.core import Batch, Codec, DataError, Item, RecipeError, Rng, lookup, names
+from bottega.core import Batch, Codec, DataError, Item, OutputError, RecipeError, Rng, lookup, names
 from bottega.core.files import write_atomically
 from bottega.data import builtin, worlds
 from bottega.data.dataset import Dataset, fingerprint
@@ -19,12 +19,13 @@ from bottega.judge import Case, run_all
 from bottega.nets.inception import Inception, load_inception
 from bottega.workshop import evidence as ev
 from bottega.workshop.build import find_data
-from bottega.workshop.run import CHUNK, EVIDENCE, Progress, Run, Tell
+from bottega.workshop.run import CHUNK, EVIDENCE, Progress, Run, Tell, blank_evidence
 from bottega.workshop.training import divide
 
 CACHE = ".bottega"  # beside the runs, so that runs on the same data are judged by one network, trained once
 MOST_TRAIN = 20_000  # training rows that judges look at; more hardly change a distance, and copies of others go unseen
 MOST_LINE = 50_000  # tokens of held-out text that a sliding window passes over
+MOST_WINDOW = 2048  # tokens of a window where nobody says how many: a model that reads 100,000 would take for ever
 
 
 def judge_run(
@@ -35,10 +36,14 @@ def judge_run(
     n: int | None,
     seed: int | None,
     features: str | Path | None,
+    out: str | Path | None,
+    window: int | None,
+    stride: int | None,
     progress: Tell | None,
 ) -> ev.Evidence:
     """Judge ``run``; see ``Run.judge``, where the defaults are."""
     tell = progress or (lambda _: None)
+    slides, where = _slides(run, window, stride), _place(run, out)
     plan = run.recipe
     n = plan.judge.n if n is None else n
     seed = plan.judge.seed if seed is None else seed
@@ -48,6 +53,12 @@ def judge_run(
     inception = _inception(run, features) if features else None
     for judge in only or ():
         lookup("judge", judge)  # a slip is told before the data is read
+    if not run.header["fingerprint"] and data is None:
+        raise DataError(
+            f"{run.path} was not trained here, so no data is known that it never saw; name a text of yours with --data FILE"
+        )
+    if not run.header["fingerprint"] and (only is None or list(only) == ["likelihood"]):
+        return _judge_unseen(run, str(data), seed, slides, where, tell)
     own = run.header["data_argument"]
     if data is None and own and not _is_there(own):
         raise DataError(
@@ -62,8 +73,8 @@ def judge_run(
             f"the data {dataset.name!r} changed since the run was trained; judge against it with --data, or train again"
         )
     case, held_items = case_of(run, dataset, n, seed, tell)
-    case.facts["features"] = inception
-    evidence = run.evidence
+    case.facts |= {"features": inception, **slides}
+    evidence = run.evidence if run.header["fingerprint"] else blank_evidence(run)
     other = "judged against other data than it was trained on"
     evidence.notes = [note for note in evidence.notes if not note.startswith(other)]
     if fingerprint(dataset.items) != run.header["fingerprint"]:
@@ -80,14 +91,82 @@ def judge_run(
             evidence.add(judge, measure)
     evidence.memorisation = {m.name: m.value for m in evidence.measures if m.judge == "memorisation"}
     evidence.cost.judge_seconds = round(time.perf_counter() - began, 1)
-    _pictures(run, held_items, tell)
-    evidence.write(run.path / EVIDENCE)
+    if where is not None:
+        _pictures(run, held_items, where, tell)
+        _write(where, evidence)
+    return evidence
+
+
+def _judge_unseen(
+    run: Run, data: str, seed: int, slides: dict[str, int], where: Path | None, tell: Tell
+) -> ev.Evidence:
+    """How likely a model of other people finds a text of one's own: all of it, since none was kept back or trained on."""
+    began = time.perf_counter()
+    tell(Progress("judge", note="reading the data"))
+    dataset, codec = find_data(run.recipe, data, run.codec), run.codec
+    if not len(dataset.items):
+        raise DataError(f"{data} holds no text; give a file with some")
+    whole = codec.encode(dataset.items)
+    assert whole.mask is not None
+    line = whole.x[whole.mask][:-1]  # without the end that the codec sets behind the last text: nobody wrote it
+    size = sum(len(str(item.value).encode("utf-8")) for item in dataset.items)
+    case = Case(
+        medium=codec.medium, spec=run.spec, train=whole.take(slice(0, 0)), held=whole, samples=whole.x[:0], model=run.model,
+        decode=codec.decode, seed=seed, device=run.device,
+        facts={"line": line, "whole": True, "bytes_per_token": size / len(line), "window": min(MOST_WINDOW, run.spec.dims)}
+        | slides,
+    )  # fmt: skip
+    tell(Progress("judge", note=f"reading {len(line)} tokens"))
+    evidence = blank_evidence(run)
+    found, evidence.skipped = run_all(case, ["likelihood"])
+    for measure in found:
+        evidence.add("likelihood", measure)
+    evidence.notes.append(
+        f"judged by the whole of {dataset.name} ({dataset.source}); whether it was trained on that, nobody here knows"
+    )
+    evidence.cost.judge_seconds = round(time.perf_counter() - began, 1)
+    if where is not None:
+        _write(where, evidence)
+    return evidence
+
+
+def _slides(run: Run, window: int | None, stride: int | None) -> dict[str, int]:
+    """How the window of sliding measures is asked for, checked."""
+    if window is None and stride is None:
+        return {}
+    if not run.spec.is_text or not run.spec.is_sequence:
+        raise RecipeError(
+            f"window and stride are for texts, and {run.recipe.name} models {run.codec.medium}; leave them out"
+        )
+    most = run.spec.dims
+    if window is not None and not 2 <= window <= most:
+        raise RecipeError(f"window is {window}, and the model reads {most} tokens; give 2 to {most}")
+    most = window or (most if run.header["fingerprint"] else min(MOST_WINDOW, most))
+    if stride is not None and not 1 <= stride <= most:
+        raise RecipeError(f"stride is {stride}, and a window has {most} tokens; give 1 to {most}")
+    return {name: value for name, value in (("window", window), ("stride", stride)) if value is not None}
+
+
+def _place(run: Run, out: str | Path | None) -> Path | None:
+    """Where evidence is written: the run's folder, but never that of other people's models unless it is named."""
+    if out is None:
+        return run.path if run.header["fingerprint"] else None
+    try:
+        Path(out).mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        raise OutputError(
+            f"cannot write into {out}: {error.strerror or error}; choose another place with --out"
+        ) from error
+    return Path(out)
+
+
+def _write(where: Path, evidence: ev.Evidence) -> None:
     from bottega.workshop.card import write_card
     from bottega.workshop.report import write_report
 
-    write_card(run.path, evidence)
-    write_report(run.path, evidence)
-    return evidence
+    evidence.write(where / EVIDENCE)
+    write_card(where, evidence)
+    write_report(where, evidence)
 
 
 def case_of(
@@ -173,7 +252,9 @@ def make_answers(
 
 def _facts(run: Run, truth: dict[str, Any], held: Sequence[Item]) -> dict[str, Any]:
     codec: Any = getattr(run.codec, "inner", run.codec)
-    facts: dict[str, Any] = {"truth": truth, "iwae": run.recipe.judge.iwae, "cache_dir": run.path.parent / CACHE}
+    facts: dict[str, Any] = {"truth": truth, "iwae": run.recipe.judge.iwae}
+    if run.header["fingerprint"]:  # nothing is left beside the models of other people, as in the cache of the hub
+        facts["cache_dir"] = run.path.parent / CACHE
     facts["fingerprint"] = run.header["fingerprint"]
     facts["coded"] = hasattr(run.codec, "inner")
     target = run.recipe.judge.target or getattr(codec, "target", "")
@@ -204,7 +285,7 @@ def _inception(run: Run, path: str | Path) -> Inception:
     return load_inception(path).to(run.device)
 
 
-def _pictures(run: Run, held: Sequence[Item], tell: Callable[[Progress], None]) -> None:
+def _pictures(run: Run, held: Sequence[Item], where: Path, tell: Callable[[Progress], None]) -> None:
     """The sheet of samples and, to look at beside it, as many real pieces that the model never saw."""
     tell(Progress("judge", note="drawing the sheets"))
     n = 200 if hasattr(run.codec, "write_all") else 36
@@ -214,14 +295,14 @@ def _pictures(run: Run, held: Sequence[Item], tell: Callable[[Progress], None]) 
         made = run.sample(len(real), cond=real)
     else:
         made = run.sample(16, cond=real[:16]) if hasattr(run.codec, "layout") else run.sample(16 if given else n)
-    made.show(run.path / "samples" / "sheet")
+    made.show(where / "samples" / "sheet")
     if given:
         real = real[:12]
         made = run.sample(len(real), cond=real)
         codec: Any = getattr(run.codec, "inner", run.codec)
-        codec.show_beside(made.items, real, run.path / "samples" / "beside")
-    run.codec.show(real, run.path / "samples" / "real")
+        codec.show_beside(made.items, real, where / "samples" / "beside")
+    run.codec.show(real, where / "samples" / "real")
     for name, items in (("sheet", made.items), ("real", real)):  # words are shown as words, not as a picture of them
         words = [item.value[:800].strip() for item in items if isinstance(item.value, str)]
         if words:
-            write_atomically(run.path / "samples" / f"{name}.txt", "\n\n* * *\n\n".join(words) + "\n")
+            write_atomically(where / "samples" / f"{name}.txt", "\n\n* * *\n\n".join(words) + "\n")

@@ -125,7 +125,7 @@ class Run:
     def evidence(self) -> ev.Evidence:
         """What was measured; an empty form when nothing was."""
         path = self.path / EVIDENCE
-        return ev.Evidence.read(path) if path.exists() else _blank_evidence(self)
+        return ev.Evidence.read(path) if path.exists() else blank_evidence(self)
 
     def lighter(self, kind: Literal["fp32", "bf16", "fp16", "int8"], rows: int = 1) -> Run:
         """The same run with its weights packed for making pieces on this processor, ``rows`` at a time.
@@ -518,9 +518,16 @@ class Run:
         n: int | None = None,
         seed: int | None = None,
         features: str | Path | None = None,
+        out: str | Path | None = None,
+        window: int | None = None,
+        stride: int | None = None,
         progress: Tell | None = None,
     ) -> ev.Evidence:
         """Measure the run against held-out real data and write ``evidence.json``, ``report.html`` and ``card.md``.
+
+        A language model of other people (a Hugging Face directory) was not trained here, so nothing is held back of ``data``:
+        all of it is scored under a sliding window, by judge ``likelihood`` alone unless ``only`` names others. Into its folder
+        nothing is written.
 
         Args:
             data: other data than it was trained on; its held-out part is judged against.
@@ -528,11 +535,30 @@ class Run:
             n: samples, the recipe's number by default.
             seed: of the samples, the recipe's by default.
             features: a safetensors file of Inception-v3 weights to judge pictures by; the recipe's by default.
+            out: a folder to write into instead of the run's own; needed for models of other people if anything is to be kept.
+            window: texts: how many tokens the sliding window holds; by default all that the model was trained to read, and
+                of models of other people 2048 at most.
+            stride: texts: by how many tokens it moves; by default half of it.
             progress: told before every judge.
+
+        Raises:
+            DataError: the data is missing, not readable, or not known (a model of other people without ``data``).
+            RecipeError: no such judge, or a number out of range.
         """
         from bottega.workshop.judging import judge_run
 
-        return judge_run(self, data, only=only, n=n, seed=seed, features=features, progress=progress)
+        return judge_run(
+            self,
+            data,
+            only=only,
+            n=n,
+            seed=seed,
+            features=features,
+            out=out,
+            window=window,
+            stride=stride,
+            progress=progress,
+        )
 
     def show(self, path: str | Path | None = None) -> Path:
         """Write the sheet of 16 samples that the run is known by; returns its path."""
@@ -704,7 +730,7 @@ def _at(phase: str, done: int, steps: int, began: float) -> Progress:
     return Progress(phase, done, steps, seconds=seconds, rate=rate, left_seconds=(steps - done) / rate)
 
 
-def _blank_evidence(run: Run) -> ev.Evidence:
+def blank_evidence(run: Run) -> ev.Evidence:
     """The form with everything that training knows and nothing yet measured."""
     h = run.header
     kwh = h["seconds"] * WATTS_PER_CORE * h["threads"] / 3.6e6
