@@ -21,8 +21,8 @@ LAYERS = [line.replace("bottega.", "").split(" | ") for line in CONTRACT["contra
 DEPTH = {room: i for i, layer in enumerate(LAYERS) for room in layer}  # 0 is the top
 FILES = sorted(PACKAGE.rglob("*.py"))
 
-OPTIONAL = {"constriction", "datasets", "llguidance", "openai", "pandas", "peft", "pyarrow", "rouge_score", "sacrebleu",
-            "skimage", "tensorboard", "transformers"}  # extras: inside functions only  # fmt: skip
+OPTIONAL = {"constriction", "datasets", "jsonschema", "llguidance", "openai", "pandas", "peft", "pyarrow", "referencing", "rouge_score",
+            "sacrebleu", "skimage", "tensorboard", "transformers"}  # extras: inside functions only  # fmt: skip
 LATE = OPTIONAL | {"matplotlib"}  # and what only pictures need
 NEVER = {"torchvision", "torchaudio", "pickle", "cPickle", "dill", "cloudpickle", "joblib", "shelve", "marshal"}
 NETWORK = {"ftplib", "http", "httpx", "requests", "socket", "smtplib", "urllib", "urllib3", "aiohttp"}

@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-from pathlib import Path
 from typing import Annotated
 
 import typer
 
-from bottega.cli._shared import Device, Json, Out, Quiet, Seed, numbers, whole_run
+from bottega.cli._shared import Device, Json, Out, Quiet, Seed, numbers
+from bottega.cli._write._texts import writer
 
 __all__ = ["recall"]
 
@@ -37,16 +37,9 @@ def recall(
     reads is cut at its beginning, as it would be in use; the table says from which length on.
     """
     from bottega.crafts import recall as craft
-    from bottega.crafts.endpoint import Endpoint, is_address
-    from bottega.workshop.run import load
 
     say = Out(as_json, quiet)
-    if is_address(run):
-        who = craft.speaker(Endpoint(run, model))
-    elif model:
-        raise typer.BadParameter(f"{run} is a run, which is one model; leave it out", param_hint="--model")
-    else:
-        who = craft.speaker(load(whole_run(Path(run)), device=device))
+    who = craft.speaker(writer(run, model, device=device))
     rows = craft.recall(who, numbers(turns, "--turns", "number of turns"), n=n, facts=facts, changes=changes, seed=seed)
     say.table(
         ("turns", "recalled", "95 %", "contradicts what it was told", "contradicts itself", "names nothing", "tokens"),

@@ -2,22 +2,47 @@
 
 from __future__ import annotations
 
+import json
 import math
 import os
 import re
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Generator, Mapping, Sequence
+from dataclasses import dataclass, field
 from ipaddress import ip_address
 from typing import Any, Literal, NoReturn
 
 from bottega.core import BottegaError, RecipeError, nearest
 
-__all__ = ["Endpoint", "is_address"]
+__all__ = ["Answer", "Endpoint", "is_address"]
 
 KEY = "OPENAI_API_KEY"
 # knobs of ours, and where OpenAI's interface or (in the body, beside it) vLLM's and llama.cpp's have them
 _OWN = ("temperature", "top_p", "frequency_penalty", "presence_penalty")
 _BESIDE = ("top_k", "min_p", "repetition_penalty")
 _STOPS = 4  # as many stop strings as the interface takes
+_AT_ONCE = 16  # answers of one request: few enough for any server's limit
+
+
+@dataclass(frozen=True)
+class Answer:
+    """One answer, as the endpoint gave it.
+
+    Attributes:
+        text: what was written.
+        finish: why it ended, in the endpoint's word: ``"stop"`` (by itself, or at a stop string), ``"length"``,
+            ``"content_filter"`` or another; empty where it does not say.
+        tokens: of the text, spelt; empty unless log-probabilities were asked for.
+        sizes: how many bytes each has.
+        logprobs: of each, in nats, as the endpoint counts them.
+        likeliest: of each place the likeliest tokens, with theirs.
+    """
+
+    text: str
+    finish: str
+    tokens: list[str] = field(default_factory=list)
+    sizes: list[int] = field(default_factory=list)
+    logprobs: list[float] = field(default_factory=list)
+    likeliest: list[list[tuple[str, float]]] = field(default_factory=list)
 
 
 def is_address(text: str) -> bool:
@@ -89,9 +114,10 @@ class Endpoint:
         stop: Sequence[str] = (),
         seed: int = 0,
         history: Sequence[Mapping[str, str]] = (),
+        schema: dict[str, Any] | str | None = None,
         **knobs: Any,
-    ) -> Iterator[str]:
-        """What the model answers, part by part as it arrives.
+    ) -> Generator[str, None, str]:
+        """What the model answers, part by part as it arrives. Returns why it ended (see ``Answer``).
 
         Args:
             prompt: what is said, or begun.
@@ -99,63 +125,145 @@ class Endpoint:
             stop: the first four are sent; whoever calls cuts at the others.
             seed: sent with the request; most endpoints keep to it, OpenAI's as best it can.
             history: ``"chat"`` only: earlier messages, each with ``role`` and ``content``.
+            schema: ``"chat"`` only: a JSON schema that the answer is to keep to. It is sent (``response_format``), and the
+                whole answer is checked against it here, since not every endpoint heeds it.
             knobs: ``temperature``, ``top_p``, ``frequency_penalty``, ``presence_penalty``; ``top_k``, ``min_p`` and
                 ``repetition_penalty`` where the endpoint has them (vLLM, llama.cpp).
 
         Raises:
-            RecipeError: a knob that is none.
-            BottegaError: no answer after all tries, or an answer that says no.
+            RecipeError: a knob that is none, a schema that is none.
+            BottegaError: no answer after all tries, an answer that says no, or JSON that the schema does not allow.
         """
-        came = False
+        kept = None if schema is None else _Schema(schema)
+        asked = self._asked(max_new, stop, seed, kept, knobs) | {"stream": True}
+        came, whole, finish = False, "", ""
         try:
-            with self._ask(prompt, max_new, stop, seed, history, knobs, stream=True) as parts:
+            with self._ask(prompt, history, asked) as parts:
                 for part in parts:
                     self._check(part)
                     came = True
                     choice = part.choices[0] if part.choices else None
-                    if choice is not None:
-                        text = choice.delta.content if self.way == "chat" else choice.text
-                        if text:
-                            yield text
+                    if choice is None:
+                        continue
+                    finish = choice.finish_reason or finish
+                    text = choice.delta.content if self.way == "chat" else choice.text
+                    if text:
+                        whole += text
+                        yield text
         except BottegaError:
             raise
         except Exception as error:  # of the library or of the connection in the middle of an answer
             self._tell(error)
         if not came:
             self._check(None)
+        if kept is not None:
+            self._keeps(kept, whole, finish)
+        return finish
 
-    def complete(
+    def complete(self, prompt: str, **asked: Any) -> str:
+        """What the model answers, at once; arguments as in ``stream``."""
+        return self.answers(prompt, **asked)[0].text
+
+    def answers(
         self,
         prompt: str,
         *,
+        n: int = 1,
         max_new: int | None = None,
         stop: Sequence[str] = (),
         seed: int = 0,
         history: Sequence[Mapping[str, str]] = (),
+        schema: dict[str, Any] | str | None = None,
+        logprobs: int | None = None,
         **knobs: Any,
-    ) -> str:
-        """What the model answers, at once; arguments as in ``stream``."""
-        try:
-            reply = self._ask(prompt, max_new, stop, seed, history, knobs, stream=False)
-        except BottegaError:
-            raise
-        except Exception as error:
-            self._tell(error)
-        self._check(reply)
-        if not reply.choices:
-            raise BottegaError(f"{self.url} answered without a choice; is its model {self.model!r} loaded?")
-        choice = reply.choices[0]
-        return (choice.message.content if self.way == "chat" else choice.text) or ""
+    ) -> list[Answer]:
+        """``n`` answers, at once; other arguments as in ``stream``.
 
-    def _ask(
-        self, prompt: str, max_new: int | None, stop: Sequence[str], seed: int,
-        history: Sequence[Mapping[str, str]], knobs: Mapping[str, Any], *, stream: bool,
-    ) -> Any:  # fmt: skip
+        Up to 16 are asked for in one request, whose seed is the first's: vLLM and a server of ours count on from there. An
+        endpoint that gives fewer, or takes no ``n`` above one, is asked again, with the seed of the next.
+
+        Args:
+            prompt: what is said, or begun.
+            n: how many.
+            max_new: at most so many tokens of each.
+            stop: see ``stream``.
+            seed: of the first.
+            history: see ``stream``.
+            schema: see ``stream``.
+            logprobs: ask for log-probabilities, and those of so many of the likeliest tokens at each place.
+            knobs: see ``stream``.
+
+        Raises:
+            RecipeError: a knob that is none, a schema that is none, n or logprobs out of range.
+            BottegaError: as for ``stream``, or an endpoint that tells no log-probabilities.
+        """
+        if n < 1 or (logprobs is not None and logprobs < 0):
+            raise RecipeError(
+                f"n is {n} and logprobs {logprobs}; ask for at least one answer, and 0 or more of the likeliest"
+            )
+        kept = None if schema is None else _Schema(schema)
+        asked = self._asked(max_new, stop, seed, kept, knobs) | {"stream": False}
+        if logprobs is not None and self.way == "chat":
+            asked |= {"logprobs": True} | ({"top_logprobs": logprobs} if logprobs else {})
+        elif logprobs is not None:
+            asked["logprobs"] = logprobs
+        out: list[Answer] = []
+        at_once = _AT_ONCE
+        while len(out) < n:
+            many = min(at_once, n - len(out))
+            asked["seed"] = seed + len(out)
+            try:
+                reply = self._ask(prompt, history, asked | ({"n": many} if many > 1 else {}))
+            except BottegaError:
+                raise
+            except Exception as error:
+                if many > 1 and getattr(error, "status_code", 0) in (
+                    400,
+                    422,
+                ):  # perhaps of n; if not, one is refused too
+                    at_once = 1
+                    continue
+                self._tell(error)
+            self._check(reply)
+            if not reply.choices:
+                raise BottegaError(f"{self.url} answered without a choice; is its model {self.model!r} loaded?")
+            choices = sorted(reply.choices, key=lambda choice: choice.index or 0)[:many]
+            at_once = len(choices)
+            out += [self._answer(choice, logprobs, kept) for choice in choices]
+        return out
+
+    def _answer(self, choice: Any, logprobs: int | None, kept: _Schema | None) -> Answer:
+        text = (choice.message.content if self.way == "chat" else choice.text) or ""
+        finish = choice.finish_reason or ""
+        if kept is not None:
+            self._keeps(kept, text or getattr(choice.message, "refusal", None) or "", finish)
+        if logprobs is None:
+            return Answer(text, finish)
+        places = _places(choice.logprobs)
+        if places is None:
+            raise BottegaError(f"{self.url} (model {self.model!r}) tells no log-probabilities; leave them out")
+        return Answer(text, finish, [p[0] for p in places], [p[1] for p in places], [p[2] for p in places],
+                      [p[3][:logprobs] for p in places])  # fmt: skip
+
+    def _keeps(self, schema: _Schema, text: str, finish: str) -> None:
+        """Raise BottegaError unless the answer is JSON that the schema allows."""
+        if why := schema.fault(text):
+            cut = finish == "length"
+            mend = "allow more tokens" if cut else "use a model or server that keeps to schemas, or ask without one"
+            said = text if len(text) <= 80 else f"{text[:77]}..."
+            raise BottegaError(
+                f"{self.url} (model {self.model!r}) was asked for JSON by a schema and answered {said!r}"
+                f"{', cut at its limit of tokens' if cut else ''}: {why}; {mend}"
+            )
+
+    def _asked(
+        self, max_new: int | None, stop: Sequence[str], seed: int, schema: _Schema | None, knobs: Mapping[str, Any]
+    ) -> dict[str, Any]:
+        """The request without its prompt."""
         for knob in knobs:
             if knob not in _OWN + _BESIDE:
                 raise RecipeError(f"no knob called {knob!r} at an endpoint{nearest(knob, _OWN + _BESIDE)}")
-        asked: dict[str, Any] = {"model": self.model, "seed": seed, "stream": stream}
-        asked["extra_headers"] = self._headers
+        asked: dict[str, Any] = {"model": self.model, "seed": seed, "extra_headers": self._headers}
         asked |= {k: v for k, v in knobs.items() if k in _OWN}
         if beside := {k: v for k, v in knobs.items() if k in _BESIDE}:
             asked["extra_body"] = beside
@@ -164,9 +272,18 @@ class Endpoint:
         if max_new is not None:  # OpenAI's newer models know the newer name only, everyone else's the older one
             newer = self.way == "chat" and _host(self.url) == "api.openai.com"
             asked["max_completion_tokens" if newer else "max_tokens"] = max_new
+        if schema is not None:
+            if self.way != "chat":
+                raise RecipeError("a completion keeps to no schema in OpenAI's interface; use way='chat' (--way chat)")
+            form = {"name": "answer", "schema": schema.schema, "strict": True}
+            asked["response_format"] = {"type": "json_schema", "json_schema": form}
+        return asked
+
+    def _ask(self, prompt: str, history: Sequence[Mapping[str, str]], asked: dict[str, Any]) -> Any:
         if self.way == "chat":
-            said = [*({"role": m["role"], "content": m["content"]} for m in history)]
-            return self._client.chat.completions.create(messages=[*said, {"role": "user", "content": prompt}], **asked)
+            said: Any = [*({"role": m["role"], "content": m["content"]} for m in history)]
+            said.append({"role": "user", "content": prompt})
+            return self._client.chat.completions.create(messages=said, **asked)
         if history:
             raise RecipeError("a completion has no earlier messages; use way='chat'")
         return self._client.completions.create(prompt=prompt, **asked)
@@ -213,6 +330,86 @@ class Endpoint:
         if key := os.environ.get(KEY, "").strip():
             text = text.replace(key, "***")
         return re.sub(r"\bsk-[\w*-]{4,}", "***", text)[:200]
+
+
+class _Schema:
+    """A JSON schema, and what a text has against it.
+
+    Args:
+        schema: the schema, or its JSON.
+
+    Raises:
+        RecipeError: it is no schema.
+        BottegaError: the library ``jsonschema`` is not installed.
+    """
+
+    def __init__(self, schema: dict[str, Any] | str) -> None:
+        try:
+            from jsonschema.exceptions import SchemaError
+            from jsonschema.validators import Draft202012Validator, validator_for
+            from referencing import Registry
+        except ImportError as error:
+            raise BottegaError("a schema needs the jsonschema library: pip install 'bottega[text]'") from error
+        if isinstance(schema, str):
+            try:
+                schema = json.loads(schema)
+            except ValueError as error:
+                raise RecipeError(f"the schema is not JSON: {error}") from error
+        if not isinstance(schema, dict):
+            raise RecipeError(f"the schema is {json.dumps(schema)}; give an object such as {{'type': 'object'}}")
+        kind = validator_for(schema, default=Draft202012Validator)
+        try:
+            kind.check_schema(schema)
+        except SchemaError as error:
+            raise RecipeError(f"the schema is no JSON schema at {error.json_path}: {error.message[:200]}") from error
+        self.schema = schema
+        self._validator = kind(schema, registry=Registry())  # which fetches nothing that a schema may refer to
+
+    def fault(self, text: str) -> str:
+        """Why a text is not JSON that the schema allows; empty where it is.
+
+        >>> _Schema({"type": "object", "required": ["n"]}).fault('{"m": 1}')
+        "at $ 'n' is a required property"
+        """
+        from jsonschema.exceptions import best_match
+        from referencing.exceptions import Unresolvable
+
+        try:
+            value = json.loads(text, parse_constant=_no_json)
+        except (ValueError, RecursionError) as error:
+            return f"it is not JSON ({error})"
+        try:
+            wrong = best_match(self._validator.iter_errors(value))
+        except Unresolvable as missing:
+            raise RecipeError(f"the schema refers to {missing.ref}, which it does not hold; put it in") from missing
+        return "" if wrong is None else f"at {wrong.json_path} {wrong.message[:200]}"
+
+
+def _no_json(name: str) -> NoReturn:
+    raise ValueError(f"{name} is no number of JSON")
+
+
+def _places(told: Any) -> list[tuple[str, int, float, list[tuple[str, float]]]] | None:
+    """Log-probabilities of either form, as ``(token, bytes, its own, the likeliest)`` for each place; None where there are none."""
+    content = getattr(told, "content", None)
+    if content is not None:  # of a chat; llama.cpp has it so for completions too
+        return [
+            (
+                place.token,
+                len(place.token.encode() if place.bytes is None else place.bytes),
+                float(place.logprob),
+                [(best.token, float(best.logprob)) for best in place.top_logprobs or []],
+            )
+            for place in content
+        ]
+    tokens, own = getattr(told, "tokens", None), getattr(told, "token_logprobs", None)
+    if tokens is None or own is None:
+        return None
+    best = getattr(told, "top_logprobs", None) or [{}] * len(tokens)
+    return [
+        (token, len(token.encode()), float(p), sorted((top or {}).items(), key=lambda pair: -pair[1]))
+        for token, p, top in zip(tokens, own, best, strict=True)
+    ]
 
 
 _ADDRESS = re.compile(

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import inspect
 from collections.abc import Generator, Iterator, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from itertools import accumulate
 from pathlib import Path
 from typing import Any, Literal
@@ -14,19 +14,38 @@ from torch import Tensor
 
 from bottega.codecs._files import json_rows
 from bottega.core import Batch, BottegaError, DataError, RecipeError, Rng, Streams, has, nearest
-from bottega.crafts.endpoint import Endpoint
+from bottega.crafts.endpoint import Answer, Endpoint, is_address
 from bottega.crafts.write_table import read_text
 from bottega.samplers import constrain
 from bottega.samplers.speculative import ModelDraft
 from bottega.samplers.texts import Stops, Writer, stop_strings
 from bottega.samplers.tokens import Guide, Notes
-from bottega.workshop.run import Run, check_knobs
+from bottega.workshop.run import Run, check_knobs, load
 
-__all__ = ["Long", "Written", "complete", "generate", "need_beginning", "need_text", "prompts_of", "stream", "told"]
+__all__ = [
+    "Long",
+    "Written",
+    "complete",
+    "generate",
+    "go_on",
+    "need_beginning",
+    "need_text",
+    "prompts_of",
+    "stream",
+    "told",
+    "writer",
+]
 
 Long = Literal["error", "slide"]
 ROWS = 64  # texts made at once
 APART = ("max_new", "stop", "overflow")  # knobs of a family that are arguments of their own here
+GO_ON = (
+    "Go on from what you are given, in its language and its form. Write only what comes next: no word about it, and "
+    "nothing of it again."
+)
+# what only a model that is here can be asked, and how it is called
+_HERE = {"cond": "a condition", "regex": "a regular expression", "grammar": "a grammar", "choices": "choices",
+         "draft": "a draft"}  # fmt: skip
 
 
 @dataclass(frozen=True)
@@ -36,10 +55,13 @@ class Written:
     Attributes:
         prompt: what it goes on from.
         text: what was written, without the prompt and without the stop.
-        finish: ``"end"`` (the model ended it), ``"stop"``, ``"complete"`` (its form allows no more) or ``"length"``.
+        finish: ``"end"`` (the model ended it), ``"stop"``, ``"complete"`` (its form allows no more) or ``"length"``; of an
+            endpoint its own word, of which ``"stop"`` is either of the first two.
         seed: whose it is.
-        tokens: the tokens that spell the text; the last may spell some of the stop too.
-        logprobs: of each, its log-probability in nats by the model before any knob; empty unless asked for.
+        tokens: the tokens that spell the text; the last may spell some of the stop too. An endpoint spells them, where
+            log-probabilities are asked for, and does not number them.
+        logprobs: of each, its log-probability in nats by the model before any knob (of an endpoint as it counts them);
+            empty unless asked for.
         likeliest: of each place the likeliest tokens, spelt, with theirs.
     """
 
@@ -47,7 +69,7 @@ class Written:
     text: str
     finish: str
     seed: int
-    tokens: list[int] = field(default_factory=list)
+    tokens: list[int] | list[str] = field(default_factory=list)
     logprobs: list[float] = field(default_factory=list)
     likeliest: list[list[tuple[str, float]]] = field(default_factory=list)
 
@@ -81,8 +103,8 @@ def generate(
     """``n`` texts that go on from ``prompt``, without it.
 
     Args:
-        run: of a model that writes from left to right, or an OpenAI-compatible endpoint, which is sent a request for
-            each text and has no ``long``.
+        run: of a model that writes from left to right, or an OpenAI-compatible endpoint, which has no ``long``: it says
+            itself that a prompt is too long.
         prompt: what stands before; may be empty.
         n: how many; text ``i`` belongs to the seed ``seed + i``, however many are made at once.
         seed: the first.
@@ -97,18 +119,12 @@ def generate(
         DataError: a prompt that is longer than a row, or holds characters that the model has not met.
         RecipeError: a knob that there is not.
     """
-    if n < 1:
-        raise RecipeError(f"n is {n}; ask for at least one text")
-    if isinstance(run, Endpoint):
-        _check_stop(stop)
-        asked = {"max_new": max_new, "stop": stop, **knobs}
-        return [_cut(run.complete(prompt, seed=seed + i, **asked), stop)[0] for i in range(n)]
     some = complete(run, [prompt], n=n, seed=seed, max_new=max_new, stop=stop, long=long, **knobs)
     return [one.text for one in some]
 
 
 def complete(
-    run: Run,
+    run: Run | Endpoint,
     prompts: Sequence[str],
     *,
     n: int = 1,
@@ -128,7 +144,8 @@ def complete(
     """``n`` texts for each of several prompts, made together; each is what it would be alone.
 
     Args:
-        run: of a model that writes from left to right.
+        run: of a model that writes from left to right, or an OpenAI-compatible endpoint, which knows of all forms a
+            schema alone, and neither ``cond`` nor ``draft``; ``Endpoint.stream`` says which knobs it has.
         prompts: what stands before; of any lengths. A run of conversations is asked them, and what it writes are answers.
         n: how many for each; text ``j`` of a prompt belongs to the seed ``seed + j``.
         seed: the first.
@@ -145,12 +162,29 @@ def complete(
         **knobs: of the family's ``stream`` (temperature, top_k, beams, lookup, ...).
 
     Raises:
-        BottegaError: the run writes no text, or does not do what is asked.
+        BottegaError: the run writes no text, or does not do what is asked; an endpoint gives no answer, or not as asked.
         DataError: a prompt (of several, its number) that is longer than a row, or holds characters that the model has not met.
         RecipeError: a knob that there is not, a form that cannot be written.
     """
     if n < 1:
         raise RecipeError(f"n is {n}; ask for at least one text")
+    if isinstance(run, Endpoint):
+        _only_here({"cond": cond, "regex": regex, "grammar": grammar, "choices": choices, "draft": draft})
+        stops = _stops(stop)
+        wanted = {
+            "n": n,
+            "seed": seed,
+            "max_new": max_new,
+            "stop": stops,
+            "schema": schema,
+            "logprobs": logprobs,
+            **knobs,
+        }
+        return [
+            _written(prompt, answer, stops, seed + i)
+            for prompt in prompts
+            for i, answer in enumerate(run.answers(prompt, **wanted))
+        ]
     need_text(run)
     asked = _Asked(run, stop, long, cond, logprobs, _form(schema, regex, grammar, choices), draft, knobs)
     for number, prompt in enumerate(prompts, 1):  # what cannot be done is told before anything is written
@@ -199,7 +233,7 @@ class _Asked:
         draft: Run | None, knobs: dict[str, Any],
     ) -> None:  # fmt: skip
         self.run, self.model, self.codec = run, run.model.eval(), run.codec
-        self.stop = stop_strings(list(stop) if isinstance(stop, tuple) else stop)
+        self.stop = _stops(stop)
         if long not in ("error", "slide"):
             raise RecipeError(f"long is {long!r}; use 'error' or 'slide'")
         model: Any = self.model
@@ -350,8 +384,7 @@ def stream(
     What could still become a stop string, or a character whose bytes are not all there, is held back until it is clear.
     """
     if isinstance(run, Endpoint):
-        yield from _from_endpoint(run, prompt, seed, max_new, stop, knobs)
-        return ""
+        return (yield from _from_endpoint(run, prompt, seed, max_new, stop, knobs))
     need_text(run)
     forms = {name: knobs.pop(name, None) for name in ("schema", "regex", "grammar", "choices")}
     cond, draft = knobs.pop("cond", None), knobs.pop("draft", None)
@@ -381,25 +414,54 @@ def stream(
 
 def _from_endpoint(
     run: Endpoint, prompt: str, seed: int, max_new: int | None, stop: Sequence[str], knobs: dict[str, Any]
-) -> Iterator[str]:
-    _check_stop(stop)
+) -> Generator[str, None, str]:
+    _only_here(knobs)
+    stop = _stops(stop)
     shown, last = "", ""
-    for last in accumulate(run.stream(prompt, seed=seed, max_new=max_new, stop=stop, **knobs)):
+    parts = run.stream(prompt, seed=seed, max_new=max_new, stop=stop, **knobs)
+    finish = ""
+    while True:
+        try:
+            last += next(parts)
+        except StopIteration as done:
+            finish = done.value
+            break
         whole, stopped = _cut(last, stop)
         sure = whole if stopped else _sure(whole, stop)
         if len(sure) > len(shown) and sure.startswith(shown):
             yield sure[len(shown) :]
             shown = sure
         if stopped:
+            parts.close()
+            finish = "stop"
             break
     whole, _ = _cut(last, stop)
     if len(whole) > len(shown):
         yield whole[len(shown) :]
+    return finish
 
 
-def _check_stop(stop: Sequence[str]) -> None:
-    if any(not s for s in stop):
-        raise RecipeError("a stop string is empty; it would end every text before it begins")
+def _written(prompt: str, answer: Answer, stop: Sequence[str], seed: int) -> Written:
+    """An endpoint's answer as one of ours: cut at stop strings, whatever the endpoint did with them."""
+    text, stopped = _cut(answer.text, stop)
+    if not stopped:
+        return Written(prompt, text, answer.finish, seed, answer.tokens, answer.logprobs, answer.likeliest)
+    size, k, at = len(text.encode("utf-8")), 0, 0
+    while k < len(answer.sizes) and at < size:
+        at += answer.sizes[k]
+        k += 1
+    return Written(prompt, text, "stop", seed, answer.tokens[:k], answer.logprobs[:k], answer.likeliest[:k])
+
+
+def _only_here(knobs: dict[str, Any]) -> None:
+    """Raise BottegaError where an endpoint is asked for what only a model that is here can do; such names go, if they are None."""
+    for name, called in _HERE.items():
+        if knobs.pop(name, None) is not None:
+            raise BottegaError(f"an endpoint cannot be asked for {called}; leave out {name}, or use a run")
+
+
+def _stops(stop: str | Sequence[str]) -> list[str]:
+    return stop_strings(list(stop) if isinstance(stop, tuple) else stop)
 
 
 def _cut(text: str, stop: Sequence[str]) -> tuple[str, bool]:
@@ -457,6 +519,74 @@ def prompts_of(path: str | Path) -> list[str]:
     if not found:
         raise DataError(f"{path} holds no prompts; write one on each line")
     return found
+
+
+def go_on(run: Run | Endpoint, beginning: str, *, ask: str = "", **asked: Any) -> list[Written]:
+    """Ways to go on from a beginning, by a run or at an endpoint.
+
+    A model that is spoken to (an endpoint with ``way="chat"``) is told to go on from what the user writes. Where it repeats
+    the beginning, that is left out; where it leaves out the blank between two words, that is put in.
+
+    Args:
+        run: of a model that writes from left to right, or an endpoint.
+        beginning: what stands before; may be empty.
+        ask: what a model that is spoken to is asked where there is no beginning.
+        **asked: as for ``complete``: n, seed, max_new, stop, long, and knobs.
+
+    Raises:
+        BottegaError: see ``complete``.
+        RecipeError: see there.
+    """
+    if not isinstance(run, Endpoint) or run.way != "chat":
+        return complete(run, [beginning], **asked)
+    if not beginning.strip():
+        return complete(run, [ask], **asked)
+    written = complete(run, [beginning], history=[{"role": "system", "content": GO_ON}], **asked)
+    return [replace(one, text=_behind(beginning, one.text)) for one in written]
+
+
+def _behind(beginning: str, text: str) -> str:
+    """What was said, as it stands behind the beginning.
+
+    >>> _behind("For hikers", "who walk."), _behind("One. ", "Two.")
+    (' who walk.', 'Two.')
+    >>> _behind("It rains", "It rains, and it pours.")
+    ', and it pours.'
+    """
+    begun = beginning.strip()
+    rest = text.lstrip()
+    if rest.startswith(begun) and not rest[len(begun) : len(begun) + 1].isalnum():
+        return rest[len(begun) :]
+    glued = text[:1].isalnum() and (beginning[-1:].isalnum() or beginning[-1:] in ",;:.!?)")
+    return f" {text}" if glued else text
+
+
+def writer(
+    source: str | Path,
+    *,
+    model: str = "",
+    way: Literal["chat", "completions"] = "chat",
+    timeout: float = 60.0,
+    device: str = "auto",
+) -> Run | Endpoint:
+    """What writes: a run, a Hugging Face directory, or a model at an OpenAI-compatible endpoint.
+
+    Args:
+        source: the folder of a run, its weights, a directory, ``hub:OWNER/NAME``, or the address of an endpoint.
+        model: which model of an endpoint.
+        way: see ``Endpoint``.
+        timeout: see ``Endpoint``.
+        device: where a run is computed.
+
+    Raises:
+        RecipeError: a model is named and the source is a run; no address.
+        BottegaError: there is nothing to load.
+    """
+    if is_address(str(source)):
+        return Endpoint(str(source), model, way=way, timeout=timeout)
+    if model:
+        raise RecipeError(f"{source} is a run, which is one model; leave out --model")
+    return load(source, device=device)
 
 
 def need_beginning(run: Run) -> None:

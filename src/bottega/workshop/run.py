@@ -597,9 +597,14 @@ def load(path: str | Path, device: str = "auto") -> Run:
 
     Raises:
         BottegaError: a name of the hub that cannot be fetched.
-        CheckpointError: missing, truncated, a pickle, or newer than this version.
+        CheckpointError: missing, truncated, a pickle, or newer than this version; the address of an endpoint.
     """
     name = path.as_posix() if isinstance(path, Path) else path
+    if name.startswith(("http:/", "https:/")):  # a Path has made one slash of two
+        raise CheckpointError(
+            f"{name} is an address; here the model itself is needed, its tokens and probabilities, which no endpoint gives: "
+            "name a run or a directory"
+        )
     path = foreign.fetch(name) if name.startswith(foreign.HUB) else Path(path)
     if path.is_dir() and foreign.is_directory(path):
         recipe, codec, model, header = foreign.load_directory(path, name.removeprefix(foreign.HUB))

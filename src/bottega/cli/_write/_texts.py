@@ -10,13 +10,34 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from bottega.cli._shared import Out
+from bottega.cli._shared import Out, whole_run
 
 if TYPE_CHECKING:
+    from bottega.crafts.endpoint import Endpoint
     from bottega.trust.filters import Blocked, Hit
+    from bottega.workshop.run import Run
 
-__all__ = ["FilterLog", "FilterWith", "Filtered", "Screen", "apart", "deliver", "given", "left_out"]
+__all__ = [
+    "FilterLog",
+    "FilterWith",
+    "Filtered",
+    "Model",
+    "Screen",
+    "Timeout",
+    "Way",
+    "apart",
+    "deliver",
+    "given",
+    "left_out",
+    "writer",
+]
 
+Model = Annotated[str, typer.Option("--model", metavar="NAME", help="Which model of an endpoint.")]
+Way = Annotated[str, typer.Option("--way", metavar="HOW", help="How an endpoint is asked: chat, or completions.")]
+Timeout = Annotated[
+    float,
+    typer.Option("--timeout", metavar="SECONDS", help="How long to wait for an endpoint, each of four times."),
+]
 Filtered = Annotated[
     bool,
     typer.Option(
@@ -57,6 +78,17 @@ def apart(*lacks: str, **own: str) -> dict[str, str]:
             f"only write generate has it, as {option}" if name in lacks else f"it has an option of its own, {option}"
         )
     return out
+
+
+def writer(
+    source: str, model: str = "", way: str = "chat", timeout: float = 60.0, device: str = "auto"
+) -> Run | Endpoint:
+    """What writes, as ``crafts.write.writer`` has it; a run may be named by its ``model.safetensors``."""
+    from bottega.crafts.endpoint import is_address
+    from bottega.crafts.write import writer as of
+
+    place = source if is_address(source) else whole_run(Path(source))
+    return of(place, model=model, way=way, timeout=timeout, device=device)  # type: ignore[arg-type]
 
 
 def given(source: str, what: str = "the text") -> str:

@@ -10,7 +10,18 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from bottega.cli._shared import Device, Json, Out, Quiet, Seed, Sets, knobs, whole_run
-from bottega.cli._write._texts import Filtered, FilterLog, FilterWith, Screen, apart, deliver
+from bottega.cli._write._texts import (
+    Filtered,
+    FilterLog,
+    FilterWith,
+    Model,
+    Screen,
+    Timeout,
+    Way,
+    apart,
+    deliver,
+    writer,
+)
 
 if TYPE_CHECKING:
     from bottega.crafts.endpoint import Endpoint
@@ -47,10 +58,10 @@ def generate(
     logprobs: Annotated[int | None, typer.Option("--logprobs", metavar="N", min=0, help="With --json: log-probabilities in nats, and those of the N likeliest tokens at each place.")] = None,
     draft: Annotated[Path | None, typer.Option("--draft", metavar="RUN", help="A smaller run with the same tokens, whose guesses make it faster and change nothing.")] = None,
     weights: Annotated[str, typer.Option("--weights", metavar="KIND", help="How the run's weights are packed for this processor: int8, fp16, bf16, or fp32 (exact); as they are by default.")] = "",
-    model: Annotated[str, typer.Option("--model", metavar="NAME", help="Which model of an endpoint.")] = "",
-    way: Annotated[str, typer.Option("--way", metavar="HOW", help="How an endpoint is asked: chat, or completions.")] = "chat",
     out: Annotated[Path | None, typer.Option("--out", metavar="FILE", help="With --prompts: write the texts there as JSON lines of prompt, seed, text and finish.")] = None,
-    timeout: Annotated[float, typer.Option("--timeout", metavar="SECONDS", help="How long to wait for an endpoint, each of four times.")] = 60.0,
+    model: Model = "",
+    way: Way = "chat",
+    timeout: Timeout = 60.0,
     filter_: Filtered = False,
     filter_with: FilterWith = [],  # noqa: B006
     filter_log: FilterLog = None,
@@ -66,11 +77,12 @@ def generate(
     --seed, --seed + 1 and so on. Each is shown behind its prompt, or written with --out.
 
     Settings are those of the model's sampler: temperature, top_k, top_p, min_p, beams, no_repeat, min_new, lookup,
-    repetition_penalty, frequency_penalty, presence_penalty and others (`bottega show RUN` names them). The key of an
-    endpoint is read from OPENAI_API_KEY and from nowhere else; it is never printed or written down.
+    repetition_penalty, frequency_penalty, presence_penalty and others (`bottega show RUN` names them). An endpoint takes
+    those that are in OpenAI's interface or beside it in vLLM's, and of the forms --schema alone. Its key is read from
+    OPENAI_API_KEY and from nowhere else; it is never printed or written down.
     """
     from bottega.crafts import write as craft
-    from bottega.crafts.endpoint import Endpoint, is_address
+    from bottega.crafts.endpoint import Endpoint
     from bottega.workshop.run import Run, load
 
     say, wanted = Out(as_json, quiet), knobs(set_, apart(prompts="--prompts"))
@@ -81,17 +93,12 @@ def generate(
     several = None if prompts is None else craft.prompts_of(prompts)
     screen = Screen(say, filter_, filter_with, filter_log)
     prompt = screen.prompt(prompt) if several is None else ""
-    made: Run | Endpoint
-    if is_address(run):
-        made = Endpoint(run, model, way=way, timeout=timeout)  # type: ignore[arg-type]
-    elif model:
-        raise typer.BadParameter(f"{run} is a run, which is one model; leave it out", param_hint="--model")
-    else:
-        made = load(whole_run(Path(run)), device="cpu" if weights else device)
-        made = made.lighter(weights, n) if weights else made  # type: ignore[arg-type]
+    made = writer(run, model, way, timeout, "cpu" if weights else device)
+    if weights:
+        if isinstance(made, Endpoint):
+            raise typer.BadParameter("an endpoint has its own weights; leave it out", param_hint="--weights")
+        made = made.lighter(weights, n)  # type: ignore[arg-type]
     between = "\n" if isinstance(made, Run) and getattr(made.codec, "answers_only", False) else ""
-    if weights and isinstance(made, Endpoint):
-        raise typer.BadParameter("an endpoint has its own weights; leave it out", param_hint="--weights")
     wanted |= {"max_new": max_new, "stop": stop, "long": long}
     extra: dict[str, Any] = {
         "schema": None if schema is None else _text_of(schema),
@@ -100,11 +107,7 @@ def generate(
         "choices": choice or None,
         "draft": None if draft is None else load(whole_run(draft), device=device),
     }
-    asked = {name: value for name, value in extra.items() if value is not None}
-    if isinstance(made, Endpoint) and (asked or logprobs is not None):
-        name = next(iter(asked), "logprobs").replace("choices", "choice")
-        raise typer.BadParameter("an endpoint is not asked for this; leave it out", param_hint=f"--{name}")
-    wanted |= asked
+    wanted |= {name: value for name, value in extra.items() if value is not None}
     if several is not None:
         _several(made, several, n, seed, logprobs, wanted, between, say, screen, out)
         return
@@ -134,12 +137,9 @@ def _source(made: Run | Endpoint) -> dict[str, Any]:
 def _written(
     made: Run | Endpoint, prompts: Sequence[str], n: int, seed: int, logprobs: int | None, wanted: Mapping[str, Any]
 ) -> list[tuple[list[str], dict[str, Any]]]:
-    """Of each prompt its ``n`` texts, and what a run knows of them besides."""
+    """Of each prompt its ``n`` texts, and what is known of them besides."""
     from bottega.crafts import write as craft
-    from bottega.crafts.endpoint import Endpoint
 
-    if isinstance(made, Endpoint):
-        return [(craft.generate(made, prompt, n=n, seed=seed, **wanted), {}) for prompt in prompts]
     out = []
     every = craft.complete(made, prompts, n=n, seed=seed, logprobs=logprobs, **wanted)
     for k in range(len(prompts)):
