@@ -81,6 +81,106 @@ def test_completions_and_knobs_that_only_some_endpoints_have(key):
         Endpoint(at.url, "m").complete("x", temprature=1.0)
 
 
+def choices(*texts, finish="stop", **more):
+    """An answer with several choices, the last first, as nothing forbids."""
+    made = [{"index": k, "message": {"role": "assistant", "content": text}, "finish_reason": finish, **more}
+            for k, text in enumerate(texts)]  # fmt: skip
+    return 200, {"id": "c1", "object": "chat.completion", "created": 1, "model": "m", "choices": made[::-1]}
+
+
+def test_several_are_asked_for_at_once_and_the_rest_again(key):
+    with server(choices("a", "b", "c", finish="length")) as at:
+        told = write.complete(Endpoint(at.url, "m"), ["x"], n=3, seed=5)
+        assert [(w.text, w.seed, w.finish) for w in told] == [
+            ("a", 5, "length"),
+            ("b", 6, "length"),
+            ("c", 7, "length"),
+        ]
+        assert [(body["n"], body["seed"]) for _, body, _ in at.seen] == [(3, 5)]
+    with server(choices("a", "b"), choices("c")) as at:  # it gives two at most
+        assert write.generate(Endpoint(at.url, "m"), "x", n=3, seed=5) == ["a", "b", "c"]
+        assert [(body.get("n", 1), body["seed"]) for _, body, _ in at.seen] == [(3, 5), (1, 7)]
+    with server((400, refusal("n must be 1")), chat("a"), chat("b")) as at:  # it takes no n
+        assert write.generate(Endpoint(at.url, "m"), "x", n=2, seed=5) == ["a", "b"]
+        assert [(body.get("n", 1), body["seed"]) for _, body, _ in at.seen] == [(2, 5), (1, 5), (1, 6)]
+    with (
+        server((400, refusal("the prompt is too long"))) as at,
+        pytest.raises(BottegaError, match="400: the prompt is"),
+    ):
+        write.generate(Endpoint(at.url, "m"), "x", n=2)
+    with server(choices(*"abcdefghijklmnop")) as at:
+        assert len(write.generate(Endpoint(at.url, "m"), "x", n=32)) == 32
+        assert [(body["n"], body["seed"]) for _, body, _ in at.seen] == [(16, 0), (16, 16)]
+
+
+SCHEMA = {"type": "object", "properties": {"n": {"type": "integer"}}, "required": ["n"]}
+
+
+def test_json_by_a_schema_is_asked_for_and_checked_here(key, capfd):
+    with server(chat('{"n": 3}')) as at:
+        model = Endpoint(at.url, "m")
+        assert model.complete("x", schema=SCHEMA) == '{"n": 3}'
+        form = {"type": "json_schema", "json_schema": {"name": "answer", "schema": SCHEMA, "strict": True}}
+        assert at.seen[0][1]["response_format"] == form
+        with pytest.raises(RecipeError, match="--way chat"):
+            Endpoint(at.url, "m", way="completions").complete("x", schema=SCHEMA)
+        for schema, why in (("{", "not JSON"), ("[1]", "give an object"), ({"type": "objekt"}, r"no JSON schema at \$"),
+                            ({"$ref": "https://example.org/s.json"}, "refers to https://example.org/s.json")):  # fmt: skip
+            with pytest.raises(RecipeError, match=why):
+                model.complete("x", schema=schema)
+    for said, finish, why in (
+        ('{"n": "three"}', "stop", r"at \$.n 'three' is not of type 'integer'; use a model or server that keeps"),
+        ("Of course! Here it is:", "stop", "it is not JSON"),
+        ('{"n": NaN}', "stop", "NaN is no number of JSON"),
+        ("[" * 100_000, "stop", "not JSON"),
+        ('{"n": ', "length", "cut at its limit of tokens: it is not JSON .*; allow more tokens"),
+        ("", "stop", "it is not JSON"),
+    ):
+        with server(chat(said, finish)) as at, pytest.raises(BottegaError, match=why) as caught:
+            Endpoint(at.url, "m").complete("x", schema=SCHEMA)
+        assert "\n" not in str(caught.value)
+        assert len(str(caught.value)) < 600
+    with server((200, list(parts('{"n": ', '"3"}')))) as at:
+        made = write.stream(Endpoint(at.url, "m"), "x", schema=SCHEMA)
+        assert next(made) == '{"n": '
+        with pytest.raises(BottegaError, match="'3' is not of type 'integer'"):
+            list(made)
+        assert main(["write", "generate", at.url, "x", "--model", "m", "--schema", json.dumps(SCHEMA)]) == 2
+        assert "is not of type" in capfd.readouterr().err
+
+
+def test_log_probabilities_in_either_form(key, capfd):
+    def place(token, p, *best):
+        top = [{"token": t, "logprob": q, "bytes": None} for t, q in best]
+        return {"token": token, "logprob": p, "bytes": list(token.encode()), "top_logprobs": top}
+
+    told = {"content": [place("Hi", -0.1, ("Hi", -0.1), ("Ho", -2.5)), place("!", -0.5, ("!", -0.5), ("?", -1.5))]}
+    with server(choices("Hi!", logprobs=told)) as at:
+        (one,) = write.complete(Endpoint(at.url, "m"), ["x"], logprobs=1)
+        assert (one.tokens, one.logprobs) == (["Hi", "!"], [-0.1, -0.5])
+        assert one.likeliest == [[("Hi", -0.1)], [("!", -0.5)]]
+        assert (at.seen[0][1]["logprobs"], at.seen[0][1]["top_logprobs"]) == (True, 1)
+        five = ["a", "b", "c", "d", "!"]  # the fifth is cut here
+        (one,) = write.complete(Endpoint(at.url, "m"), ["x"], logprobs=0, stop=five)
+        assert (one.text, one.finish, one.tokens, one.logprobs, one.likeliest) == ("Hi", "stop", ["Hi"], [-0.1], [[]])
+        assert "top_logprobs" not in at.seen[1][1]
+        assert main(["write", "generate", at.url, "x", "--model", "m", "--logprobs", "1", "--json"]) == 0
+        found = json.loads(capfd.readouterr().out)
+        assert (found["tokens"], found["finish"]) == ([["Hi", "!"]], ["stop"])
+        with pytest.raises(RecipeError, match="logprobs -1"):
+            write.complete(Endpoint(at.url, "m"), ["x"], logprobs=-1)
+    old = {"tokens": ["a", "b"], "token_logprobs": [-1.0, -2.0], "top_logprobs": [{"c": -3.0, "a": -1.0}, None]}
+    answer = {"id": "c", "object": "text_completion", "created": 1, "model": "m",
+              "choices": [{"index": 0, "text": "ab", "finish_reason": "length", "logprobs": old}]}  # fmt: skip
+    with server((200, answer)) as at:
+        (one,) = write.complete(Endpoint(at.url, "m", way="completions"), ["x"], logprobs=2)
+        assert (one.tokens, one.logprobs, one.finish) == (["a", "b"], [-1.0, -2.0], "length")
+        assert one.likeliest == [[("a", -1.0), ("c", -3.0)], []]
+        assert at.seen[0][1]["logprobs"] == 2
+    with server(chat("Hi!")) as at, pytest.raises(BottegaError, match="tells no log-probabilities"):
+        write.complete(Endpoint(at.url, "m"), ["x"], logprobs=1)
+
+
 def test_too_many_requests_are_made_again_and_then_told_in_one_line(key):
     busy = (429, refusal("slow down"), SOON)
     with server(busy, (503, refusal("loading"), SOON), chat("at last")) as at:

@@ -69,13 +69,17 @@ def test_a_stream_and_stops_are_the_runs(begun, run):
         assert "".join(parts) == write.generate(begun, "the", **asked)[0]
     (one,) = write.complete(begun, ["the"], seed=1, max_new=40, stop=[stop])
     assert (one.text, one.finish) == (whole[: whole.index(stop)], "stop")
-    made = write.stream(begun, "the", seed=1, max_new=5)
+    assert why(write.stream(begun, "the", seed=1, max_new=5)) == "length"
+    assert why(write.stream(begun, "the", seed=1, max_new=40, stop=[stop])) == "stop"
+
+
+def why(made):
+    """What a stream returns when it is over."""
     while True:
         try:
             next(made)
         except StopIteration as done:
-            assert done.value == "length"
-            break
+            return done.value
 
 
 def test_log_probabilities_are_the_runs(begun, said, run):

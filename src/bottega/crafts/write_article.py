@@ -12,7 +12,8 @@ from pathlib import Path
 import numpy as np
 
 from bottega.core import DataError, RecipeError
-from bottega.crafts.write import generate
+from bottega.crafts.endpoint import Endpoint
+from bottega.crafts.write import go_on
 from bottega.crafts.write_summary import relevance, split, words
 from bottega.crafts.write_table import read_text
 from bottega.workshop.run import Run
@@ -108,7 +109,7 @@ def audit(
         copied: at most this share of the draft's runs of five words may stand in one of them.
     """
     total = len(words(text))
-    found = {k: 100 * _count(text, k) * len(words(k)) / max(total, 1) for k in keywords}
+    found = {k: _dense(text, k) for k in keywords}
     heads = [h.strip() for h in re.findall(r"^#+\s+(.+)$", text, re.MULTILINE)]
     own = shingles(text)
     shares = [(name, len(own & shingles(other)) / max(len(own), 1)) for name, other in (against or {}).items()]
@@ -134,6 +135,11 @@ def _count(text: str, keyword: str) -> int:
     """
     phrase = r"[\s-]+".join(map(re.escape, keyword.split()))
     return len(re.findall(rf"(?<!\w){phrase}(?:s|es)?(?!\w)", text, re.IGNORECASE))
+
+
+def _dense(text: str, keyword: str) -> float:
+    """Words of a keyword for each hundred words of a text."""
+    return 100 * _count(text, keyword) * len(words(keyword)) / max(len(words(text)), 1)
 
 
 _LEADS = (
@@ -165,7 +171,7 @@ def article(
     *,
     headline: str = "",
     material: dict[str, str] | None = None,
-    run: Run | None = None,
+    run: Run | Endpoint | None = None,
     headings: Sequence[str] = (),
     length: int = 400,
     density: tuple[float, float] = (0.5, 3.0),
@@ -183,7 +189,7 @@ def article(
         keywords: words or phrases that must occur.
         headline: the title; made of the keywords by default.
         material: texts by name.
-        run: a language model, where there is no material.
+        run: a language model, where there is no material; a run, or at an endpoint.
         headings: of the parts, in place of one for each keyword.
         length: about so many words.
         density: the least and the most, words of a keyword for each hundred words.
@@ -192,7 +198,7 @@ def article(
 
     Raises:
         RecipeError: no keywords, a density that is none.
-        DataError: neither material nor a model, or material that never speaks of a keyword.
+        DataError: neither material nor a model, material that never speaks of a keyword, a model that writes no sentence.
     """
     keywords = [k.strip() for k in keywords if k.strip()]
     if not keywords:
@@ -218,6 +224,8 @@ def article(
     else:
         assert run is not None
         pool = [(s, "") for s in _model_sentences(run, keywords, length, seed)]
+        if not pool:
+            raise DataError("the model wrote no whole sentence of 5 to 45 words; take another, or give material")
     old = set().union(*(shingles(text) for text in (against or {}).values())) if against else set()
     pool = [(s, name) for s, name in dict(reversed(pool)).items() if not shingles(s) & old]
     if not pool:
@@ -305,8 +313,7 @@ def _balance(
     spare = {k: draw.sample(_MORE, len(_MORE)) for k in keywords}
     for _ in range(200):
         text = _text(title, opening, parts, body)
-        total = max(len(words(text)), 1)
-        share = {k: 100 * _count(text, k) * len(words(k)) / total for k in keywords}
+        share = {k: _dense(text, k) for k in keywords}
         low = [k for k in keywords if share[k] < density[0]]
         high = [k for k in keywords if share[k] > density[1]]
         if low:
@@ -334,19 +341,24 @@ def _balance(
                 best = rest[int(near.argmax())]
                 taken.add(best)
                 body[p][i] = pool[best]
-            else:
+            else:  # to leave a sentence out helps where it has more of the keyword than the rest
+                dense = [(p, i) for p, i in spot if _dense(body[p][i][0], k) > share[k]]
+                if not dense:
+                    return
+                p, i = max(dense, key=lambda at: (bool(body[at[0]][at[1]][1]), at))
                 del body[p][i]
         else:
             return
 
 
-def _model_sentences(run: Run, keywords: Sequence[str], length: int, seed: int) -> list[str]:
+def _model_sentences(run: Run | Endpoint, keywords: Sequence[str], length: int, seed: int) -> list[str]:
     """Whole sentences that a model writes behind each keyword, none twice."""
     out: dict[str, None] = {}
     for at, keyword in enumerate(keywords):
         start = _title(keyword)
-        for text in generate(run, start, n=6, seed=seed + 100 * at, temperature=0.8, top_p=0.95, long="slide"):
-            for sentence in split(f"{start}{text}"):
+        made = go_on(run, start, n=6, seed=seed + 100 * at, temperature=0.8, top_p=0.95, long="slide")
+        for one in made:
+            for sentence in split(f"{start}{one.text}"):
                 if 5 <= len(words(sentence)) <= 45:
                     out.setdefault(sentence)
         if sum(len(words(s)) for s in out) > 3 * length:

@@ -10,7 +10,8 @@ from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass
 
 from bottega.core import BottegaError, RecipeError, nearest
-from bottega.crafts.write import generate
+from bottega.crafts.endpoint import Endpoint
+from bottega.crafts.write import go_on
 from bottega.crafts.write_sounds import rhymes, sound
 from bottega.workshop.run import Run
 
@@ -373,7 +374,7 @@ def poem(
     form: str = "quatrain",
     *,
     topic: str = "sea",
-    run: Run | None = None,
+    run: Run | Endpoint | None = None,
     prompt: str = "",
     choose: Callable[[str, Sequence[str]], list[int]] | None = None,
     tries: int = 20_000,
@@ -387,8 +388,8 @@ def poem(
     Args:
         form: one of ``FORMS``.
         topic: sea, city or winter; of the grammar, except in a limerick, which tells of a person.
-        run: a language model that writes the lines.
-        prompt: what the model goes on from; a line of its own.
+        run: a language model that writes the lines; a run, or at an endpoint.
+        prompt: what the model goes on from; a line of its own. One that is spoken to is asked for the form without it.
         choose: orders grammar lines by how well they follow (see ``write_report.chooser``).
         tries: at most so many lines are made.
         seed: of the choices.
@@ -403,7 +404,7 @@ def poem(
     if tries < 1:
         raise RecipeError(f"tries is {tries}; it must be at least 1")
     draw = random.Random(seed)
-    offers = _model_lines(run, prompt, seed) if run is not None else _grammar_lines(form, topic, draw)
+    offers = _model_lines(run, prompt, kept.about, seed) if run is not None else _grammar_lines(form, topic, draw)
     pools: list[list[str]] = [[] for _ in kept.metres]
     tried = keep = 0
     seen: set[str] = set()
@@ -470,8 +471,11 @@ def _assemble(
     for letter in letters:
         places = [i for i, x in enumerate(kept.scheme) if x == letter]
         done = False
-        firsts = pools[places[0]]
-        for first in draw.sample(firsts, min(len(firsts), 60)):
+        firsts = draw.sample(pools[places[0]], min(len(pools[places[0]]), 60))
+        if choose is not None and firsts:  # what is chosen here is only a wish: it must still have its rhymes
+            said = "\n".join(chosen[i] for i in sorted(chosen) if i < places[0])
+            firsts = [firsts[i] for i in choose(said, firsts)]
+        for first in firsts:
             taken = {_words(line)[-1] for line in chosen.values()}
             if first in used or _words(first)[-1] in taken or _shares(first, chosen.values()):
                 continue
@@ -550,12 +554,17 @@ def _grammar_lines(form: str, topic: str, draw: random.Random) -> Iterator[tuple
         yield " ".join(line), None
 
 
-def _model_lines(run: Run, prompt: str, seed: int) -> Iterator[tuple[str, None]]:
+def _model_lines(run: Run | Endpoint, prompt: str, about: str, seed: int) -> Iterator[tuple[str, None]]:
     """Lines that a model writes, and the whole clauses inside them."""
     at = 0
+    ask = f"Write verse without a title: {about}. Then write as much again, of other things, and again."
     while True:
-        for text in generate(run, prompt, n=16, seed=seed + at, temperature=0.8, top_p=0.95, long="slide"):
-            for line in text.splitlines()[:-1]:  # the last one was cut off
+        made = go_on(run, prompt, ask=ask, n=16, seed=seed + at, temperature=0.8, top_p=0.95, long="slide")
+        for one in made:
+            lines = one.text.splitlines()
+            if one.finish == "length":  # the last one was cut off
+                lines = lines[:-1]
+            for line in lines or [""]:  # a text without a line is a try too, or a model of none would be asked for ever
                 line = " ".join(line.split())
                 if len(_words(line)) >= 3 and not re.search(r"[A-Z]{3}|[\d_<>*=#]|:$", line) and line[:1].isalpha():
                     yield line, None

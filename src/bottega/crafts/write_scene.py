@@ -12,7 +12,8 @@ from pathlib import Path
 from typing import Any
 
 from bottega.core import BottegaError, RecipeError, nearest
-from bottega.crafts.write import complete
+from bottega.crafts.endpoint import Endpoint
+from bottega.crafts.write import go_on
 from bottega.crafts.write_scene_check import Check, check_scene, check_story, names_a_number, near
 from bottega.workshop.run import Run
 
@@ -84,7 +85,7 @@ def scene(
     form: str = "screenplay",
     *,
     topic: str = "",
-    run: Run | None = None,
+    run: Run | Endpoint | None = None,
     prompt: str = "",
     choose: Callable[[str, Sequence[str]], list[int]] | None = None,
     tries: int = 200,
@@ -94,12 +95,12 @@ def scene(
 
     Two people want two things that cannot both be had; something turns up, and it ends in one of several ways. People, place,
     words and end are drawn. With ``run`` a language model writes what is said, each speech bound to the form of a sentence or
-    two by a regular expression and checked in its place; who speaks when, and what happens, stay the plot's.
+    two by a regular expression (of an endpoint, which takes none, what stands first in that form) and checked in its place; who speaks when, and what happens, stay the plot's.
 
     Args:
         form: ``"screenplay"`` or ``"story"``.
         topic: one of ``topics()``; empty draws one.
-        run: a language model that writes what is said.
+        run: a language model that writes what is said; a run, or at an endpoint.
         prompt: what stands before the piece when the model reads it, such as a scene of one's own.
         choose: orders ways to say a thing by how well they follow (see ``write_report.chooser``).
         tries: at most so many speeches are asked of the model.
@@ -252,7 +253,7 @@ def _quoted(said: str) -> str:
 class _Speaker:
     """Speeches by a language model: each is written in the form of a sentence or two, and kept when it passes."""
 
-    def __init__(self, run: Run, prompt: str, names: Sequence[str], tries: int, seed: int) -> None:
+    def __init__(self, run: Run | Endpoint, prompt: str, names: Sequence[str], tries: int, seed: int) -> None:
         self.run, self.prompt, self.tries, self.seed = run, prompt, tries, seed
         self.tried = self.kept = 0
         self.said: set[str] = set()
@@ -277,11 +278,12 @@ class _Speaker:
 
     def _drafts(self, told: str) -> Iterator[str]:
         while self.tried < self.tries:
-            made = complete(
-                self.run, [told], n=1, seed=self.seed + self.tried, max_new=160, regex=self.form, long="slide",
-                temperature=0.8,
+            asked = {} if isinstance(self.run, Endpoint) else {"regex": self.form}
+            made = go_on(
+                self.run, told, n=1, seed=self.seed + self.tried, max_new=160, long="slide", temperature=0.8, **asked
             )  # fmt: skip
-            yield made[0].text
+            found = re.match(self.form, made[0].text.lstrip(' \n"')) if isinstance(self.run, Endpoint) else None
+            yield made[0].text if found is None else found.group()
 
     def _passes(self, line: str) -> bool:
         """Whether it is whole, and a name in it is one of the two and not a twin of one."""

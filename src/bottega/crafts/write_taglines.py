@@ -8,7 +8,8 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
 
 from bottega.core import BottegaError, DataError, RecipeError
-from bottega.crafts.write import generate
+from bottega.crafts.endpoint import Endpoint
+from bottega.crafts.write import go_on
 from bottega.crafts.write_summary import words
 from bottega.workshop.run import Run
 
@@ -173,7 +174,7 @@ def taglines(
     n: int = 100,
     cap: float = 0.5,
     banned: Sequence[str] = (),
-    run: Run | None = None,
+    run: Run | Endpoint | None = None,
     seed: int = 0,
 ) -> Lines:
     """``n`` lines, all different, in turn for each audience, no two sharing more than ``cap`` of their words.
@@ -187,7 +188,7 @@ def taglines(
         n: how many.
         cap: the largest overlap (Jaccard, of words) of any two.
         banned: words and phrases that must not occur, beside ``BANNED``.
-        run: a language model that writes what follows the first words of a line.
+        run: a language model that writes what follows the first words of a line; a run, or at an endpoint.
         seed: of the choices.
 
     Raises:
@@ -201,24 +202,24 @@ def taglines(
     out = Lines([])
     bags: list[set[str]] = []
     tried: set[str] = set()
-    turn = 0
-    for line in _offers(brief, run, draw, seed, most=max(4000, 80 * n)):
-        if line.text in tried:
-            continue
-        tried.add(line.text)
-        if refusal := why_banned(line.text, banned):
-            out.refused.append(refusal)
-            continue
-        bag = {w.lower() for w in words(line.text)} - fixed
-        shared = max((len(bag & other) / len(bag | other) for other in bags if bag | other), default=0.0)
-        if shared > cap:
-            out.close += 1
-            continue
-        out.overlap = max(out.overlap, shared)
-        out.lines.append(line)
-        bags.append(bag)
-        turn += 1
-        if turn == n:
+    for ways in _offers(brief, run, draw, seed, most=max(4000, 80 * n)):
+        for line in ways:
+            if line.text in tried:
+                continue
+            tried.add(line.text)
+            if refusal := why_banned(line.text, banned):
+                out.refused.append(refusal)
+                continue
+            bag = {w.lower() for w in words(line.text)} - fixed
+            shared = max((len(bag & other) / len(bag | other) for other in bags if bag | other), default=0.0)
+            if shared > cap:
+                out.close += 1
+                continue
+            out.overlap = max(out.overlap, shared)
+            out.lines.append(line)
+            bags.append(bag)
+            break  # the next line is for the next audience
+        if len(out.lines) == n:
             return out
     raise BottegaError(
         f"the brief gives {len(out.lines)} lines of which no two share more than {100 * cap:.0f} % of their words, not {n}; "
@@ -226,8 +227,10 @@ def taglines(
     )
 
 
-def _offers(brief: Brief, run: Run | None, draw: random.Random, seed: int, most: int) -> Iterator[Line]:
-    """Lines for each audience in turn, each form as often as every other."""
+def _offers(
+    brief: Brief, run: Run | Endpoint | None, draw: random.Random, seed: int, most: int
+) -> Iterator[list[Line]]:
+    """Ways to write a line for each audience in turn, each form as often as every other."""
     audiences = [a for a in brief.audiences if a.strip()]
     forms: dict[str, list[str]] = {a: [] for a in audiences}
     for k in range(most):
@@ -238,16 +241,18 @@ def _offers(brief: Brief, run: Run | None, draw: random.Random, seed: int, most:
         text = _fill(form, brief, audience, draw)
         who = audience.partition(":")[0].strip()
         if run is None:
-            yield Line(text, who)
+            yield [Line(text, who)]
             continue
         start = " ".join(text.split()[: max(2, len(text.split()) // 2)])
-        told = generate(
+        told = go_on(
             run, start, n=4, seed=seed + 4 * k, max_new=30, stop=["\n"], temperature=0.9, top_p=0.9, long="slide"
         )
+        ways = []
         for more in told:
-            line = re.split(r"(?<=[.!?])\s", f"{start}{more}".strip())[0]
+            line = re.split(r"(?<=[.!?])\s", f"{start}{more.text}".strip())[0]
             if who.lower() in line.lower() and len(words(line)) >= 4 and re.search(r"[.!?]$", line):
-                yield Line(line, who, "model")
+                ways.append(Line(line, who, "model"))
+        yield ways
 
 
 def _fill(form: str, brief: Brief, audience: str, draw: random.Random) -> str:

@@ -7,8 +7,8 @@ from typing import Annotated
 
 import typer
 
-from bottega.cli._shared import Device, Json, Out, Quiet, Seed, whole_run
-from bottega.cli._write._texts import deliver, given
+from bottega.cli._shared import Device, Json, Out, Quiet, Seed
+from bottega.cli._write._texts import Model, Timeout, Way, deliver, given, writer
 
 __all__ = ["article"]
 
@@ -16,7 +16,7 @@ PANEL, PLACE = "Of your own material", 3
 EXAMPLES = """\
   bottega write article "heat pump,insulation" --from notes/ --words 500 --against published/
   bottega write article "heat pump" --from notes/ --headline "Warm without gas" --density 1-2.5
-  bottega write article "exception" --run runs/english
+  bottega write article "exception" --run runs/english                 or --run http://localhost:8000/v1 --model mistral
   bottega write article "heat pump,insulation" --check draft.md --against published/
 """
 
@@ -24,13 +24,16 @@ EXAMPLES = """\
 def article(
     keywords: Annotated[str, typer.Argument(metavar="A,B", help="Words or phrases that the article must have.")],
     from_: Annotated[Path | None, typer.Option("--from", metavar="DIR", help="Your material: .txt and .md files; every sentence keeps its source.")] = None,
-    run: Annotated[Path | None, typer.Option("--run", metavar="RUN", help="A language model that writes where there is no material.")] = None,
+    run: Annotated[str, typer.Option("--run", metavar="RUN|URL", help="A language model that writes where there is no material; an OpenAI-compatible endpoint by its address.")] = "",
     headline: Annotated[str, typer.Option("--headline", metavar="TEXT", help="The title; made of the keywords by default.")] = "",
     headings: Annotated[list[str], typer.Option("--heading", metavar="TEXT", help="A part's heading; may be given many times. One for each keyword by default.")] = [],  # noqa: B006
     length: Annotated[int, typer.Option("--words", metavar="N", min=50, help="About so many words.")] = 400,
     density: Annotated[str, typer.Option("--density", metavar="A-B", help="Words of each keyword for a hundred words: the least and the most.")] = "0.5-3",
     against: Annotated[Path | None, typer.Option("--against", metavar="DIR", help="Texts that were published before: none of their sentences is taken, and what is shared is measured.")] = None,
     check: Annotated[Path | None, typer.Option("--check", metavar="FILE", help="Write nothing: measure this draft.")] = None,
+    model: Model = "",
+    way: Way = "chat",
+    timeout: Timeout = 60.0,
     out: Annotated[Path | None, typer.Option("--out", metavar="FILE", help="Write the draft there, as Markdown.")] = None,
     seed: Seed = 0,
     device: Device = "auto",
@@ -57,18 +60,14 @@ def article(
         text, sources, path = given(str(check), "the draft"), [], None
         seen = craft.audit(text, names, headings=headings, density=span, against=old)
     else:
-        model = None
-        if run is not None:
-            from bottega.workshop.run import load
-
-            model = load(whole_run(run), device=device)
+        writes = writer(run, model, way, timeout, device) if run else None
         made = craft.article(
-            names, headline=headline, material=None if from_ is None else craft.folder_texts(from_), run=model,
+            names, headline=headline, material=None if from_ is None else craft.folder_texts(from_), run=writes,
             headings=headings, length=length, density=span, against=old, seed=seed,
         )  # fmt: skip
         text, sources, seen = made.text, made.sources, made.audit
         files = ", ".join(sorted({name for _, name in sources}))
-        path = deliver(say, text, out, {"task": "article", "made_from": files or str(run), "seed": str(seed)})
+        path = deliver(say, text, out, {"task": "article", "made_from": files or run, "seed": str(seed)})
     dense = ", ".join(f"{k} {d:.2f} %" for k, d in seen.density.items())
     say.note(f"{seen.words} words; {dense}; at most {100 * seen.copied:.0f} % stands in one published text")
     for fault in seen.faults:

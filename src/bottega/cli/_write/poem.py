@@ -8,7 +8,7 @@ from typing import Annotated
 import typer
 
 from bottega.cli._shared import Device, Json, Out, Quiet, Seed, whole_run
-from bottega.cli._write._texts import deliver, given
+from bottega.cli._write._texts import Model, Timeout, Way, deliver, given, writer
 
 __all__ = ["poem"]
 
@@ -25,9 +25,12 @@ EXAMPLES = """\
 def poem(
     form: Annotated[str, typer.Argument(metavar="FORM", help="couplet, quatrain, limerick, sonnet or haiku.")],
     topic: Annotated[str, typer.Option("--topic", metavar="NAME", help="sea, city or winter; of the grammar's lines.")] = "sea",
-    run: Annotated[Path | None, typer.Option("--run", metavar="RUN", help="A language model that writes the lines, in place of the grammar.")] = None,
+    run: Annotated[str, typer.Option("--run", metavar="RUN|URL", help="A language model that writes the lines, in place of the grammar; an OpenAI-compatible endpoint by its address.")] = "",
     prompt: Annotated[str, typer.Option("--prompt", metavar="TEXT", help="What the model goes on from.")] = "",
     choose: Annotated[Path | None, typer.Option("--choose", metavar="RUN", help="A language model that chooses among the grammar's lines.")] = None,
+    model: Model = "",
+    way: Way = "chat",
+    timeout: Timeout = 60.0,
     tries: Annotated[int, typer.Option("--tries", metavar="N", min=1, help="At most so many lines are made.")] = 20_000,
     check: Annotated[str | None, typer.Option("--check", metavar="FILE|TEXT", help="Write nothing: say whether this keeps the form.")] = None,
     out: Annotated[Path | None, typer.Option("--out", metavar="FILE", help="Write the poem there.")] = None,
@@ -56,15 +59,14 @@ def poem(
         if not seen.ok:
             raise typer.Exit(2)
         return
-    from bottega.workshop.run import load
-
-    model = None if run is None else load(whole_run(run), device=device)
+    writes = writer(run, model, way, timeout, device) if run else None
     chooser = None
     if choose is not None:
         from bottega.crafts.write_report import chooser as order
+        from bottega.workshop.run import load
 
         chooser = order(load(whole_run(choose), device=device))
-    made = craft.poem(form, topic=topic, run=model, prompt=prompt, choose=chooser, tries=tries, seed=seed)
+    made = craft.poem(form, topic=topic, run=writes, prompt=prompt, choose=chooser, tries=tries, seed=seed)
     path = deliver(say, made.text, out, {"task": f"poem, {form}", "seed": str(seed)})
     say.note(f"{made.lines_tried} lines made, {made.lines_kept} of them in metre")
     if made.check.guessed:

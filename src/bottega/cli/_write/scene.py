@@ -8,7 +8,7 @@ from typing import Annotated
 import typer
 
 from bottega.cli._shared import Device, Json, Out, Quiet, Seed, whole_run
-from bottega.cli._write._texts import deliver, given
+from bottega.cli._write._texts import Model, Timeout, Way, deliver, given, writer
 
 __all__ = ["scene"]
 
@@ -25,9 +25,12 @@ EXAMPLES = """\
 def scene(
     form: Annotated[str, typer.Argument(metavar="FORM", help="screenplay or story.")] = "screenplay",
     topic: Annotated[str, typer.Option("--topic", metavar="NAME", help="boat, bread, letter, train, pass, piano or report; drawn by the seed where none is named.")] = "",
-    run: Annotated[Path | None, typer.Option("--run", metavar="RUN", help="A language model that writes what is said, in place of the grammar.")] = None,
+    run: Annotated[str, typer.Option("--run", metavar="RUN|URL", help="A language model that writes what is said, in place of the grammar; an OpenAI-compatible endpoint by its address.")] = "",
     prompt: Annotated[str, typer.Option("--prompt", metavar="TEXT", help="What the model reads before the scene.")] = "",
     choose: Annotated[Path | None, typer.Option("--choose", metavar="RUN", help="A language model that chooses among the grammar's lines.")] = None,
+    model: Model = "",
+    way: Way = "chat",
+    timeout: Timeout = 60.0,
     tries: Annotated[int, typer.Option("--tries", metavar="N", min=1, help="At most so many speeches are asked of --run.")] = 200,
     check: Annotated[str | None, typer.Option("--check", metavar="FILE|TEXT", help="Write nothing: say whether this keeps the form.")] = None,
     out: Annotated[Path | None, typer.Option("--out", metavar="FILE", help="Write the text there.")] = None,
@@ -58,14 +61,14 @@ def scene(
         if not seen.ok:
             raise typer.Exit(2)
         return
-    model = chooser = None
-    if run is not None or choose is not None:
+    writes = writer(run, model, way, timeout, device) if run else None
+    chooser = None
+    if choose is not None:
         from bottega.crafts.write_report import chooser as order
         from bottega.workshop.run import load
 
-        model = None if run is None else load(whole_run(run), device=device)
-        chooser = None if choose is None else order(load(whole_run(choose), device=device))
-    made = craft.scene(form, topic=topic, run=model, prompt=prompt, choose=chooser, tries=tries, seed=seed)
+        chooser = order(load(whole_run(choose), device=device))
+    made = craft.scene(form, topic=topic, run=writes, prompt=prompt, choose=chooser, tries=tries, seed=seed)
     path = deliver(say, made.text, out, {"task": f"scene, {form}", "seed": str(seed)})
     plot = made.plot
     for (name, age, role), aim in zip(plot.people, plot.aims, strict=True):

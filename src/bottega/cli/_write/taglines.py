@@ -7,8 +7,8 @@ from typing import Annotated
 
 import typer
 
-from bottega.cli._shared import Device, Json, Out, Quiet, Seed, whole_run
-from bottega.cli._write._texts import deliver
+from bottega.cli._shared import Device, Json, Out, Quiet, Seed
+from bottega.cli._write._texts import Model, Timeout, Way, deliver, writer
 
 __all__ = ["taglines"]
 
@@ -29,7 +29,10 @@ def taglines(
     n: Annotated[int, typer.Option("-n", metavar="N", min=1, help="How many lines.")] = 20,
     cap: Annotated[float, typer.Option("--cap", metavar="SHARE", help="No two lines share more of their words.")] = 0.5,
     ban: Annotated[list[str], typer.Option("--ban", metavar="TEXT", help="Words that must not occur, beside the claims that are banned anyway. Several.")] = [],  # noqa: B006
-    run: Annotated[Path | None, typer.Option("--run", metavar="RUN", help="A language model that ends each line.")] = None,
+    run: Annotated[str, typer.Option("--run", metavar="RUN|URL", help="A language model that ends each line; an OpenAI-compatible endpoint by its address.")] = "",
+    model: Model = "",
+    way: Way = "chat",
+    timeout: Timeout = 60.0,
     out: Annotated[Path | None, typer.Option("--out", metavar="FILE", help="Write the lines there, one on each line.")] = None,
     seed: Seed = 0,
     device: Device = "auto",
@@ -59,13 +62,9 @@ def taglines(
                     f"{brief} has {name!r}; it may hold lists of texts called benefits, features and audiences"
                 )
             told[name] += value
-    model = None
-    if run is not None:
-        from bottega.workshop.run import load
-
-        model = load(whole_run(run), device=device)
+    writes = writer(run, model, way, timeout, device) if run else None
     say = Out(as_json, quiet)
-    made = craft.taglines(craft.Brief(product, kind, **told), n=n, cap=cap, banned=ban, run=model, seed=seed)
+    made = craft.taglines(craft.Brief(product, kind, **told), n=n, cap=cap, banned=ban, run=writes, seed=seed)
     path = deliver(say, "\n".join(line.text for line in made.lines), out, {"task": "taglines", "seed": str(seed)})
     say.note(
         f"{len(made.lines)} lines; two share at most {100 * made.overlap:.0f} % of their words; {made.close} were too like another"
