@@ -1,9 +1,11 @@
 """ELIZA: a published conversation word by word, ranks, memory, reflection, scripts and what is wrong in them."""
 
+import io
 import json
 
 import pytest
 
+from bottega.cli import main
 from bottega.core import DataError
 from bottega.crafts.eliza import Eliza, doctor, read_script
 from helpers import one_line
@@ -50,6 +52,26 @@ rank = 7
 match = "the sun *"
 say = ["It {1}."]
 """
+
+
+def test_the_command(tmp_path, capfd, monkeypatch):
+    """Its words are the script's, one answer to each, from arguments or line by line from standard input."""
+    some = PAPER[:4]
+    assert main(["write", "eliza", *(said for said, _ in some), "--json"]) == 0
+    told = json.loads(capfd.readouterr().out)
+    assert [(e["said"], e["text"]) for e in told["exchanges"]] == some
+    monkeypatch.setattr("sys.stdin", io.StringIO("Men are all alike.\n\nbye\nMen are all alike.\n"))
+    assert main(["write", "eliza"]) == 0
+    lines = capfd.readouterr().out.splitlines()
+    assert lines[0] == doctor().hello
+    assert lines[1] == "In what way?"
+    assert len(lines) == 3, "'bye' ends it"
+    (tmp_path / "s.toml").write_text(SMALL)
+    assert main(["write", "eliza", "--script", str(tmp_path / "s.toml"), "my dog and the cat", "the sun is up"]) == 0
+    assert capfd.readouterr().out.splitlines()[1] == "It is up."
+    (tmp_path / "s.toml").write_text("hello = 3")
+    assert main(["write", "eliza", "--script", str(tmp_path / "s.toml"), "x"]) == 2
+    assert "s.toml" in capfd.readouterr().err
 
 
 def script(tmp_path, text, name="s.toml"):

@@ -126,6 +126,69 @@ def test_runs_of_another_kind_and_empty_texts_are_refused(runs):
         rewrite(runs["translation"], ["word " * 200])
 
 
+def test_a_summary_by_a_run_and_what_it_invents(runs, capfd, tmp_path, monkeypatch):
+    """The status is 2 when a number or name is not in the text, and only then."""
+    path = str(runs["translation"].path)
+    for source in SENTENCES[:3]:
+        (said,) = summarise_by(runs["translation"], [source], tries=2, seed=3)
+        asked = ["write", "summarise", source, "--run", path, "--tries", "2", "--seed", "3", "--json"]
+        assert main(asked) == (2 if said.invented else 0)
+        told = json.loads(capfd.readouterr().out)
+        assert (told["text"], told["invented"], told["tried"]) == (said.text, said.invented, said.tried)
+    text = "Anna Lind sold 12 boats in Norton. It rained."
+    for words, wrong in (("Lind sold 12 boats.", []), ("In May, Lind sold 13 boats.", ["13", "May"])):
+        monkeypatch.setattr("bottega.crafts.write_given.rewrite", lambda run, texts, **_: [words] * len(texts))
+        asked = ["write", "summarise", text, "--run", path, "--tries", "2", "--out", str(tmp_path / "s.txt")]
+        assert main(asked) == (2 if wrong else 0)
+        told = capfd.readouterr().err
+        assert (tmp_path / "s.txt").read_text() == f"{words}\n", "what was invented is told, not hidden"
+        assert [one for one in ("13", "May", "12", "Lind") if f"the text does not have {one}" in told] == wrong
+
+
+def test_an_answer_by_a_run(runs, capfd, tmp_path, monkeypatch):
+    """The reader's span with its place, or no answer and status 3."""
+    (tmp_path / "town.md").write_text(
+        "# Town\n\nDorek keeps a goat. Gerna was born in 1990. A lizard belongs to Gerna."
+    )
+    path, question = str(runs["questions"].path), "Which animal does Dorek keep?"
+    asked = ["write", "answer", question, "--from", str(tmp_path), "--run", path, "--json"]
+    wanted = answer_by(runs["questions"], question, Library.read(tmp_path))
+    assert main(asked) == (0 if wanted.text else 3)
+    told = json.loads(capfd.readouterr().out)
+    assert (told["text"], told["source"], told["start"]) == (wanted.text, wanted.source, wanted.start)
+    whole = answer_by
+    for margin, status in ((-1e9, 0), (1e9, 3)):
+        monkeypatch.setattr("bottega.crafts.write_labels.answer_by", lambda *a: whole(*a, margin=margin))
+        sure = whole(runs["questions"], question, Library.read(tmp_path), margin=margin)
+        assert main(asked) == (status if sure.text or status else 3)
+        told = json.loads(capfd.readouterr().out)
+        assert told["text"] == sure.text
+        assert told["text"] in (tmp_path / "town.md").read_text()
+    assert main(["write", "answer", question, "--from", str(tmp_path), "--run", str(runs["names"].path)]) == 2
+    assert "kind" in capfd.readouterr().err
+
+
+def test_a_file_is_translated_line_by_line_with_beams(runs, capfd, tmp_path):
+    run, lines = runs["translation"], SENTENCES[:3]
+    (tmp_path / "in.txt").write_text("\n\n".join(lines))
+    out = tmp_path / "new" / "out.txt"
+    asked = ["write", "translate", str(run.path), str(tmp_path / "in.txt"), "--out", str(out), "--json"]
+    for beams in (1, 3):
+        assert main([*asked, "--beams", str(beams)]) == 0
+        texts = rewrite(run, lines, **({"beams": beams} if beams > 1 else {}))
+        assert json.loads(capfd.readouterr().out)["texts"] == texts
+        assert out.read_text().rstrip("\n") == "\n".join(texts).rstrip("\n")
+        assert json.loads(out.with_name("out.txt.meta.json").read_text())["weights"] == run.weights_hash
+    assert main([*asked, "--wait", "2"]) == 0
+    told = json.loads(capfd.readouterr().out)["lines"]
+    assert [one["text"] for one in told] == [delayed(run, line, k=2).text for line in lines]
+    assert out.read_text().rstrip("\n") == "\n".join(one["text"] for one in told).rstrip("\n")
+    assert main([*asked, "--beams", "0"]) == 2
+    (tmp_path / "in.txt").write_bytes(b"caf\xe9")
+    assert main(asked) == 2
+    assert "byte 0xe9" in capfd.readouterr().err
+
+
 def test_the_commands(runs, capfd):
     assert main(["write", "translate", str(runs["translation"].path), SENTENCES[0], "--json"]) == 0
     told = json.loads(capfd.readouterr().out)
