@@ -38,7 +38,11 @@ def packed(run: Run) -> dict[str, Any]:
     def size(text: bytes) -> int:
         return len(lzma.compress(text, preset=9 | lzma.PRESET_EXTREME))
 
-    return {"bits_a_byte": 8 * (size(known + new) - size(known)) / len(new), "bytes": len(new), "known_bytes": len(known)}
+    return {
+        "bits_a_byte": 8 * (size(known + new) - size(known)) / len(new),
+        "bytes": len(new),
+        "known_bytes": len(known),
+    }
 
 
 def evaluated(name: str, args: argparse.Namespace, folder: Path) -> dict[str, Any]:

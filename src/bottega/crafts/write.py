@@ -5,7 +5,6 @@ from __future__ import annotations
 import inspect
 from collections.abc import Generator, Iterator, Sequence
 from dataclasses import dataclass, field, replace
-from itertools import accumulate
 from pathlib import Path
 from typing import Any, Literal
 
