@@ -244,8 +244,8 @@ class Sheet:
                 some[c] = hit
         if not asked.named:
             asked.named = some
-        for c, places in list(asked.named.items()):  # "delivery date" is not "date"
-            if any(places < others for others in asked.named.values()):
+        for c, mine in list(asked.named.items()):  # "delivery date" is not "date"
+            if any(mine < others for others in asked.named.values()):
                 del asked.named[c]
         asked.clear |= set().union(*asked.named.values()) if asked.named else set()
         asked.clear |= {i for i, w in enumerate(asked.words) if _root(w) in self._own}
