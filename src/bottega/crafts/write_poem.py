@@ -377,7 +377,7 @@ def poem(
     run: Run | Endpoint | None = None,
     prompt: str = "",
     choose: Callable[[str, Sequence[str]], list[int]] | None = None,
-    tries: int = 20_000,
+    tries: int | None = None,
     seed: int = 0,
 ) -> Poem:
     """A poem in a form, which ``check_poem`` passes.
@@ -391,7 +391,7 @@ def poem(
         run: a language model that writes the lines; a run, or at an endpoint.
         prompt: what the model goes on from; a line of its own. One that is spoken to is asked for the form without it.
         choose: orders grammar lines by how well they follow (see ``write_report.chooser``).
-        tries: at most so many lines are made.
+        tries: at most so many lines are made; None is 20,000, and 400 at an endpoint, where each may cost.
         seed: of the choices.
 
     Raises:
@@ -401,6 +401,8 @@ def poem(
     kept = form_of(form)
     if run is None and topic not in _TOPICS:
         raise RecipeError(f"topic is {topic!r}{nearest(topic, _TOPICS)}")
+    if tries is None:
+        tries = 400 if isinstance(run, Endpoint) else 20_000
     if tries < 1:
         raise RecipeError(f"tries is {tries}; it must be at least 1")
     draw = random.Random(seed)

@@ -31,7 +31,7 @@ def poem(
     model: Model = "",
     way: Way = "chat",
     timeout: Timeout = 60.0,
-    tries: Annotated[int, typer.Option("--tries", metavar="N", min=1, help="At most so many lines are made.")] = 20_000,
+    tries: Annotated[int | None, typer.Option("--tries", metavar="N", min=1, help="At most so many lines are made; by default 20000, at an endpoint 400.")] = None,
     check: Annotated[str | None, typer.Option("--check", metavar="FILE|TEXT", help="Write nothing: say whether this keeps the form.")] = None,
     out: Annotated[Path | None, typer.Option("--out", metavar="FILE", help="Write the poem there.")] = None,
     seed: Seed = 0,
