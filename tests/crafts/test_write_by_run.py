@@ -240,9 +240,9 @@ def test_tasks_by_an_endpoint(nobody, tmp_path, capfd, table):
             made = poem("couplet", run=Endpoint(at.url, "m"), tries=8)
             assert sorted(made.text.splitlines()) == sorted(COUPLET.splitlines())
             assert "two lines" in at.seen[0][1]["messages"][0]["content"]
-        with server(chat("No verse is this at all.\nNor is that.")) as at:
-            with pytest.raises(BottegaError, match="no couplet in 400 lines"):  # each may cost
-                poem("couplet", run=Endpoint(at.url, "m"))
+        prose = server(chat("No verse is this at all.\nNor is that."))
+        with prose as at, pytest.raises(BottegaError, match="no couplet in 400 lines"):  # each may cost
+            poem("couplet", run=Endpoint(at.url, "m"))
 
 
 def test_what_needs_the_model_itself_says_so(nobody, table, tmp_path, capfd):
