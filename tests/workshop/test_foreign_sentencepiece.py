@@ -49,6 +49,14 @@ def test_texts_are_the_numbers_that_transformers_gives(folders, way):
 
 
 @pytest.mark.parametrize("way", WAYS)
+def test_a_stray_byte_costs_no_letter_beside_it(folders, way):
+    codec = bottega.load(folders[way]).codec
+    stray = [codec.foreign._inner.token_to_id(f"<0x{b:02X}>") for b in (0x68, 0xC3, 0x69)]
+    row = [*codec.encode_prompt("wind").tolist(), *stray]
+    assert codec.decode(torch.tensor([row]))[0].value == "windh\ufffdi"
+
+
+@pytest.mark.parametrize("way", WAYS)
 def test_logits_and_greedy_text_are_those_of_transformers(folders, way):
     run, other = bottega.load(folders[way]), theirs(folders[way])
     tokens = transformers.AutoTokenizer.from_pretrained(folders[way])
@@ -120,6 +128,8 @@ def test_a_gap_is_between_its_pieces_and_no_blank_is_added(folders, way):
     assert [int(t) for t in pieces] == whole, "pieces that end at words are the tokens of the whole"
     for one in fill(run, "The ___ wind and ___ sun", n=8, longest=2, tries=6):
         assert one.text == f"The {one.parts[0]} wind and {one.parts[1]} sun"
+    for one in fill(run, "The n___th wind", n=8, longest=2, tries=6):
+        assert one.text == f"The n{one.parts[0]}th wind", "inside a word too"
     for one in fill(run, "___ north", n=4, longest=2, tries=6):
         assert one.text == f"{one.parts[0]} north"
     chosen = codec.encode_inside(" north").tolist()

@@ -55,6 +55,9 @@ class Foreign:
             self._set_up(self._inside)
         self.learned, self.end, self.size, self.begins = learned, end, size, begins
         self.template, self.named = template, named or {}
+        kind = json.dumps(json.loads(learned).get("decoder"))
+        self._letters, self._falls_back = '"ByteLevel"' in kind, '"ByteFallback"' in kind
+        self._spelt: list[bytes] = []
 
     @staticmethod
     def _set_up(inner: Any) -> None:
@@ -134,6 +137,12 @@ class Foreign:
 
     def decode(self, rows: Sequence[Sequence[int]]) -> list[str]:
         """Texts, without marks; bytes that are no UTF-8 become U+FFFD."""
+        if self._falls_back and not self._letters:
+            # the library gives up a whole run of bytes for one that is no UTF-8, letters among them
+            self._spelt = self._spelt or self.spelling({})
+            lead = " " if self.prefix else ""
+            texts = (b"".join(self._spelt[t] for t in row).decode("utf-8", "replace") for row in rows)
+            return [text.removeprefix(lead) for text in texts]
         return list(self._inner.decode_batch([list(row) for row in rows], skip_special_tokens=True))
 
     def to_huggingface(self) -> dict[str, dict[str, Any]]:
@@ -149,10 +158,7 @@ class Foreign:
         """The bytes of every token; marks, and numbers that the model has and the tokeniser has not, have none."""
         marks = set(self.marks.values())
         added = {k: mark.content for k, mark in self._inner.get_added_tokens_decoder().items() if not mark.special}
-        kind = json.dumps(json.loads(self.learned).get("decoder"))
-        spell: Callable[[str], bytes] = (
-            (lambda token: bytes(byte_of[c] for c in token)) if '"ByteLevel"' in kind else _piece
-        )
+        spell: Callable[[str], bytes] = (lambda token: bytes(byte_of[c] for c in token)) if self._letters else _piece
         out = []
         for number in range(self.size):
             token = None if number in marks else self._inner.id_to_token(number)
