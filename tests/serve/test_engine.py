@@ -162,11 +162,11 @@ class Loop:
         call(*args)
 
 
-def engine(reader, *, rows=8, limit=100, queue=100):
+def engine(reader, *, rows=8, limit=100, queue=100, spelling=SPELLING, lead=""):
     made = TokenEngine.__new__(TokenEngine)  # without its thread: steps are taken by hand
     thread, TokenEngine._work = TokenEngine._work, lambda self: None
     try:
-        made.__init__(reader, SPELLING, Queue(queue, "m"), Post(Loop()), rows=rows)
+        made.__init__(reader, spelling, Queue(queue, "m"), Post(Loop()), rows=rows, lead=lead)
     finally:
         TokenEngine._work = thread
     return made
@@ -217,6 +217,17 @@ def test_a_text_is_what_the_family_writes():
         made_tokens = wanted[0, len(p) :].tolist()
         end = made_tokens.index(END) + 1 if END in made_tokens else 20
         assert ticket.events[-1].tokens == made_tokens[:end]
+
+
+def test_a_whole_text_begins_without_the_blank_that_its_first_token_is_spelt_with():
+    light = lighten(model(), "fp32", 16)
+    texts = {}
+    for lead in ("", " "):
+        spelt = [b" " + s if s else s for s in SPELLING]
+        made = engine(light.paged(400, block=16), spelling=spelt, lead=lead)
+        texts[lead] = [drive(made, made.submit([Ask(p, 5, 9, end=END)]))[0].text for p in ([], [3])]
+    assert texts[""][0].startswith(" ")
+    assert texts[" "] == [texts[""][0][1:], texts[""][1]], "behind a prompt it is a blank between words"
 
 
 def test_without_pages_the_youngest_waits_and_nothing_is_lost():

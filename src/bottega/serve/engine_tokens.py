@@ -84,7 +84,7 @@ class Said:
 class _Row:
     """A text that runs."""
 
-    def __init__(self, ticket: Ticket, reader: PagedReader, spelling: Sequence[bytes]) -> None:
+    def __init__(self, ticket: Ticket, reader: PagedReader, spelling: Sequence[bytes], lead: str = "") -> None:
         ask: Ask = ticket.ask
         self.ticket, self.ask = ticket, ask
         self.pages = PageRow()
@@ -93,7 +93,8 @@ class _Row:
         self.prompt = reader.begun(ask.prompt)
         given = len(ask.prompt)  # the numbers of a row go on behind its prompt, as in samplers.tokens.generate
         self.u: list[float] = Rng.for_rows([ask.seed]).uniform(1, given + ask.max_new)[0, given:].tolist()
-        self.writer = Writer(spelling, ask.stops, ask.end)
+        lead = "" if ask.prompt or ask.form is not None else lead  # only a whole text begins with it
+        self.writer = Writer(spelling, ask.stops, ask.end, lead)
         self.made: list[int] = []
         self.said = Said()
         self.held, self.begun = "", not ask.answer
@@ -155,12 +156,15 @@ class TokenEngine:
         rows: texts at once.
         budget: tokens of prompts read in one step.
         name: of the model.
+        threads: of torch, in this worker; 0 leaves them.
+        lead: what the first token of a text is spelt with and is no part of it; see ``TextCodec.lead``.
     """
 
     def __init__(
         self, reader: PagedReader, spelling: Sequence[bytes], queue: Queue[Ticket], post: Post, *,
-        rows: int = 64, budget: int = 128, name: str = "model", threads: int = 0,
+        rows: int = 64, budget: int = 128, name: str = "model", threads: int = 0, lead: str = "",
     ) -> None:  # fmt: skip
+        self.lead = lead
         self.reader, self.spelling, self.queue, self.post = reader, spelling, queue, post
         self.most, self.budget, self.name, self.threads = rows, max(budget, STRETCH), name, threads
         self.running: list[_Row] = []
@@ -270,7 +274,7 @@ class TokenEngine:
                 self.parked.pop(id(ticket), None)
                 continue
             try:
-                row = self.parked.pop(id(ticket), None) or _Row(ticket, self.reader, self.spelling)
+                row = self.parked.pop(id(ticket), None) or _Row(ticket, self.reader, self.spelling, self.lead)
             except Exception as error:  # a condition that the model does not take
                 self.post.put(ticket, error, last=True)
                 continue

@@ -228,14 +228,21 @@ class Model:
             return int(getattr(model, "sees", 0) or run.spec.shape[0])
         light: Any = run.lighter(settings.weights, 16).model if run.device.type == "cpu" else model
         self.bytes *= 2 if light is not model else 1
-        body = model.body
-        block = 2 * BLOCK * body.depth * body.kv_heads * body.head * 4
+        body = light.body
+        block = 2 * BLOCK * body.depth * body.kv_heads * body.head * body.like.element_size()
         most = -(-model.sees // BLOCK) * settings.rows
         limit = max(-(-model.sees // BLOCK), min(most, min(PAGES, settings.memory // 4) // block))
         self.bytes += limit * block
         reader = light.paged(limit, block=BLOCK)
         self.text = TokenEngine(
-            reader, codec.spelling, queue, post, rows=settings.rows, name=self.name, threads=threads
+            reader,
+            codec.spelling,
+            queue,
+            post,
+            rows=settings.rows,
+            name=self.name,
+            threads=threads,
+            lead=getattr(codec, "lead", ""),
         )
         return int(reader.sees) - len(reader.begun([0])) + 1
 
