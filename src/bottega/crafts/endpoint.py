@@ -12,6 +12,7 @@ from ipaddress import ip_address
 from typing import Any, Literal, NoReturn
 
 from bottega.core import BottegaError, RecipeError, nearest
+from bottega.samplers.constrain import parsed_schema
 
 __all__ = ["Answer", "Endpoint", "is_address"]
 
@@ -350,13 +351,7 @@ class _Schema:
             from referencing import Registry
         except ImportError as error:
             raise BottegaError("a schema needs the jsonschema library: pip install 'bottega[text]'") from error
-        if isinstance(schema, str):
-            try:
-                schema = json.loads(schema)
-            except ValueError as error:
-                raise RecipeError(f"the schema is not JSON: {error}") from error
-        if not isinstance(schema, dict):
-            raise RecipeError(f"the schema is {json.dumps(schema)}; give an object such as {{'type': 'object'}}")
+        schema = parsed_schema(schema)
         kind = validator_for(schema, default=Draft202012Validator)
         try:
             kind.check_schema(schema)

@@ -14,7 +14,7 @@ from torch import Tensor
 
 from bottega.core import BottegaError, RecipeError
 
-__all__ = ["Form", "choices", "json_schema", "lark", "regex"]
+__all__ = ["Form", "choices", "json_schema", "lark", "parsed_schema", "regex"]
 
 
 def _library() -> Any:
@@ -27,11 +27,11 @@ def _library() -> Any:
     return llguidance
 
 
-def json_schema(schema: dict[str, Any] | str) -> str:
-    """The grammar of the JSON texts that a schema allows, written without spaces.
+def parsed_schema(schema: dict[str, Any] | str) -> dict[str, Any]:
+    """A JSON schema, or its JSON, as an object.
 
     Raises:
-        RecipeError: it is no schema.
+        RecipeError: it is not JSON, or no object.
     """
     if isinstance(schema, str):
         try:
@@ -40,7 +40,18 @@ def json_schema(schema: dict[str, Any] | str) -> str:
             raise RecipeError(f"the schema is not JSON: {error}") from error
     if not isinstance(schema, dict):
         raise RecipeError(f"the schema is {json.dumps(schema)}; give an object such as {{'type': 'object'}}")
-    return str(_library().LLMatcher.grammar_from_json_schema(schema, overrides={"whitespace_flexible": False}))
+    return schema
+
+
+def json_schema(schema: dict[str, Any] | str) -> str:
+    """The grammar of the JSON texts that a schema allows, written without spaces.
+
+    Raises:
+        RecipeError: it is no schema.
+    """
+    return str(
+        _library().LLMatcher.grammar_from_json_schema(parsed_schema(schema), overrides={"whitespace_flexible": False})
+    )
 
 
 def regex(pattern: str) -> str:
