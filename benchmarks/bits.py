@@ -2,7 +2,8 @@
 
 Three texts: CPython's language reference (recipe ``english``), source of its standard library (``code``), both built in, and
 3,600 functions of that library that lie beside the project, without their docstrings (``py_docstrings``, by recipe ``code``).
-The n-grams are the family ``ngram`` on the same split and tokens. xz (LZMA2, its strongest setting) says how many bytes the
+The n-grams are the family ``ngram`` on the same split and tokens, with room for all of them and one pass over the text, which
+suits it best. xz (LZMA2, its strongest setting) says how many bytes the
 held-out texts add to the training text behind which they are packed: what a general compressor that has read it, and every
 held-out text before, needs. The models know of each window nothing that stands before it (``sliding``: half a window).
 """
@@ -11,6 +12,7 @@ from __future__ import annotations
 
 import argparse
 import lzma
+import math
 import tempfile
 from collections.abc import Sequence
 from pathlib import Path
@@ -22,7 +24,7 @@ from bottega import Run
 from bottega.workshop.build import find_data
 from bottega.workshop.training import divide
 
-COUNTED = {"family.name": "ngram", "optim.name": "adamw", "optim.lr": 3e-2}
+COUNTED = {"family.name": "ngram", "family.size": 1024, "optim.name": "adamw", "optim.lr": 3e-2}
 TEXTS: dict[str, tuple[str, dict[str, Any]]] = {
     "english": ("english", {}),
     "code": ("code", {}),
@@ -45,14 +47,24 @@ def packed(run: Run) -> dict[str, Any]:
     }
 
 
+def one_pass(run: Run) -> int:
+    """How many steps read the training text of a run once."""
+    parts = divide(run.recipe, find_data(run.recipe, run.header["data_argument"] or None, run.codec))
+    codec: Any = run.codec
+    tokens = sum(len(found) for found in codec.tokens([item.value for item in parts.train]))
+    return math.ceil(tokens / (run.recipe.train.batch * run.spec.shape[0]))
+
+
 def evaluated(name: str, args: argparse.Namespace, folder: Path) -> dict[str, Any]:
     """One text by all three."""
     recipe, changes = TEXTS[name]
     data = next((shared() / "py_docstrings").glob("*.jsonl.gz")) if name == "functions" else None
     out: dict[str, Any] = {}
+    steps = args.steps
     for kind, more in {"gpt": {}, "ngram": COUNTED}.items():
         where = folder / f"{name}-{kind}"
-        run = bottega.train(recipe, data, where, set={**changes, **more}, steps=args.steps, judge=False)
+        run = bottega.train(recipe, data, where, set={**changes, **more}, steps=steps, judge=False)
+        steps = steps or one_pass(run)
         found = {m.name: m for m in run.judge(only=["likelihood"]).measures}
         bits, whole = found["bits_per_byte"], found.get("bits_per_byte_sliding")
         out[kind] = {**told(run), "bits_a_byte": bits.value, "interval": [bits.low, bits.high], "note": bits.note}
