@@ -27,25 +27,10 @@ _VAGUE = frozenset(
     ("number", "no", "nr", "id", "name", "address", "code", "date")
 )  # "order id" is asked for as "order"
 _CODES = frozenset(("id", "number", "no", "nr", "code", "year", "zip", "postcode", "phone", "telephone", "key", "ref"))
-_PEOPLE = frozenset(
-    [
-        "name",
-        "person",
-        "employee",
-        "customer",
-        "client",
-        "member",
-        "student",
-        "pupil",
-        "teacher",
-        "patient",
-        "contact",
-        "player",
-        "author",
-        "staff",
-        "guest",
-    ]
-)
+_PEOPLE = frozenset([
+    "name", "person", "employee", "customer", "client", "member", "student", "pupil", "teacher", "patient",
+    "contact", "player", "author", "staff", "guest",
+])  # fmt: skip
 _PLACES = frozenset(["place", "city", "town", "village", "country", "location", "address", "street", "site"])
 _ALSO = [{"old", "age"}, {"oldest", "youngest", "age"}, {"heavy", "weigh", "weight"}, {"dearest", "cheapest", "price"},
          {"heaviest", "lightest", "weight"}, {"phone", "telephone"}, {"salary", "earn"}, {"boss", "manager"}, {"born", "birth", "birthday"},
