@@ -7,6 +7,9 @@ from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
 
+import numpy as np
+from numpy.typing import NDArray
+
 from bottega.core import DataError
 
 __all__ = ["Foreign", "is_place", "written"]
@@ -32,7 +35,7 @@ class Foreign:
         size: how many numbers the model knows; at least as many as the tokeniser has.
         begins: the number of the mark that the tokeniser itself sets before a text; -1 where it sets none.
         template: how the model reads conversations, in Jinja; empty where its directory does not say.
-        named: the marks that the template calls by name (``bos_token`` ...), as they are spelt.
+        named: the marks that have a name (``bos_token``, ``mask_token`` ...), as they are spelt.
 
     Raises:
         DataError: not a tokeniser, or not one of this model.
@@ -56,7 +59,9 @@ class Foreign:
         self.learned, self.end, self.size, self.begins = learned, end, size, begins
         self.template, self.named = template, named or {}
         kind = json.dumps(json.loads(learned).get("decoder"))
-        self._letters, self._falls_back = '"ByteLevel"' in kind, '"ByteFallback"' in kind
+        self._letters, self._falls_back, self._words = (
+            f'"{part}"' in kind for part in ("ByteLevel", "ByteFallback", "WordPiece")
+        )
         self._spelt: list[bytes] = []
 
     @staticmethod
@@ -86,6 +91,8 @@ class Foreign:
         made = cls(learned, 0, 0, -1)
         config = _json(folder / "config.json")
         made.end = made._mark("eos_token", folder, config)
+        if made.end < 0:  # BERT's texts end with what separates them
+            made.end = made._mark("sep_token", folder, config)
         if made.end < 0:
             raise DataError(
                 f"{folder} does not say which token ends a text; add its eos_token to {folder / 'tokenizer_config.json'}"
@@ -107,9 +114,13 @@ class Foreign:
                 f"the tokenizer at {file} is of another model ({why}); put the model's own tokenizer.json there"
             )
         made.template = _template(folder)
-        if made.template:
-            made.named = {name: mark for name in _NAMED if (mark := _said(folder, name))}
+        made.named = {name: mark for name in _NAMED if (mark := _said(folder, name))}
         return made
+
+    def number(self, name: str) -> int:
+        """The number of the mark of that name (``mask_token`` ...); -1 where there is none."""
+        found = self._inner.token_to_id(self.named[name]) if name in self.named else None
+        return -1 if found is None else int(found)
 
     def _mark(self, name: str, folder: Path, config: dict[str, Any]) -> int:
         """The number of a special token, -1 where none is named."""
@@ -145,20 +156,34 @@ class Foreign:
             return [text.removeprefix(lead) for text in texts]
         return list(self._inner.decode_batch([list(row) for row in rows], skip_special_tokens=True))
 
+    def bounds(self, text: str, tokens: Sequence[int]) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
+        """Where in ``text`` its first tokens begin and end, in characters; ``text`` may be what they were decoded to."""
+        coded = self._inner.encode(text, add_special_tokens=False)
+        if coded.ids[: len(tokens)] == list(tokens):
+            places = np.array(coded.offsets[: len(tokens)], np.int64).reshape(-1, 2)
+            return places[:, 0], places[:, 1]
+        # what was decoded is not always coded the same way: a token ends where the text of all up to it does
+        ends = np.array([len(t) for t in self.decode([tokens[:k] for k in range(len(tokens) + 1)])], np.int64)
+        ends = np.maximum.accumulate(ends).clip(max=len(text))
+        return ends[:-1], ends[1:]
+
     def to_huggingface(self) -> dict[str, dict[str, Any]]:
         """Its files as they are written into a directory."""
         config = {"tokenizer_class": "PreTrainedTokenizerFast", "eos_token": self._inner.id_to_token(self.end)}
         if self.begins >= 0:
             config["bos_token"] = self._inner.id_to_token(self.begins)
+        config |= self.named
         if self.template:
-            config |= self.named | {"chat_template": self.template}
+            config["chat_template"] = self.template
         return {"tokenizer.json": json.loads(self.learned), "tokenizer_config.json": config}
 
     def spelling(self, byte_of: dict[str, int]) -> list[bytes]:
         """The bytes of every token; marks, and numbers that the model has and the tokeniser has not, have none."""
         marks = set(self.marks.values())
         added = {k: mark.content for k, mark in self._inner.get_added_tokens_decoder().items() if not mark.special}
-        spell: Callable[[str], bytes] = (lambda token: bytes(byte_of[c] for c in token)) if self._letters else _piece
+        spell: Callable[[str], bytes] = _part_of_word if self._words else _piece
+        if self._letters:
+            spell = lambda token: bytes(byte_of[c] for c in token)  # noqa: E731
         out = []
         for number in range(self.size):
             token = None if number in marks else self._inner.id_to_token(number)
@@ -169,8 +194,11 @@ class Foreign:
         return out
 
 
-def written(learned: str, kind: str, end: int, start: int | None) -> dict[str, dict[str, Any]]:
-    """Our own tokenisers in the form of a Hugging Face directory, with marks for the end and the start of a text."""
+def written(learned: str, kind: str, end: int, start: int | None, closed: bool = False) -> dict[str, dict[str, Any]]:
+    """Our own tokenisers in the form of a Hugging Face directory, with marks for the end and the start of a text.
+
+    The start stands before every text where it is named, and the end behind it where texts are ``closed``.
+    """
     from tokenizers import AddedToken, Tokenizer, decoders, models, pre_tokenizers, processors
 
     if kind == "bpe":
@@ -192,9 +220,11 @@ def written(learned: str, kind: str, end: int, start: int | None) -> dict[str, d
         inner.add_special_tokens([AddedToken(mark, special=True, normalized=False)])
         if inner.token_to_id(mark) != number:
             raise DataError(f"the tokenizer has no room for {mark} at {number}; it cannot be written out")
-    if start is not None:
+    if start is not None or closed:
+        before = "" if start is None else "<|startoftext|> "
+        behind = " <|end|>" if closed else ""
         inner.post_processor = processors.TemplateProcessing(
-            single="<|startoftext|> $A", pair="<|startoftext|> $A $B", special_tokens=[("<|startoftext|>", start)]
+            single=f"{before}$A{behind}", pair=f"{before}$A $B{behind}", special_tokens=list(marks.items())
         )
     return {"tokenizer.json": json.loads(inner.to_str()), "tokenizer_config.json": config}
 
@@ -239,8 +269,13 @@ def _without_prefix(learned: str) -> tuple[str, str]:
     return where, json.dumps(config)
 
 
+def _part_of_word(token: str) -> bytes:
+    """How WordPiece spells: two signs before what goes on with a word, a blank before any other."""
+    return (token[2:] if token.startswith("##") else f" {token}").encode("utf-8")
+
+
 _SETTINGS = ("tokenizer_config.json", "special_tokens_map.json")
-_NAMED = ("bos_token", "eos_token", "pad_token", "unk_token", "sep_token", "cls_token")
+_NAMED = ("bos_token", "eos_token", "pad_token", "unk_token", "sep_token", "cls_token", "mask_token")
 
 
 def _said(folder: Path, name: str, file: str = "") -> str:

@@ -336,9 +336,9 @@ class ChatCodec(TextCodec):
         """The text of each row, with those of all turns, up to its padding."""
         return [Item(text) for text in self.strings(x.tolist())]
 
-    def to_huggingface(self, start: int | None) -> dict[str, dict[str, Any]]:
+    def to_huggingface(self, start: int | None, *, closed: bool = False) -> dict[str, dict[str, Any]]:
         """As of codec ``text``, with the template by which it was taught."""
-        files = super().to_huggingface(start)
+        files = super().to_huggingface(start, closed=closed)
         settings = files["tokenizer_config.json"]
         if self.foreign is not None:
             settings["eos_token"] = self.foreign.spell(self.end)

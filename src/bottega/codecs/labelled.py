@@ -13,6 +13,7 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from bottega.codecs._files import contents, is_archive, json_rows, read_bytes
+from bottega.codecs._foreign import is_place
 from bottega.codecs._text_files import csv_rows, utf8
 from bottega.codecs._text_page import page
 from bottega.codecs.text import TextCodec
@@ -65,7 +66,7 @@ class LabelledCodec:
         self,
         *,
         kind: Literal["class", "tags", "span"] = "class",
-        tokenizer: Literal["bpe", "char", "byte"] = "bpe",
+        tokenizer: str = "bpe",
         vocab: int = 4096,
         length: int = 64,
         column: str = "text",
@@ -90,7 +91,7 @@ class LabelledCodec:
         self.kind, self.length, self.column, self.label = kind, length, column, label
         self.question, self.between, self.long = question, between, long
         self.names: list[str] = []
-        self.adopted: str | None = None
+        self.adopted: dict[str, Any] | None = None
 
     @property
     def classes(self) -> list[str]:
@@ -198,11 +199,14 @@ class LabelledCodec:
             RecipeError: its tokens are of another kind.
         """
         theirs, mine = table.get("tokenizer", "bpe"), self.text.tokenizer
-        if table["name"] != "text" or theirs != mine:
+        same = theirs == mine or (
+            is_place(theirs) and is_place(mine) and Path(theirs).resolve() == Path(mine).resolve()
+        )
+        if table["name"] != "text" or not same:
             raise RecipeError(
                 f"train.start has a codec {table['name']} of {theirs} tokens, and codec.tokenizer is {mine}; set it as there"
             )
-        self.adopted = state["tokenizer"]
+        self.adopted = {**state, "classes": []}
 
     def fit(self, items: Sequence[Item]) -> Self:
         """Train the tokeniser on the texts (unless it was adopted) and learn the names of the labels.
@@ -214,7 +218,7 @@ class LabelledCodec:
         if self.adopted is None:
             self.text.fit(texts)
         else:
-            self.text.load_state({"tokenizer": self.adopted, "classes": []})
+            self.text.load_state(self.adopted)
         if self.kind == "class":
             self.names = sorted({str(item.value) for item in items})
             if len(self.names) < 2:
@@ -226,7 +230,7 @@ class LabelledCodec:
         return self._ready()
 
     def _ready(self) -> Self:
-        cond = Spec((self.length,), vocab=self.text.end + 1)
+        cond = Spec((self.length,), vocab=self.text.spec.vocab)
         if self.kind == "class":
             self.spec = Spec((), vocab=len(self.names), cond=cond)
         elif self.kind == "tags":
@@ -383,6 +387,15 @@ class LabelledCodec:
             row = row[:-1]
         return row
 
+    def tagged(self, tags: Sequence[int], text: str) -> list[tuple[int, int, str]]:
+        """The spans that the tags of a text's tokens say, in characters of the text as it is written.
+
+        Args:
+            tags: of its tokens, as many as a row has.
+            text: what ``encode_cond`` was given.
+        """
+        return self._tagged(list(tags), text, self.text.tokens([text])[0][: self.length].tolist())
+
     def _tagged(self, tags: list[int], text: str, tokens: list[int]) -> list[tuple[int, int, str]]:
         first, last = self.text.bounds(text, np.asarray(tokens, np.int64))
         spans: list[list[int]] = []  # start, end, name
@@ -443,11 +456,11 @@ class LabelledCodec:
 
     def state(self) -> dict[str, Any]:
         """The tokeniser and the names of the labels."""
-        return {"tokenizer": self.text.learned, "names": self.names}
+        return {k: v for k, v in self.text.state().items() if k != "classes"} | {"names": self.names}
 
     def load_state(self, state: dict[str, Any]) -> Self:
         """The inverse of ``state``."""
-        self.text.load_state({"tokenizer": state["tokenizer"], "classes": []})
+        self.text.load_state({k: v for k, v in state.items() if k != "names"} | {"classes": []})
         self.names = list(state["names"])
         return self._ready()
 

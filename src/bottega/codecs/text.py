@@ -52,7 +52,8 @@ class TextCodec:
         given: a column (of parallel files: the ending) with a text that is known of each piece, to condition on: what is
             to be translated, the article of a summary. Needs ``unit = "item"``; a list of texts in it is joined by
             blanks, a list in ``column`` (several references) is a piece for each.
-        given_length: tokens of a given text; 0 means ``length``.
+        given_length: tokens of a given text; 0 means ``length``. Of other people's tokenizers its end is one of them.
+        prefix: with ``given``, what is set before every given text, as T5 wants its task named ("summarize: ").
         long: with ``given``, what to do with texts that are longer than a row: ``"stop"``, ``"cut"`` keeps their
             beginning, ``"skip"`` leaves the pair out.
         on_error: ``"stop"`` at a file that is not UTF-8, or ``"skip"`` it (its message is kept in ``skipped``).
@@ -69,7 +70,7 @@ class TextCodec:
     medium = "text"
     what, first = "text", SUFFIXES  # what is read, and which files of a mixed folder
     free = frozenset(
-        {"length", "unit", "column", "label", "long", "on_error"}
+        {"length", "unit", "column", "label", "long", "on_error", "given", "given_length", "prefix"}
     )  # what decides nothing about the numbers
 
     def __init__(
@@ -83,6 +84,7 @@ class TextCodec:
         label: str = "",
         given: str = "",
         given_length: int = 0,
+        prefix: str = "",
         long: Literal["stop", "cut", "skip"] = "stop",
         on_error: Literal["stop", "skip"] = "stop",
     ) -> None:
@@ -108,9 +110,9 @@ class TextCodec:
             raise RecipeError(
                 f"codec.given is {given!r}; it needs codec.unit = 'item', another codec.column and no codec.label"
             )
-        if given and is_place(tokenizer):
+        if prefix and not given:
             raise RecipeError(
-                f"codec.given is {given!r}; pairs of texts have a tokenizer of their own: 'bpe' or 'char'"
+                f"codec.prefix is {prefix!r}, but no text is given that it could stand before; name codec.given"
             )
         if given_length < 0 or given_length and not given:
             raise RecipeError(f"codec.given_length is {given_length}; it must be at least 0, and codec.given be named")
@@ -121,6 +123,7 @@ class TextCodec:
             given_length or length,
             long,
         )  # ``given`` is a method elsewhere
+        self.prefix = prefix
         self.foreign: Foreign | None = None
         self.classes: list[str] = []
         self.skipped: list[str] = []
@@ -370,7 +373,9 @@ class TextCodec:
 
         ``tokens`` may be the first ones of the text only. A token that is a part of a character covers the whole of it.
         """
-        if self.tokenizer == "char":
+        if self.foreign is not None:
+            first, last = self.foreign.bounds(text, tokens.tolist())
+        elif self.tokenizer == "char":
             first = np.arange(len(tokens))
             last = first + 1
         else:
@@ -424,7 +429,12 @@ class TextCodec:
                     f"{item.name or 'a text'} has nothing given; set codec.given to the column that it is in"
                 )
         self._check_unicode([Item(item.cond, name=item.name) for item in items])
-        return [item.cond for item in items]
+        return [self.prefix + item.cond for item in items]
+
+    @property
+    def given_room(self) -> int:
+        """Tokens of a given text that have room; other people's models want its end behind it."""
+        return self.given_length - (self.foreign is not None)
 
     def _padded(self, tokens: Sequence[NDArray[np.int64]], length: int) -> tuple[Tensor, Tensor]:
         """One row for each text, closed where there is room, and how much of it is real."""
@@ -438,7 +448,7 @@ class TextCodec:
         """A row for each text and the one given with it."""
         self._check_unicode(items)
         sides = [self.tokens([i.value for i in items]), self.tokens(self._given_of(items))]
-        most = (self.length - 1, self.given_length)  # a text is closed; a given one that fills its row need not be
+        most = (self.length - 1, self.given_room)  # a text is closed; a given one that fills its row need not be
         fits = [all(len(t) <= m for t, m in zip(pair, most, strict=True)) for pair in zip(*sides, strict=True)]
         if self.long == "stop" and not all(fits):
             longest = [max(map(len, side)) for side in sides]
@@ -449,7 +459,8 @@ class TextCodec:
             )
         if self.long == "skip":
             sides = [[t for t, fit in zip(side, fits, strict=True) if fit] for side in sides]
-        (x, real), (cond, _) = self._padded(sides[0], self.length), self._padded(sides[1], self.given_length)
+        given = [tokens[: self.given_room] for tokens in sides[1]]
+        (x, real), (cond, _) = self._padded(sides[0], self.length), self._padded(given, self.given_length)
         mask = torch.arange(self.length) < real[:, None]
         return Batch(x, cond, mask)
 
@@ -498,12 +509,18 @@ class TextCodec:
         """Training on documents: a window at every offset. Otherwise the rows of ``encode``.
 
         Raises:
-            DataError: the documents together are shorter than one window.
+            DataError: the documents together are shorter than one window, or no pair has room.
         """
         if train and self.unit == "pair":
             return _Couples(self, items)
         if not train or self.unit != "document":
-            return self.encode(items)
+            rows = self.encode(items)
+            if train and self.given_column and not len(rows):
+                raise DataError(
+                    f"all {len(items)} pairs are longer than a row of {self.length} tokens, {self.given_length} given, so "
+                    "codec.long = 'skip' leaves none; set codec.length and codec.given_length"
+                )
+            return rows
         stream = self._stream(items)
         if len(stream) < self.length:
             raise DataError(
@@ -523,16 +540,16 @@ class TextCodec:
                 if not isinstance(value, str) or not value.strip():
                     raise RecipeError(f"{value!r} is no text to begin from; give --cond TEXT")
             try:
-                tokens = self.tokens(list(values))
+                tokens = self.tokens([self.prefix + value for value in values])
             except DataError as error:
                 raise RecipeError(str(error)) from error
             longest = max(map(len, tokens), default=0)
-            if longest > self.given_length and self.long != "cut":
+            if longest > self.given_room and self.long != "cut":
                 raise RecipeError(
-                    f"a given text has {longest} tokens, and {self.given_length} have room; give it in parts, or train with "
+                    f"a given text has {longest} tokens, and {self.given_room} have room; give it in parts, or train with "
                     "a larger codec.given_length"
                 )
-            return self._padded(tokens, self.given_length)[0]
+            return self._padded([part[: self.given_room] for part in tokens], self.given_length)[0]
         if not self.classes:
             raise RecipeError("this codec knows no classes: the data it was fitted on had none")
         number = {name: k for k, name in enumerate(self.classes)}
@@ -582,15 +599,16 @@ class TextCodec:
         rows = [row[: row.index(self.end)] if self.end in row else row for row in x.tolist()]
         if self.given_column and cond is not None:
             given = [row[: row.index(self.end)] if self.end in row else row for row in cond.tolist()]
-            return [Item(a, b) for a, b in zip(self.strings(rows), self.strings(given), strict=True)]
+            known = [text.removeprefix(self.prefix) for text in self.strings(given)]
+            return [Item(a, b) for a, b in zip(self.strings(rows), known, strict=True)]
         said = [None] * len(rows) if cond is None or not self.classes else cond.tolist()
-        known = [None if k is None or k < 0 else self.classes[k] for k in said]
+        named = [None if k is None or k < 0 else self.classes[k] for k in said]
         if self.unit == "pair":
             return [
                 Item("\n".join(self.strings(_parts(row, self.end))), c)
-                for row, c in zip(x.tolist(), known, strict=True)
+                for row, c in zip(x.tolist(), named, strict=True)
             ]
-        return [Item(text, c) for text, c in zip(self.strings(rows), known, strict=True)]
+        return [Item(text, c) for text, c in zip(self.strings(rows), named, strict=True)]
 
     def bytes_per_token(self, items: Sequence[Item]) -> float:
         """UTF-8 bytes of the texts over the tokens that judge them (ends included): turns nats per token into bits per byte."""
@@ -631,15 +649,16 @@ class TextCodec:
             state["foreign"] = {k: getattr(self.foreign, k) for k in ("end", "size", "begins", "template", "named")}
         return state
 
-    def to_huggingface(self, start: int | None) -> dict[str, dict[str, Any]]:
+    def to_huggingface(self, start: int | None, *, closed: bool = False) -> dict[str, dict[str, Any]]:
         """``tokenizer.json`` and ``tokenizer_config.json``: the same numbers for the same text.
 
         Args:
             start: the number of a mark that is to stand before every text; None for none.
+            closed: whether the end is to stand behind every text.
         """
         if self.foreign is not None:
             return self.foreign.to_huggingface()
-        return written(self.learned, self.tokenizer, self.end, start)
+        return written(self.learned, self.tokenizer, self.end, start, closed)
 
     def load_state(self, state: dict[str, Any]) -> Self:
         """The inverse of ``state``."""

@@ -116,6 +116,7 @@ def entities(run: Run, texts: Sequence[str]) -> list[list[Entity]]:
     """
     _need(run, "tags", "finds no names in texts")
     _texts(texts)
+    codec: Any = run.codec
     model: Any = run.model.eval()
     out: list[list[Entity]] = []
     for first in range(0, len(texts), _AT_ONCE):
@@ -123,10 +124,10 @@ def entities(run: Run, texts: Sequence[str]) -> list[list[Entity]]:
         cond = run.codec.encode_cond(some).to(run.device)
         with torch.no_grad():
             tags = model.sample(len(some), Rng(0, device=run.device), cond, temperature=0.0).cpu()
-        for text, item in zip(some, run.codec.decode(tags, cond.cpu()), strict=True):
+        for text, row in zip(some, tags.tolist(), strict=True):
             # white space at an edge is not part of a name, though a token may hold it
             found = []
-            for start, end, name in item.value:
+            for start, end, name in codec.tagged(row, text):
                 inner = text[start:end]
                 start += len(inner) - len(inner.lstrip())
                 end -= len(inner) - len(inner.rstrip())
