@@ -229,8 +229,8 @@ def test_marks_in_a_text_are_letters_and_the_round_trip_is_exact(folders, tmp_pa
             codec.foreign.begins,
         )
         assert codec.foreign.begins == (-1 if kind in {"gpt2", "qwen2"} else codec.foreign.begins)
-    with pytest.raises(RecipeError, match="a tokenizer of their own"):
-        TextCodec(tokenizer="./x", unit="item", given="de")
+    with pytest.raises(RecipeError, match="no text is given that it could stand before"):
+        TextCodec(tokenizer="./x", unit="item", prefix="translate: ")
     with pytest.raises(RecipeError, match="did you mean 'bpe'"):
         TextCodec(tokenizer="bpf")
 

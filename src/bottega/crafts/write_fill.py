@@ -78,6 +78,7 @@ def fill(
     # Many tokens begin with the space before a word, so a gap may have to make the space that stands before it.
     bare = [piece.removesuffix(" ") for piece in pieces[:-1]] + pieces[-1:]
     found: dict[str, Filled] = {}
+    tried: list[Tensor] = []
     for before in [pieces] if bare == pieces else [pieces, bare]:
         spaces = [piece[len(short) :] for piece, short in zip(pieces[:-1], before[:-1], strict=True)]
         told = [  # only the first piece begins the text
@@ -86,6 +87,11 @@ def fill(
             else torch.zeros(0, dtype=torch.long)
             for k, piece in enumerate(before)
         ]
+        if getattr(model, "closes", False):  # it learned from texts with an end, and looks at it
+            told[-1] = torch.cat([told[-1], torch.tensor([codec.end])])
+        if before is bare and all(map(torch.equal, told, tried)):  # tokens that know of no blanks
+            break
+        tried = told
         size = sum(map(len, told)) + len(pieces) - 1
         if size > run.spec.shape[0]:
             raise DataError(
@@ -121,7 +127,10 @@ def _drafts(run: Run, x: Tensor, keep: Tensor, tries: int, seed: int, knobs: dic
     rows = x.expand(tries, -1).to(run.device)
     seeds = [seed + k for k in range(tries)]
     made = model.edit(Batch(rows), keep.expand(tries, -1).to(run.device), Rng.for_rows(seeds, run.device), **knobs)
-    made = made[~(made == codec.end).any(1)].unique(dim=0)  # an end inside would cut the text
+    foreign = getattr(codec, "foreign", None)
+    marks = [codec.end] if foreign is None else [codec.end, *foreign.marks.values()]
+    cuts = torch.isin(made, torch.tensor(marks, device=made.device)) & ~keep.to(made.device)
+    made = made[~cuts.any(1)].unique(dim=0)  # an end inside would cut the text
     if not len(made):
         return []
     score = model.log_prob(Batch(made), Rng(seed, device=run.device)).tolist()

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copy
 import time
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
@@ -14,7 +15,17 @@ from bottega.core import Batch, BottegaError, DataError, RecipeError, Rng
 from bottega.crafts.write_summary import invented
 from bottega.workshop.run import Run, check_knobs
 
-__all__ = ["Delayed", "Rewritten", "average_lagging", "delayed", "rewrite", "simultaneous", "summarise_by", "trade_off"]
+__all__ = [
+    "Delayed",
+    "Rewritten",
+    "asked",
+    "average_lagging",
+    "delayed",
+    "rewrite",
+    "simultaneous",
+    "summarise_by",
+    "trade_off",
+]
 
 _AT_ONCE = 32
 
@@ -58,6 +69,20 @@ def _need(run: Run) -> None:
             f"{run.recipe.name} (a {name} of {run.codec.medium}) makes no text of a text; train one with codec.given, "
             "which names the column that is known"
         )
+
+
+def asked(run: Run, prefix: str) -> Run:
+    """The same run with ``prefix`` before every text that it is given: a T5 wants its task named ("summarize: ").
+
+    Raises:
+        BottegaError: the run makes no text of a text.
+    """
+    _need(run)
+    codec: Any = copy.copy(run.codec)
+    codec.prefix = prefix
+    made = copy.copy(run)
+    made.codec = codec
+    return made
 
 
 def rewrite(run: Run, texts: Sequence[str], *, seed: int = 0, temperature: float = 0.0, **knobs: Any) -> list[str]:

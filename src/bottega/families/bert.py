@@ -2,17 +2,19 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping, Sequence
 from typing import Any, ClassVar, Literal
 
 import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from bottega.core import Attribution, Batch, Family, RecipeError, Rng, Spec, Terms
+from bottega.core import Attribution, Batch, CheckpointError, Family, RecipeError, Rng, Spec, Terms
 from bottega.core.measure import Bound
-from bottega.nets import explain
+from bottega.nets import explain, huggingface, huggingface_bert
 from bottega.nets.condition import Condition, check_drop
 from bottega.nets.text_encoder import TextEncoder
+from bottega.nets.transformer import ACTIVATIONS
 from bottega.samplers.tokens import filter_logits, pick
 
 __all__ = ["BERT"]
@@ -41,12 +43,23 @@ class BERT(Family):
         hide: the share of tokens that are to be told.
         norm: ``"rms"`` or ``"layer"``.
         order: ``"pre"`` or ``"post"``.
-        feed: ``"swiglu"``, ``"geglu"``, ``"gelu"`` or ``"relu"``.
+        feed: ``"swiglu"``, ``"geglu"``, ``"gelu"``, ``"gelu_tanh"`` or ``"relu"``.
         positions: ``"rotary"``, ``"learned"`` or ``"relative"``.
         dropout: the chance that a number added to the stream is forgotten in training.
         drop: the chance that a class is not shown, and told.
+        hidden, eps, bias: of the transformer, see ``nets.transformer``.
+        context, segments, marks, end: see ``nets.text_encoder.TextEncoder``; ``marks`` are the numbers of [CLS], [MASK]
+            and [PAD] where they are tokens of the vocabulary, and texts are then closed by ``end``, [SEP].
+        normed: whether what tells tokens has a norm, and a bias for each of them (the paper's head).
+        tells: False for an encoder alone, which tells no tokens: it gives vectors, and a ``reader`` may begin with it.
     """
 
+    foreign: ClassVar[frozenset[str]] = frozenset(huggingface_bert.KNOWN)
+    bases: ClassVar[dict[str, str]] = {
+        "text": "bert",
+        "labelled": "reader",
+    }  # who can begin with a directory: codec -> family
+    free: ClassVar[frozenset[str]] = frozenset({"hide", "dropout", "drop"})  # what its weights do not decide
     bound: Bound = "estimate"
     variants: ClassVar[dict[str, dict[str, Any]]] = {
         "paper": {"norm": "layer", "order": "post", "feed": "gelu", "positions": "learned"}
@@ -63,10 +76,19 @@ class BERT(Family):
         hide: float = 0.15,
         norm: Literal["rms", "layer"] = "rms",
         order: Literal["pre", "post"] = "pre",
-        feed: Literal["swiglu", "geglu", "gelu", "relu"] = "swiglu",
+        feed: Literal["swiglu", "geglu", "gelu", "gelu_tanh", "relu"] = "swiglu",
         positions: Literal["rotary", "learned", "relative"] = "rotary",
         dropout: float = 0.0,
         drop: float = 0.5,
+        hidden: int = 0,
+        eps: float = 1e-5,
+        bias: bool = False,
+        context: int = 0,
+        segments: int = 0,
+        marks: Sequence[int] = (),
+        end: int = -1,
+        normed: bool = False,
+        tells: bool = True,
     ) -> None:
         super().__init__(spec)
         check_drop(drop)
@@ -78,12 +100,19 @@ class BERT(Family):
         width = width or 32 * heads
         try:
             self.encoder = TextEncoder(
-                spec.vocab, spec.dims, width, depth, heads, norm=norm, order=order, feed=feed, positions=positions
-            )
+                spec.vocab, spec.dims, width, depth, heads, norm=norm, order=order, feed=feed, positions=positions,
+                hidden=hidden, eps=eps, bias=bias, context=context, segments=segments, marks=marks, end=end,
+            )  # fmt: skip
         except ValueError as error:
             raise RecipeError(f"bert: {error}") from None
         self.hide, self.dropout, self.drop = hide, dropout, drop
-        self.turn = nn.Linear(width, width)  # the paper's transform before the read-out
+        self.closes, self.tells = bool(marks), tells  # whether a text is read with its end
+        if tells:
+            self.turn = nn.Linear(width, width)  # the paper's transform before the read-out
+        self.turn_norm, self.act = None, F.gelu
+        if normed and tells:
+            self.turn_norm, self.act = nn.LayerNorm(width, eps), ACTIVATIONS[feed]
+            self.out_bias = nn.Parameter(torch.zeros(spec.vocab))
         self.condition = Condition(spec.cond, width)
         self.latent = Spec((width,))
         self.lacks = {"Classifies"}
@@ -91,6 +120,8 @@ class BERT(Family):
             self.tell = nn.Linear(width, spec.cond.vocab)
             self.tell.readout = True  # type: ignore[assignment]
             self.lacks = set()
+        if not tells:
+            self.lacks |= {"Scores", "Edits", "Encodes"}
 
     @classmethod
     def accepts(cls, spec: Spec) -> str:
@@ -107,7 +138,14 @@ class BERT(Family):
 
     def _logits(self, h: Tensor) -> Tensor:
         """``(..., width) -> (..., vocab)``, float32."""
-        return F.linear(F.gelu(self.turn(h)), self.encoder.embed.weight[: self.spec.vocab]).float()
+        if not self.tells:
+            raise RecipeError(
+                "this bert is an encoder alone and tells no tokens (family.tells); begin a reader with it"
+            )
+        h, weight = self.act(self.turn(h)), self.encoder.embed.weight[: self.spec.vocab]
+        return (
+            F.linear(h, weight) if self.turn_norm is None else F.linear(self.turn_norm(h), weight, self.out_bias)
+        ).float()
 
     def loss(self, batch: Batch, rng: Rng) -> Terms:
         """Nats of the tokens to be told, as many a row as are real, and of the class; weighted by the real tokens.
@@ -159,7 +197,9 @@ class BERT(Family):
             logits = self._logits(self._heard(hidden, real, given)[rows, 1 + at])
             return logits.log_softmax(1).gather(1, batch.x.gather(1, place))[:, 0]
 
-        found = explain.attribute([self.encoder.embed], score, self.spec.vocab, still=1, by=by, points=points)
+        found = explain.attribute(
+            [self.encoder.embed], score, self.spec.vocab, marks=self.encoder.marks, by=by, points=points
+        )
         return found._replace(parts=found.parts[:, 1:])
 
     @torch.no_grad()
@@ -193,7 +233,7 @@ class BERT(Family):
         top_p: float = 1.0,
     ) -> Tensor:  # fmt: skip
         """``(n, L)`` tokens, from blanks alone; knobs as in ``edit``."""
-        x = torch.zeros(n, *self.spec.shape, dtype=torch.long, device=self.turn.weight.device)
+        x = torch.zeros(n, *self.spec.shape, dtype=torch.long, device=self.encoder.embed.weight.device)
         nothing = torch.zeros_like(x, dtype=torch.bool)
         return self.edit(Batch(x, cond), nothing, rng, steps=steps, temperature=temperature, top_k=top_k, top_p=top_p)
 
@@ -255,3 +295,48 @@ class BERT(Family):
     def decode(self, z: Tensor, cond: Tensor | None = None) -> Tensor:
         """``(B, width) -> (B, L)``: at every place the token that the vector alone says likeliest; a bag, not a text."""
         return self._logits(z).argmax(1)[:, None].expand(-1, *self.spec.shape).contiguous()
+
+    # ---- other people's files --------------------------------------------------------------------------------------
+
+    @staticmethod
+    def settings_of(config: Mapping[str, Any]) -> dict[str, Any]:
+        """The ``[family]`` table of a Hugging Face ``config.json``; see ``nets.huggingface_bert``."""
+        return {"name": "bert", **huggingface_bert.settings_of(config)}
+
+    @staticmethod
+    def reads(config: Mapping[str, Any]) -> dict[str, Any]:
+        """What the ``[codec]`` table of such a directory says of rows: one position is the start's."""
+        return {"length": huggingface_bert.settings_of(config)["context"] - 1}
+
+    @staticmethod
+    def marked(tokens: Any) -> dict[str, Any]:
+        """What the ``[family]`` table of such a directory says of its tokenizer's marks.
+
+        Raises:
+            CheckpointError: the tokenizer names no start, or no mask.
+        """
+        marks = {name: tokens.number(f"{name}_token") for name in ("cls", "mask", "pad")}
+        if lost := [name for name, number in marks.items() if number < 0]:
+            raise CheckpointError(
+                f"the tokenizer does not say which token is its {lost[0]}; add {lost[0]}_token to tokenizer_config.json"
+            )
+        return {"marks": list(marks.values()), "end": tokens.end}
+
+    def take_weights(self, tensors: Mapping[str, Tensor], config: Mapping[str, Any]) -> None:
+        """Weights by the names that a Hugging Face directory gives them; see ``nets.huggingface_bert``."""
+        load = huggingface_bert.weights_of(tensors, config, self.encoder.body.depth, self.tells)
+        self.load_state_dict(huggingface.checked(load, self.state_dict()))
+
+    def to_huggingface(self) -> tuple[dict[str, Any], dict[str, Tensor]]:
+        """``config.json`` and weights by which ``transformers`` has the same logits.
+
+        Raises:
+            RecipeError: a BERT has another arithmetic or other marks.
+        """
+        if self.spec.cond is not None or not self.closes or (self.tells and self.turn_norm is None):
+            raise RecipeError(
+                "only a bert that began with another's directory can be written as one: its marks are tokens, its head has a "
+                "norm (family.marks, family.normed), and it knows no classes"
+            )
+        turn = (self.turn, self.turn_norm, self.out_bias) if self.tells else None
+        return huggingface_bert.written(self.encoder, turn)  # type: ignore[arg-type]

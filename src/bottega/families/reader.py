@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import Any, ClassVar, Literal
 
 import torch
@@ -38,14 +39,17 @@ class Reader(Family):
         heads: of queries; 0 follows from ``size``.
         norm: ``"rms"`` or ``"layer"``.
         order: ``"pre"`` or ``"post"``.
-        feed: ``"swiglu"``, ``"geglu"``, ``"gelu"`` or ``"relu"``.
+        feed: ``"swiglu"``, ``"geglu"``, ``"gelu"``, ``"gelu_tanh"`` or ``"relu"``.
         positions: ``"rotary"``, ``"learned"`` or ``"relative"``.
         dropout: the chance that a number added to the stream is forgotten in training.
         lose: the chance that a token of the text is shown as a blank in training, so that no word decides alone.
         smooth: how much of the target's mass is spread evenly over all labels in training.
         drop: the chance that the text is forgotten in training, so that ``cond=None`` means something.
+        hidden, eps, bias: of the transformer, see ``nets.transformer``.
+        context, segments, marks, end: see ``nets.text_encoder.TextEncoder``; as the ``bert`` has them that it begins with.
     """
 
+    free: ClassVar[frozenset[str]] = frozenset({"dropout", "lose", "smooth", "drop"})  # what weights do not decide
     bound: Bound = "exact"
     variants: ClassVar[dict[str, dict[str, Any]]] = {
         "paper": {"norm": "layer", "order": "post", "feed": "gelu", "positions": "learned"},
@@ -62,12 +66,19 @@ class Reader(Family):
         heads: int = 0,
         norm: Literal["rms", "layer"] = "rms",
         order: Literal["pre", "post"] = "pre",
-        feed: Literal["swiglu", "geglu", "gelu", "relu"] = "swiglu",
+        feed: Literal["swiglu", "geglu", "gelu", "gelu_tanh", "relu"] = "swiglu",
         positions: Literal["rotary", "learned", "relative"] = "rotary",
         dropout: float = 0.0,
         lose: float = 0.0,
         smooth: float = 0.0,
         drop: float = 0.0,
+        hidden: int = 0,
+        eps: float = 1e-5,
+        bias: bool = False,
+        context: int = 0,
+        segments: int = 0,
+        marks: Sequence[int] = (),
+        end: int = -1,
     ) -> None:
         super().__init__(spec)
         check_drop(drop)
@@ -82,7 +93,8 @@ class Reader(Family):
         try:
             self.encoder = TextEncoder(
                 spec.cond.vocab, spec.cond.dims, width, depth, heads, norm=norm, order=order, feed=feed,
-                positions=positions,
+                positions=positions, hidden=hidden, eps=eps, bias=bias, context=context, segments=segments, marks=marks,
+                end=end,
             )  # fmt: skip
         except ValueError as error:
             raise RecipeError(f"reader: {error}") from None
@@ -155,7 +167,7 @@ class Reader(Family):
         """``(B, S, width)``: of question or passage, and whether the other says it; None where there is no question."""
         if self.kind != "span":
             return None
-        passage = (tokens == self.encoder.vocab - 1).cumsum(1) > 0
+        passage = (tokens == self.encoder.end).cumsum(1) > 0
         other = passage[:, :, None] != passage[:, None]  # what fills up is of the passage, and no question holds it
         said = ((tokens[:, :, None] == tokens[:, None]) & other).any(2)
         return self.role(passage.long() + 2 * said)
@@ -197,7 +209,12 @@ class Reader(Family):
         one = Batch(batch.x.reshape(len(batch), -1), batch.cond, alone)
         vocab = self.spec.cond.vocab  # type: ignore[union-attr]
         found = explain.attribute(
-            [self.encoder.embed], lambda: -self._nll(one, None)[0], vocab, still=1, by=by, points=points
+            [self.encoder.embed],
+            lambda: -self._nll(one, None)[0],
+            vocab,
+            marks=self.encoder.marks,
+            by=by,
+            points=points,
         )
         most = self.spec.cond.dims + self.spec.dims  # type: ignore[union-attr]
         return found._replace(parts=F.pad(found.parts[:, 1:], (0, most + 1 - found.parts.shape[1])))

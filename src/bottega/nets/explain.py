@@ -22,6 +22,7 @@ def attribute(
     vocab: int,
     *,
     still: int = 0,
+    marks: Sequence[int] = (),
     by: str = "integrated",
     points: int = 32,
 ) -> Attribution:
@@ -38,6 +39,7 @@ def attribute(
         score: the model's own, ``(B,)``; rows must not see each other, and calls must be the same.
         vocab: numbers below it are tokens.
         still: how many tokens at the beginning of each call are none.
+        marks: tokens of the vocabulary that stay as well (a start or a mask of other people's models).
         by: how.
         points: of the integral.
 
@@ -56,6 +58,7 @@ def attribute(
     def move(module: nn.Module, arguments: tuple[Any, ...], out: Tensor) -> Tensor:
         tokens = arguments[0]
         moves = (tokens < vocab) & (torch.arange(tokens.shape[1], device=tokens.device) >= still)
+        moves &= ~torch.isin(tokens, torch.tensor(marks, dtype=torch.long, device=tokens.device))
         way = (out.detach() - mean[module]) * moves[..., None]
         stood = (out.detach() - (1 - at) * way).requires_grad_()
         calls.append((way, stood))

@@ -11,7 +11,7 @@ from torch import Tensor, nn
 from bottega.core import CheckpointError, RecipeError
 from bottega.nets.transformer import Transformer
 
-__all__ = ["KNOWN", "checked", "settings_of", "weights_of", "written"]
+__all__ = ["KNOWN", "checked", "refuse", "settings_of", "weights_of", "written"]
 
 KNOWN = ("gpt2", "llama", "mistral", "qwen2")
 _FEEDS = {"gelu_new": "gelu_tanh", "gelu_pytorch_tanh": "gelu_tanh", "gelu": "gelu", "relu": "relu"}
@@ -32,7 +32,7 @@ def settings_of(config: Mapping[str, Any]) -> dict[str, Any]:
         bos = config.get("eos_token_id", -1)
     bos = bos[0] if isinstance(bos, list) else bos
     if kind == "gpt2":
-        _refuse(config, scale_attn_weights=True, scale_attn_by_inverse_layer_idx=False, add_cross_attention=False)
+        refuse(config, scale_attn_weights=True, scale_attn_by_inverse_layer_idx=False, add_cross_attention=False)
         feed = config.get("activation_function", "gelu_new")
         if feed not in _FEEDS:
             raise RecipeError(f"activation_function is {feed!r}, which our transformer does not do")
@@ -45,7 +45,7 @@ def settings_of(config: Mapping[str, Any]) -> dict[str, Any]:
     rope = config.get("rope_parameters") or config.get("rope_scaling") or {}
     if rope.get("rope_type", rope.get("type", "default")) != "default":
         raise RecipeError(f"its rotary positions are {rope}, which our transformer does not do")
-    _refuse(config, hidden_act="silu", use_sliding_window=False, mlp_bias=False, attention_bias=False)
+    refuse(config, hidden_act="silu", use_sliding_window=False, mlp_bias=False, attention_bias=False)
     sees = config["max_position_embeddings"]
     if kind == "mistral" and config.get("sliding_window"):
         sees = min(sees, config["sliding_window"])
@@ -60,7 +60,8 @@ def settings_of(config: Mapping[str, Any]) -> dict[str, Any]:
     }  # fmt: skip
 
 
-def _refuse(config: Mapping[str, Any], **wanted: Any) -> None:
+def refuse(config: Mapping[str, Any], **wanted: Any) -> None:
+    """Raise RecipeError where a configuration says anything else than what is ``wanted``, which is also what silence means."""
     for name, value in wanted.items():
         if config.get(name, value) not in (value, None):
             raise RecipeError(f"{name} is {config[name]!r}, which our transformer does not do")

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import Any
 
 import torch
@@ -68,14 +69,26 @@ class TextEncoder(nn.Module):
     """Token embeddings and a transformer where positions see each other; a start stands before each text.
 
     Beside those of the vocabulary there are three tokens: ``start``, ``blank`` (what is masked in training and filled in)
-    and ``nothing`` (the text of which nothing is known).
+    and ``nothing`` (the text of which nothing is known). In other people's models they are tokens of the vocabulary.
 
     Args:
-        vocab: tokens of the texts are below it; the last one is the end that texts are padded with.
+        vocab: tokens of the texts are below it.
         length: the most tokens of a text.
         width, depth, heads: of the transformer.
         causal: whether a position sees only itself and those before it, so that more of a text changes no vector.
+        end: the token that texts are closed and padded with; -1 is the last one.
+        marks: the numbers of ``start``, ``blank`` and ``nothing`` in the vocabulary; empty where they are beside it.
+        begins: whether the start stands before each text.
+        segments: how many vectors say of which text of a pair a token is (BERT's token types): behind the first end the
+            second begins; 0 for none.
+        context: how many positions there are, the start's included; at least as many as a text needs, which 0 means.
         settings: others of the transformer.
+
+    Attributes:
+        lead: how many vectors stand before those of the text, 1 or 0.
+
+    Raises:
+        ValueError: the numbers do not fit together.
 
     >>> net = TextEncoder(11, 8, 16, 1, 2)
     >>> net(torch.zeros(3, 5, dtype=torch.long)).shape
@@ -83,13 +96,23 @@ class TextEncoder(nn.Module):
     """
 
     def __init__(
-        self, vocab: int, length: int, width: int, depth: int, heads: int, *, causal: bool = False, **settings: Any
-    ) -> None:
+        self, vocab: int, length: int, width: int, depth: int, heads: int, *, causal: bool = False, end: int = -1,
+        marks: Sequence[int] = (), begins: bool = True, segments: int = 0, context: int = 0, **settings: Any,
+    ) -> None:  # fmt: skip
         super().__init__()
-        self.vocab, self.start, self.blank, self.nothing = vocab, vocab, vocab + 1, vocab + 2
-        self.embed = nn.Embedding(vocab + 3, width)
+        if not all(0 <= mark < vocab for mark in marks) or len(marks) not in {0, 3}:
+            raise ValueError(f"marks are {list(marks)}; they are three tokens, 0 to {vocab - 1}, or none")
+        if not -1 <= end < vocab or segments < 0:
+            raise ValueError(f"end is {end}, segments {segments}: a token, 0 to {vocab - 1}, or -1; and at least 0")
+        self.vocab, self.end, self.lead = vocab, end if end >= 0 else vocab - 1, int(begins)
+        self.marks = tuple(marks) or (vocab, vocab + 1, vocab + 2)
+        self.start, self.blank, self.nothing = self.marks
+        self.embed = nn.Embedding(vocab if marks else vocab + 3, width)
         nn.init.normal_(self.embed.weight, std=0.02)
-        self.body = Transformer(width, depth, heads, causal=causal, length=length + 1, **settings)
+        self.segment = nn.Embedding(segments, width) if segments else None
+        if self.segment is not None:
+            nn.init.normal_(self.segment.weight, std=0.02)
+        self.body = Transformer(width, depth, heads, causal=causal, length=max(context, length + self.lead), **settings)
 
     def forward(
         self,
@@ -101,7 +124,7 @@ class TextEncoder(nn.Module):
         rng: Rng | None = None,
         maps: list[Tensor] | None = None,
     ) -> Tensor:
-        """``(B, S) -> (B, 1 + S, width)``; the first vector is the start's.
+        """``(B, S) -> (B, lead + S, width)``; where there is a start, the first vector is the start's.
 
         Args:
             tokens: of the texts.
@@ -111,10 +134,14 @@ class TextEncoder(nn.Module):
             rng: needed with ``dropout``.
             maps: see ``Transformer``.
         """
-        stream = self.embed(F.pad(tokens, (1, 0), value=self.start))
+        stream = self.embed(F.pad(tokens, (self.lead, 0), value=self.start))
+        if self.segment is not None:
+            ends = (tokens == self.end).long()
+            behind = (ends.cumsum(1) - ends).clamp_max(self.segment.num_embeddings - 1).clamp_max(1)
+            stream = stream + self.segment(F.pad(behind, (self.lead, 0)))
         if given is not None:
-            stream = stream + (given[:, None] if given.ndim == 2 else F.pad(given, (0, 0, 1, 0)))
-        mask = None if real is None else F.pad(real, (1, 0), value=True)
+            stream = stream + (given[:, None] if given.ndim == 2 else F.pad(given, (0, 0, self.lead, 0)))
+        mask = None if real is None else F.pad(real, (self.lead, 0), value=True)
         return self.body(stream, mask=mask, dropout=dropout, rng=rng, maps=maps)
 
     def known(
@@ -127,7 +154,7 @@ class TextEncoder(nn.Module):
         if cond is None:
             tokens = torch.full((n, 1), self.nothing, device=self.embed.weight.device)
             return tokens, torch.ones_like(tokens, dtype=torch.bool)
-        real = said(cond, self.vocab - 1)
+        real = said(cond, self.end)
         if forget is not None:
             cond = cond.masked_fill(forget[:, None], self.nothing)
             real = real & ~(forget[:, None] & (torch.arange(cond.shape[1], device=cond.device) > 0))

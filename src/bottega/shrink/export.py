@@ -22,6 +22,11 @@ def _written(model: Any, codec: Any) -> tuple[dict[str, Any], dict[str, Tensor],
                 f"a {type(part).__name__} has no Hugging Face form; only language models ({what} gpt) do"
             )
     config, tensors = model.to_huggingface()
+    if "decoder_start_token_id" in config:
+        start = config["decoder_start_token_id"] if model.begins else None
+        return config, tensors, codec.to_huggingface(start, closed=True)
+    if not hasattr(model, "begins"):  # an encoder; its marks are its own
+        return config, tensors, codec.to_huggingface(None)
     start = config.get("bos_token_id")
     files = codec.to_huggingface(start if model.begins else None)
     return config | {"eos_token_id": codec.end, "pad_token_id": codec.end}, tensors, files
@@ -44,9 +49,10 @@ def to_huggingface(model: Any, codec: Any, folder: Path, note: str = "") -> list
     """
     config, tensors, files = _written(model, codec)
     making = {name: config.get(name) for name in ("bos_token_id", "eos_token_id", "pad_token_id")}
-    start = config.get("bos_token_id")
-    if start is not None and start >= codec.spec.vocab:  # a token of the form alone, which must not be made
-        making["suppress_tokens"] = [start]
+    if "decoder_start_token_id" in config:
+        making["decoder_start_token_id"] = config["decoder_start_token_id"]
+    if more := list(range(codec.spec.vocab, config.get("vocab_size", 0))):  # of the form alone, which must not be made
+        making["suppress_tokens"] = more
     files |= {"config.json": config, "generation_config.json": making}
     try:
         folder.mkdir(parents=True, exist_ok=True)

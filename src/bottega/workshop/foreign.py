@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import inspect
 import json
+from collections.abc import Mapping
 from dataclasses import replace
 from datetime import UTC, datetime
 from pathlib import Path
@@ -13,7 +15,7 @@ from safetensors import SafetensorError, safe_open
 from torch import Tensor
 
 import bottega
-from bottega.core import BottegaError, CheckpointError, Family, RecipeError, lookup, names
+from bottega.core import BottegaError, CheckpointError, DataError, Family, RecipeError, lookup, names
 from bottega.workshop.build import make_codec, make_family
 from bottega.workshop.recipe import Recipe
 
@@ -76,23 +78,58 @@ def tables_of(path: Path) -> tuple[dict[str, Any], dict[str, Any]]:
     """The ``[codec]`` and ``[family]`` tables of a directory: a family that knows its arithmetic, or one that wraps it.
 
     Raises:
-        CheckpointError: a value is missing in ``config.json``.
+        CheckpointError: a value is missing in ``config.json``, or it asks for what neither family does.
+        DataError: its tokenizer is another model's.
     """
     config = _config(path)
-    known = [f for n in names("families") if config["model_type"] in getattr(f := lookup("families", n), "foreign", ())]
+    every: list[Any] = [lookup("families", name) for name in names("families")]
+    native: dict[str, Any] = {kind: f for f in every for kind in getattr(f, "foreign", ())}
+    known: Any = native.get(config["model_type"])
+    if known is None and (what := _not_causal(config)):
+        raise CheckpointError(
+            f"{path} holds a model of kind {config['model_type']!r}, {what}; it is not read here, those that are: "
+            f"{', '.join(sorted(kind for kind, f in native.items() if hasattr(f, 'reads')))}, and causal models"
+        )
+    if hasattr(known, "reads") and config.get("is_decoder"):
+        known = None  # layers of a BERT, say, that see only what is before them
+    causal = not hasattr(known, "reads")
     try:
-        family = known[0].settings_of(config) if known else None
-    except RecipeError:
+        family = None if known is None else known.settings_of(config)
+    except RecipeError as error:
+        if not causal:
+            raise CheckpointError(f"{path / CONFIG}: {error}; give another model of this kind") from error
         family = None  # a variant with other arithmetic
     except KeyError as error:
         raise CheckpointError(f"{path / CONFIG} lacks {error}; fetch the directory again") from error
     if family is None:
-        wraps = next(f for n in names("families") if hasattr(f := lookup("families", n), "wrapping"))
-        family = wraps.wrapping(config)
+        family = next(f for f in every if hasattr(f, "wrapping")).wrapping(config)
     text = str(path)
-    codec = {"name": "text", "tokenizer": text if "/" in text else f"./{text}", "length": int(family["context"])}
-    begins = make_codec(codec).fit([]).foreign.begins  # type: ignore[attr-defined]  # what its tokenizer sets before a text
+    codec: dict[str, Any] = {"name": "text", "tokenizer": text if "/" in text else f"./{text}"}
+    codec |= {"length": int(family["context"])} if causal else known.reads(config)
+    tokens = make_codec(codec).fit([]).foreign  # type: ignore[attr-defined]
+    if not causal:
+        _check_padding(path, config, tokens)
+        return codec, family | known.marked(tokens)
+    begins = tokens.begins  # what its tokenizer sets before a text
     return codec, family | {"begins": begins >= 0} | ({"bos": begins} if begins >= 0 else {})
+
+
+def _not_causal(config: Mapping[str, Any]) -> str:
+    """What a model is that ``transformers`` would read as a causal one too, and make nonsense of; empty for causal ones."""
+    made = config.get("architectures") or []
+    if config.get("is_encoder_decoder"):
+        return "of an encoder and a decoder"
+    return "which fills masks" if any(name.endswith(("ForMaskedLM", "ForPreTraining")) for name in made) else ""
+
+
+def _check_padding(path: Path, config: Mapping[str, Any], tokens: Any) -> None:
+    """Raise DataError where tokenizer and model pad with different tokens."""
+    said, own = config.get("pad_token_id"), tokens.number("pad_token")
+    if said is not None and own >= 0 and said != own:
+        raise DataError(
+            f"the tokenizer of {path} is of another model (it pads with {own}, the model with {said}); put the model's own "
+            "tokenizer.json there"
+        )
 
 
 def weights_of(path: Path) -> dict[str, Tensor]:
@@ -115,7 +152,7 @@ def weights_of(path: Path) -> dict[str, Tensor]:
         if pickles:
             raise CheckpointError(
                 f"{path} has its weights as a pickle only ({pickles[0]}), which can run code when loaded; if you trust it, "
-                "convert it with transformers: AutoModelForCausalLM.from_pretrained(DIR).save_pretrained(NEW)"
+                f"convert it with transformers: {_class_of(path)}.from_pretrained(DIR).save_pretrained(NEW)"
             )
         raise CheckpointError(f"{path} has no weights: there is no {SINGLE}; fetch the directory again")
     out: dict[str, Tensor] = {}
@@ -126,6 +163,12 @@ def weights_of(path: Path) -> dict[str, Tensor]:
         except (SafetensorError, OSError) as error:
             raise CheckpointError(f"{file} is truncated or damaged ({error}); fetch the directory again") from error
     return out
+
+
+def _class_of(path: Path) -> str:
+    """The class of ``transformers`` that reads a directory, as it says itself."""
+    made = _config(path).get("architectures") if (path / CONFIG).is_file() else None
+    return str(made[0]) if isinstance(made, list) and made else "AutoModelForCausalLM"
 
 
 def load_directory(path: Path, name: str = "") -> tuple[Recipe, Any, Family, dict[str, Any]]:
@@ -169,14 +212,41 @@ def onto(plan: Recipe, base: str) -> Recipe:
     path = fetch(base)
     codec, family = tables_of(path)
     mine = {k: v for k, v in plan.codec.items() if k not in {"tokenizer", "vocab"}}
-    if mine["name"] not in {codec["name"], "chat"}:
+    make = lookup("families", family["name"])
+    allowed: dict[str, str] = getattr(make, "bases", {"text": family["name"], "chat": family["name"]})
+    if mine["name"] not in allowed:
         raise RecipeError(
-            f"recipe {plan.name!r} reads {mine['name']}; {base} is a language model, use recipe text or chat"
+            f"recipe {plan.name!r} reads {mine['name']}; {base} is a language model ({family['name']}), use recipe "
+            f"{' or '.join('classes' if name == 'labelled' else name for name in allowed)}"
         )
+    if "given" in codec:
+        if not mine.get("given"):
+            raise RecipeError(
+                f"{base} makes a text of a text, and recipe {plan.name!r} names none that is given; set codec.given and "
+                "codec.column to the two columns of your data"
+            )
+        wide = mine.get("given_length") or mine.get("length", 128)
+        mine |= {"unit": "item", "given_length": min(int(wide), codec["given_length"])}
+    elif mine.get("given"):
+        raise RecipeError(
+            f"codec.given is {mine['given']!r}, but {base} makes no text of a text; give a T5, or leave it out"
+        )
+    causal = not hasattr(make, "bases")
+    if mine["name"] == "text" and family.get("tells") is False:
+        raise RecipeError(
+            f"{base} is an encoder alone and tells no tokens; use recipe classes, spans or answers: a reader begins with it"
+        )
+    if allowed[mine["name"]] != family["name"]:  # another family that begins with its weights
+        takes = inspect.signature(lookup("families", allowed[mine["name"]])).parameters
+        family = {k: v for k, v in family.items() if k in takes} | {"name": allowed[mine["name"]]}
+    if plan.family.get("name") == family["name"]:  # what a training decides, and no weight
+        free = getattr(lookup("families", family["name"]), "free", ())
+        family |= {k: v for k, v in plan.family.items() if k in free}
     asked = str(plan.codec.get("tokenizer", ""))
     if "/" in asked and Path(asked).resolve() != path.resolve():
         raise RecipeError(f"codec.tokenizer is {asked!r}, but {base} has one of its own; leave it out")
     length = min(int(plan.codec.get("length", 128)), codec["length"])
     codec = {**mine, "tokenizer": codec["tokenizer"], "length": length}
-    train = replace(plan.train, start=str(path), remember=plan.train.remember or GENERAL)
+    general = GENERAL if causal else ""
+    train = replace(plan.train, start=str(path), remember=plan.train.remember or general)
     return replace(plan, codec=codec, family=family, train=train)

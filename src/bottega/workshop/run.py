@@ -287,6 +287,10 @@ class Run:
         if cond is not None:
             return [cond] * len(seeds)
         known = self.header["conditions"]  # a seed names its condition too
+        if not known:
+            raise RecipeError(
+                f"{self.recipe.name} makes something of a text, and none is given; say with --cond TEXT of which"
+            )
         return [known[s % len(known)] for s in seeds]
 
     def edit(
@@ -690,6 +694,8 @@ def train(
         raise RecipeError(
             "the recipe has a table [reward], of a run that learned from feedback; begin one with bottega reward RUN"
         )
+    if base is None and plan.codec["name"] == "labelled" and foreign.is_directory(Path(plan.train.start or "-")):
+        base = plan.train.start  # nobody writes a table of another's settings
     if base is not None:
         there = Path(base)
         own = not foreign.is_directory(there) and (there.is_file() or (there / WEIGHTS).is_file())

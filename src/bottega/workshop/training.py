@@ -113,7 +113,9 @@ class Training:
             return None
         if not spec.is_text and not spec.given_text:
             raise RecipeError("train.group_by_length is true, but only texts have lengths; leave it out")
-        end = spec.cond.vocab - 1 if spec.given_text and spec.cond is not None else None
+        end = None
+        if spec.given_text and spec.cond is not None:
+            end = getattr(getattr(self.model, "encoder", None), "end", spec.cond.vocab - 1)
         return tokens_of(source, end)
 
     def _agree(self, header: dict[str, Any]) -> None:
@@ -140,6 +142,7 @@ class Training:
         self.codec = self._fitted(codec, start.header if start is not None else header)
         source = self.codec.source(self.parts.train, train=True)
         self.model = make_family(plan.family, self.codec.spec, plan.train.seed)
+        self._agree_on_the_end()
         ask = getattr(self.codec, "uneven_classes", None)
         if ask is not None and has(self.model, Translates) and (why := ask(self.parts.train)):
             raise DataError(why)
@@ -178,6 +181,17 @@ class Training:
             self.conditions = _conditions(self.codec, self.parts.train)
         elif getattr(self.codec, "answers_only", False):
             self.conditions = _questions(self.codec, self.parts.train)
+
+    def _agree_on_the_end(self) -> None:
+        """Texts that are given are padded with an end, which a tokenizer of other people's may have anywhere."""
+        inner: Any = getattr(self.codec, "text", self.codec)
+        knows = getattr(getattr(self.model, "encoder", None), "end", None)
+        if getattr(inner, "foreign", None) is None or knows is None or knows == inner.end:
+            return
+        raise RecipeError(
+            f"texts of {inner.tokenizer} end with token {inner.end}, and the {self.plan.family['name']} takes {knows} for it; "
+            f"set family.end = {inner.end}"
+        )
 
     def _fitted(self, codec: Codec, earlier: dict[str, Any] | None) -> Codec:
         """Fitted on the training part; with ``train.start`` a codec of numbers keeps what they meant to the model there."""
@@ -282,7 +296,8 @@ class Training:
 
     def _knows(self) -> dict[str, Any]:
         """What the model says of what was kept back and of ``train.remember``, and what it answers; see ``workshop.tuning``."""
-        if not self.codec.spec.is_text:
+        # a pseudo-likelihood takes a pass for each token: too long to be measured unasked
+        if not self.codec.spec.is_text or getattr(self.model, "bound", "") == "estimate":
             return {}
         self.tell(Progress("train", self.start, self.plan.train.steps, note="measuring what it knows"))
         held = "the held-out answers" if self.asked else "the held-out text"

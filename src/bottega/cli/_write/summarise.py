@@ -17,6 +17,7 @@ EXAMPLES = """\
   bottega write summarise long.txt --ratio 0.1
   bottega write summarise long.txt --method lead --json
   bottega write summarise long.txt --run runs/news           in words of its own
+  bottega write summarise long.txt --run ./t5-small --prefix "summarize: "
   bottega write summarise long.txt --of short.txt            numbers and names in short.txt that long.txt lacks
   bottega write summarise pairs.jsonl --score --sentences 1  ROUGE of every method beside what people wrote
   bottega write summarise pairs.jsonl --teach labelled.jsonl what people kept of their texts, for a reader to learn:
@@ -35,6 +36,7 @@ def summarise(
     teach: Annotated[Path | None, typer.Option("--teach", metavar="FILE", help="Do not shorten: FILE is a .jsonl or .csv of texts and their summaries, of which is written here which sentences people would keep.")] = None,
     score: Annotated[bool, typer.Option("--score", help="Do not shorten: the FILE is such a .jsonl or .csv, and the ROUGE of every method (and of --run) against its summaries is told.")] = False,
     columns: Annotated[str, typer.Option("--columns", metavar="TEXT,SUMMARY", help="With --teach and --score: the two columns. A text may be a list of sentences, a summary a list of several.")] = "text,summary",
+    prefix: Annotated[str, typer.Option("--prefix", metavar="TEXT", help="With --run: set before the text, as a T5 wants its task named; a run's own is codec.prefix.")] = "",
     tries: Annotated[int, typer.Option("--tries", metavar="N", min=1, help="With --run: so many versions at most, until one invents no number and no name.")] = 8,
     out: Annotated[Path | None, typer.Option("--out", metavar="FILE", help="Write the summary there.")] = None,
     seed: Seed = 0,
@@ -75,8 +77,10 @@ def summarise(
         if wrong:
             raise typer.Exit(2)
         return
+    if prefix and run is None:
+        raise typer.BadParameter("it is set before what a run reads; give --run too", param_hint="--prefix")
     if run is not None:
-        from bottega.crafts.write_given import summarise_by
+        from bottega.crafts.write_given import asked, summarise_by
         from bottega.workshop.run import load
 
         model = load(whole_run(run), device=device)
@@ -90,6 +94,7 @@ def summarise(
                 {"text": told.text, "sentences": told.chosen, "ratio": told.ratio, "method": told.method, "file": path}
             )
             return
+        model = asked(model, prefix) if prefix else model
         (said,) = summarise_by(model, [source.strip()], tries=tries, seed=seed)
         path = deliver(say, said.text, out, {"task": "summarise", "weights": model.weights_hash, "seed": str(seed)})
         for one in said.invented:

@@ -17,13 +17,15 @@ EXAMPLES = """\
   bottega write translate runs/toy "my woman heard these quick birds."
   bottega write translate runs/toy lines.txt --out lines.de.txt         a line of the file is a text
   bottega write translate runs/toy "my woman heard these quick birds." --wait 3
+  bottega write translate ./t5-small "Two dogs play." --prefix "translate English to German: "
 """
 
 
 def translate(
-    run: Annotated[Path, typer.Argument(metavar="RUN", help="A run whose condition is a text (codec.given).")],
+    run: Annotated[Path, typer.Argument(metavar="RUN", help="A run whose condition is a text (codec.given), or the Hugging Face directory of a T5.")],
     text: Annotated[str, typer.Argument(metavar="FILE|TEXT", help="What to translate, a text on each line: a UTF-8 file, the text itself, or - for standard input.")],
     wait: Annotated[int | None, typer.Option("--wait", metavar="K", min=1, help="Begin after K words of the source, and write a word for each that follows.")] = None,
+    prefix: Annotated[str, typer.Option("--prefix", metavar="TEXT", help="Set before every text, as a T5 wants its task named; a run's own is codec.prefix.")] = "",
     beams: Annotated[int, typer.Option("--beams", metavar="N", min=1, help="Search with so many beams.")] = 1,
     out: Annotated[Path | None, typer.Option("--out", metavar="FILE", help="Write the translation there.")] = None,
     seed: Seed = 0,
@@ -48,6 +50,7 @@ def translate(
         )
     say, lines = Out(as_json, quiet), [line for line in given(text).splitlines() if line.strip()]
     made = load(whole_run(run), device=device)
+    made = craft.asked(made, prefix) if prefix else made
     if wait is None:
         knobs = {"beams": beams} if beams > 1 else {}
         texts = craft.rewrite(made, lines, seed=seed, **knobs)
