@@ -182,6 +182,25 @@ def test_spans_stand_where_they_are_in_the_text_as_it_was_written(folders, tmp_p
     assert odd[first[-1] : last[-1]].strip() == "moon", "what was decoded is coded in another way, and yet found"
 
 
+def test_answers_are_found_by_a_reader_that_begins_with_it(folders, tmp_path):
+    rows = []
+    for a, _ in PAIRS:
+        thing, place = (
+            next(w for w in words if w in a) for words in (("dog", "ship", "house"), ("moon", "river", "king"))
+        )
+        rows += [{"question": f"where does the {thing} live?", "text": a, "label": [a.index(place), len(a)]}]
+    data = tmp_path / "answers.jsonl"
+    data.write_text("".join(json.dumps(row) + "\n" for row in rows))
+    own = {"codec.length": 40, "optim.lr": 3e-3, "optim.muon_lr": 3e-3, "train.batch": 16, "family.lose": 0.0}
+    run = bottega.train(
+        "answers", data, tmp_path / "run", steps=60, set=FREE | own, base=str(folders["masked"]), judge=False
+    )
+    assert run.model.encoder.segment is not None, "the passage is of the second kind"
+    made = run.sample(len(rows[::3]), cond=[f"{row['question']}\n{row['text']}" for row in rows[::3]], temperature=0.0)
+    right = sum(item.value == tuple(row["label"]) for item, row in zip(made.items, rows[::3], strict=True))
+    assert right >= 0.8 * len(rows[::3])
+
+
 @pytest.mark.parametrize("rank", [0, 4])
 def test_it_goes_on_learning_and_is_written_back(folders, rank, tmp_path):
     text = tmp_path / "text.txt"

@@ -104,6 +104,8 @@ def test_commands_translate_summarise_and_sample(folders, tmp_path, capsys):
     assert out["summarise"]["text"]
     assert main(["sample", run, "-n", "1"]) == 2
     assert "say with --cond TEXT" in capsys.readouterr().err
+    assert main(["write", "generate", run, "the old"]) == 2
+    assert "makes a text of a text, and none is given" in capsys.readouterr().err
     assert main(["write", "translate", str(folders["first"]), " ".join(["moon"] * 600)]) == 2
     assert "have room" in capsys.readouterr().err
 

@@ -255,6 +255,10 @@ class _Asked:
         if draft is not None and getattr(draft.codec, "spelling", None) != self.spelling:
             raise RecipeError(f"{draft.recipe.name} has other tokens than {run.recipe.name}, so it cannot draft for it")
         self.draft = draft
+        if cond is None and run.spec.given_text and getattr(model, "drop", 1) == 0:  # it never learned to do without
+            raise BottegaError(
+                f"{run.recipe.name} makes a text of a text, and none is given; use write translate, or sample --cond TEXT"
+            )
 
     def write(self, rows: Sequence[tuple[str, int]], max_new: int | None) -> list[Written]:
         """Some texts at once."""
