@@ -110,6 +110,10 @@ def test_a_gap_is_filled_as_transformers_does(folders, kind, capsys):
     assert made[0, place - 1] == want
     found = fill(run, "the old ___ sees the moon", longest=1, tries=200, temperature=1.5)
     assert found[0].text.startswith("the old")
+    closed, _ = rows(run, [found[0].text])
+    with torch.no_grad():
+        likely = run.model.log_prob(Batch(closed), Rng(0)).item()
+    assert found[0].logprob == pytest.approx(likely, abs=1e-3), "a text is read with its end"
     assert main(["write", "fill", str(folders[kind]), "the Old ___ sees the moon", "--longest", "1"]) == 0
     assert "sees the moon" in capsys.readouterr().out
 

@@ -153,6 +153,18 @@ def test_pairs_are_learned_whole_and_by_adapters(folders, kind, rank, tmp_path):
     assert rewrite(again, SAID) == rewrite(run, SAID)
 
 
+def test_a_given_text_that_fills_its_row_keeps_its_end(folders):
+    from bottega.codecs.text import TextCodec
+
+    own = {"tokenizer": str(folders["first"]), "unit": "item", "given": "en", "length": 8, "given_length": 12}
+    codec = TextCodec(**own, long="cut").fit([])
+    assert codec.encode_cond([SAID[1]])[0].tolist().index(codec.end) == 11
+    assert codec.encode([bottega.core.Item("moon", SAID[1])]).cond[0].tolist().index(codec.end) == 11
+    full = next(t for t in (" ".join(["o"] * k) for k in range(1, 20)) if len(codec.tokens([t])[0]) == 12)
+    with pytest.raises(RecipeError, match="has 12 tokens, and 11 have room"):
+        TextCodec(**own).fit([]).encode_cond([full])
+
+
 def test_what_training_with_it_needs(folders, tmp_path):
     data = tmp_path / "pairs.jsonl"
     data.write_text("".join(json.dumps({"en": a, "elvish": b}) + "\n" for a, b in PAIRS))
