@@ -45,12 +45,16 @@ def test_a_product_is_as_close_as_the_kind_says(kind, rows, bias):
 
 
 @pytest.mark.skipif("int8" not in HERE, reason="int8 needs FBGEMM")
-def test_int8_rows_of_any_size_do_not_see_each_other():
+@pytest.mark.parametrize("shape", [(64, 64), (96, 64), (130, 66), (1000, 256), (300, 3072)])
+def test_int8_rows_of_any_size_do_not_see_each_other_whatever_library_sums(shape):
     draw = torch.Generator().manual_seed(0)
-    layer = Light(torch.randn(64, 64, generator=draw), None, "int8")
-    x = torch.randn(4, 64, generator=draw) * torch.tensor([[1e-3], [1.0], [50.0], [1e4]])
-    together, alone = layer(x), torch.cat([layer(row[None]) for row in x])
-    assert torch.equal(together, alone)
+    weight, bias = torch.randn(*shape, generator=draw), torch.randn(shape[0], generator=draw)
+    x = torch.randn(70, shape[1], generator=draw) * torch.logspace(-3, 4, 70)[:, None]
+    alone = torch.cat([Light(weight, bias, "int8")(row[None]) for row in x])
+    for rows in (1, 16):
+        layer = Light(weight, bias, "int8", rows)
+        for many in (1, 2, 7, 33, 70):
+            assert torch.equal(torch.cat([layer(part) for part in x.split(many)]), alone), (rows, many)
 
 
 @pytest.mark.parametrize("kind", HERE)
@@ -95,10 +99,10 @@ def test_bfloat16_keeps_keys_and_values_as_they_are_made(model):
     for t in range(12, 24):
         logits = whole(x[:, t : t + 1])
     wide = lighten(model, "bf16", 3)  # the same products, with what stands between them in float32
-    wide.body.kept = None
+    wide.body.cache_dtype = None
     for part in wide.modules():
         if isinstance(part, Light):
-            part.short = False
+            part.keep_bf16 = False
     assert (logits - wide.step(3)(x)).abs().max() < 0.02 * logits.abs().max()
 
 

@@ -155,7 +155,7 @@ def test_a_reader_begins_with_it(folders, kind, how, tmp_path):
     changes = FREE | {"codec.length": 20, "optim.lr": 3e-3, "optim.muon_lr": 3e-3, "train.batch": 16}
     given = {"base": str(folders[kind])} if how == "base" else {}
     changes |= {"train.start": str(folders[kind])} if how == "start" else {}
-    steps = 40 if (kind, how) == ("masked", "base") else 1
+    steps = 120 if (kind, how) == ("masked", "base") else 1
     run = bottega.train("classes", classes, tmp_path / "run", steps=steps, set=changes, judge=False, **given)
     assert any(note.startswith("began with the encoder of") for note in run.evidence.notes)
     assert (run.recipe.family["name"], run.recipe.family["lose"]) == ("reader", 0.15)
@@ -167,7 +167,7 @@ def test_a_reader_begins_with_it(folders, kind, how, tmp_path):
     told = sentiment(again, [a for a, _ in PAIRS])
     if steps > 1:
         right = sum(one.label in one.text for one in told)
-        assert right >= 0.8 * len(told), "with random vectors at the start, 40 steps learn which thing it is"
+        assert right >= 0.8 * len(told), "with random vectors at the start, these steps learn which thing it is"
 
 
 def test_spans_stand_where_they_are_in_the_text_as_it_was_written(folders, tmp_path):

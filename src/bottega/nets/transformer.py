@@ -480,13 +480,13 @@ class Transformer(nn.Module):
             nn.init.normal_(self.relative.bias.weight, std=0.1)
         if positions == "learned":
             self.place = nn.Parameter(0.02 * torch.randn(length, width))
-        self.kept: torch.dtype | None = None  # how keys and values are kept, where not as the weights are
+        self.cache_dtype: torch.dtype | None = None  # of keys and values, where it is not that of the weights
 
     @property
     def like(self) -> Tensor:
         """A tensor of the device and the kind of number of keys and values."""
         weight: Tensor = self.norm.weight
-        return weight if self.kept is None else weight.to(self.kept)
+        return weight if self.cache_dtype is None else weight.to(self.cache_dtype)
 
     def cache(self, n: int, length: int) -> Cache:
         """Room for ``length`` positions of ``n`` rows."""

@@ -25,7 +25,7 @@ _Model = TypeVar("_Model", bound=nn.Module)
 
 
 class Light(nn.Module):
-    """``x W^T + b``, the matrix packed; for inference only, and in no ``state_dict``. In and out are float32, but see ``short``.
+    """``x W^T + b``, the matrix packed; for inference only, and in no ``state_dict``. In and out are float32, but see ``keep_bf16``.
 
     - ``"fp32"``: exact. For one row the matrix lies turned, for more it is packed for oneDNN.
     - ``"bf16"``: matrix and input rounded to bfloat16 (8 bits), products summed in float32 (oneDNN).
@@ -38,12 +38,12 @@ class Light(nn.Module):
         bias: ``(out,)`` or None.
         kind: see above.
         rows: how many rows it will mostly be given.
-        short: whether what ``"bf16"`` makes, which is bfloat16, is left so. It takes such numbers in any case.
+        keep_bf16: whether what ``"bf16"`` makes, which is bfloat16, is left so. It takes such numbers in any case.
     """
 
-    def __init__(self, weight: Tensor, bias: Tensor | None, kind: Kind, rows: int = 1, short: bool = False) -> None:
+    def __init__(self, weight: Tensor, bias: Tensor | None, kind: Kind, rows: int = 1, keep_bf16: bool = False) -> None:
         super().__init__()
-        self.kind, self.rows, self.short = kind, rows, short
+        self.kind, self.rows, self.keep_bf16 = kind, rows, keep_bf16
         self.out_features, self.in_features = weight.shape
         weight = weight.detach().float().contiguous()
         self.bias = None if bias is None else bias.detach().float()
@@ -64,13 +64,16 @@ class Light(nn.Module):
             # without VNNI two products are summed in 16 bits, which 7 bits of input do not overflow
             vnni = torch.cpu._is_vnni_supported()
             self.steps = 127 if vnni else 63
-            self.scales = (scale, zeros) if vnni and rows > 1 else None  # of oneDNN's, which is for more than one row
-            if self.scales is not None:
-                self.packed = torch.ops.onednn.qlinear_prepack(whole, None)
+            self.scale = scale / self.steps
+            # Either library only sums whole numbers, and what they are worth is said here: so a row is to the bit the same
+            # by both, and however many there are (oneDNN multiplies by scales in another order where rows are few).
+            self.ones: tuple[Tensor, Tensor] | None = None
+            if vnni and rows > 1:
+                self.packed, self.ones = torch.ops.onednn.qlinear_prepack(whole, None), (torch.ones_like(scale), zeros)
                 return
             with warnings.catch_warnings():  # torch means to replace these tensors, and has no other kernel as fast yet
                 warnings.simplefilter("ignore")
-                tensor = torch._make_per_channel_quantized_tensor(whole, scale.double(), zeros, 0)
+                tensor = torch._make_per_channel_quantized_tensor(whole, torch.ones_like(scale).double(), zeros, 0)
             self.packed = torch.ops.quantized.linear_prepack(tensor, None)
 
     def bare(self) -> Callable[[Tensor], Tensor]:
@@ -80,7 +83,7 @@ class Light(nn.Module):
             return lambda x: op(x, packed, bias, "none", [], "")
         if self.kind == "bf16":
             op, packed, bias = torch.ops.mkldnn._linear_pointwise.default, self.packed, self.bias
-            if self.short:
+            if self.keep_bf16:
                 return lambda x: op(x.bfloat16(), packed, bias, "none", [], "")
             return lambda x: op(x.bfloat16(), packed, bias, "none", [], "").float()
         return self.forward
@@ -95,20 +98,21 @@ class Light(nn.Module):
             return out.view(*x.shape[:-1], self.out_features)
         if self.kind == "bf16":
             out = torch.ops.mkldnn._linear_pointwise(x.bfloat16(), self.packed, self.bias, "none", [], "")
-            return out if self.short else out.float()
+            return out if self.keep_bf16 else out.float()
         if self.kind == "fp16":
             return torch.ops.quantized.linear_dynamic_fp16(x, self.packed)
         size = x.abs().amax(-1, keepdim=True).clamp_min_(1e-12)  # vector_norm takes six times as long
-        if self.scales is not None:
-            whole = (x * (self.steps / size)).round_().to(torch.int8)
+        whole = (x * (self.steps / size)).round_()
+        if self.ones is not None:
             out = torch.ops.onednn.qlinear_pointwise(
-                whole, 1 / self.steps, 0, self.packed, *self.scales, None, 1.0, 0, torch.float32, "none", [], ""
+                whole.to(torch.int8), 1.0, 0, self.packed, *self.ones, None, 1.0, 0, torch.float32, "none", [], ""
             )
         else:
             out = torch.ops.quantized.linear_with_input_q_dq_qweight_dq_output_fp32(
-                x / size, 1 / self.steps, self.steps + 1, self.packed
+                whole, 1.0, self.steps + 1, self.packed
             )
-        return out * size if self.bias is None else torch.addcmul(self.bias, out, size)
+        out = out.mul_(self.scale).mul_(size)
+        return out if self.bias is None else out.add_(self.bias)
 
 
 def lighten(model: _Model, kind: Kind, rows: int = 1) -> _Model:
@@ -137,24 +141,24 @@ def lighten(model: _Model, kind: Kind, rows: int = 1) -> _Model:
         raise BottegaError(f"this processor has no kernels for {kind} weights; use one of {', '.join(here)}")
     made = copy.deepcopy(model, {id(t): t for t in (*model.parameters(), *model.buffers())}).eval()
 
-    def pack(*parts: nn.Linear, short: bool = False) -> Light:
+    def pack(*parts: nn.Linear, keep_bf16: bool = False) -> Light:
         bias = None if parts[0].bias is None else torch.cat([p.bias for p in parts])
-        return Light(torch.cat([p.weight for p in parts]), bias, kind, rows, short)
+        return Light(torch.cat([p.weight for p in parts]), bias, kind, rows, keep_bf16)
 
     for part in made.modules():
         if isinstance(part, Transformer) and kind == "bf16":
-            part.kept = torch.bfloat16
+            part.cache_dtype = torch.bfloat16
         if isinstance(part, Layer):
             at, feed = part.attention, part.feed
-            at.joined = pack(at.q, at.k, at.v, short=True)
+            at.joined = pack(at.q, at.k, at.v, keep_bf16=True)
             at.q = at.k = at.v = nn.Identity()  # type: ignore[assignment]
-            at.o = pack(at.o, short=True)  # type: ignore[assignment]
+            at.o = pack(at.o, keep_bf16=True)  # type: ignore[assignment]
             if feed.gated:
-                feed.joined = pack(feed.gate, feed.up, short=True)
+                feed.joined = pack(feed.gate, feed.up, keep_bf16=True)
                 feed.gate = feed.up = nn.Identity()  # type: ignore[assignment]
             else:
-                feed.up = pack(feed.up, short=True)  # type: ignore[assignment]
-            feed.down = pack(feed.down, short=True)  # type: ignore[assignment]
+                feed.up = pack(feed.up, keep_bf16=True)  # type: ignore[assignment]
+            feed.down = pack(feed.down, keep_bf16=True)  # type: ignore[assignment]
     for part in list(made.modules()):
         for name, child in list(part.named_children()):
             if type(child) is nn.Linear:
