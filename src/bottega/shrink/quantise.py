@@ -31,7 +31,7 @@ class Light(nn.Module):
     - ``"bf16"``: matrix and input rounded to bfloat16 (8 bits), products summed in float32 (oneDNN).
     - ``"fp16"``: the matrix rounded to float16 (11 bits), the input as it is (FBGEMM; x86 only).
     - ``"int8"``: the matrix in whole numbers of -127 to 127 with a scale for each output; each input row likewise with a
-      scale of its own, so that no row sees another (FBGEMM for one row, oneDNN for more where there is VNNI; x86 only).
+      scale of its own, so that no row sees another (FBGEMM; x86 only).
 
     Args:
         weight: ``(out, in)``.
@@ -60,21 +60,17 @@ class Light(nn.Module):
             self.packed = torch.ops.quantized.linear_prepack_fp16(weight, self.bias)
         else:
             scale = weight.abs().amax(1).clamp_min(1e-12) / 127
-            whole, zeros = (weight / scale[:, None]).round().to(torch.int8), torch.zeros(len(weight), dtype=torch.long)
-            # without VNNI two products are summed in 16 bits, which 7 bits of input do not overflow
-            vnni = torch.cpu._is_vnni_supported()
-            self.steps = 127 if vnni else 63
-            self.scale = scale / self.steps
-            # Either library only sums whole numbers, and what they are worth is said here: so a row is to the bit the same
-            # by both, and however many there are (oneDNN multiplies by scales in another order where rows are few).
-            self.ones: tuple[Tensor, Tensor] | None = None
-            if vnni and rows > 1:
-                self.packed, self.ones = torch.ops.onednn.qlinear_prepack(whole, None), (torch.ones_like(scale), zeros)
-                return
             with warnings.catch_warnings():  # torch means to replace these tensors, and has no other kernel as fast yet
                 warnings.simplefilter("ignore")
-                tensor = torch._make_per_channel_quantized_tensor(whole, torch.ones_like(scale).double(), zeros, 0)
-            self.packed = torch.ops.quantized.linear_prepack(tensor, None)
+                whole = torch._make_per_channel_quantized_tensor(
+                    (weight / scale[:, None]).round().to(torch.int8),
+                    scale.double(),
+                    torch.zeros(len(weight), dtype=torch.long),
+                    0,
+                )
+            self.packed = torch.ops.quantized.linear_prepack(whole, None)
+            # without VNNI two products are summed in 16 bits, which 7 bits of input do not overflow
+            self.steps = 127 if torch.cpu._is_vnni_supported() else 63
 
     def bare(self) -> Callable[[Tensor], Tensor]:
         """``forward`` without what a module does around it, for those who call it many thousand times a second."""
@@ -102,17 +98,10 @@ class Light(nn.Module):
         if self.kind == "fp16":
             return torch.ops.quantized.linear_dynamic_fp16(x, self.packed)
         size = x.abs().amax(-1, keepdim=True).clamp_min_(1e-12)  # vector_norm takes six times as long
-        whole = (x * (self.steps / size)).round_()
-        if self.ones is not None:
-            out = torch.ops.onednn.qlinear_pointwise(
-                whole.to(torch.int8), 1.0, 0, self.packed, *self.ones, None, 1.0, 0, torch.float32, "none", [], ""
-            )
-        else:
-            out = torch.ops.quantized.linear_with_input_q_dq_qweight_dq_output_fp32(
-                whole, 1.0, self.steps + 1, self.packed
-            )
-        out = out.mul_(self.scale).mul_(size)
-        return out if self.bias is None else out.add_(self.bias)
+        out = torch.ops.quantized.linear_with_input_q_dq_qweight_dq_output_fp32(
+            x / size, 1 / self.steps, self.steps + 1, self.packed
+        )
+        return out.mul_(size) if self.bias is None else torch.addcmul(self.bias, out, size)
 
 
 def lighten(model: _Model, kind: Kind, rows: int = 1) -> _Model:
