@@ -149,6 +149,84 @@ def test_json_by_a_schema_is_asked_for_and_checked_here(key, capfd):
         assert "is not of type" in capfd.readouterr().err
 
 
+DEEP = "[" * 3000 + "]" * 3000
+
+
+@pytest.mark.parametrize(
+    ("schema", "said", "why"),
+    [
+        ({"$ref": "#"}, "1", "nested too deep to be checked here, or the schema refers to itself without end"),
+        ({"type": "array", "items": {"$ref": "#"}}, "[" * 400 + "]" * 400, "nested too deep"),
+        ('{"a": ' * 3000 + "1" + "}" * 3000, "1", "nested too deep"),
+        ('{"enum": ' + DEEP + "}", "1", "nested too deep"),
+        ({"$schema": []}, "1", r"no JSON schema at \$.\$schema"),
+        ({"multipleOf": 3}, "1e400", "1e400 is too large a number"),
+        ({"multipleOf": 0.5}, "1" + "0" * 400, "too large to be checked"),
+        ('{"minimum": 1e400}', "1", "the schema is not JSON: Out of range"),
+        ({"additionalProperties": {"type": "null"}}, '{"a\\nb": 1}', "is not of type 'null'"),
+        ({"properties": {"a\nb": {"type": "objekt"}}}, "1", "no JSON schema at"),
+        ({"pattern": r"^\p{L}+$"}, '"a"', "cannot be checked here, for Python's regular expressions do not know it"),
+        ({"patternProperties": {r"^\p{L}+$": {}}}, '{"a": 1}', "cannot be checked here, for Python's"),
+        ({"required": ["x"], "$ref": "#/required"}, "{}", "the schema cannot be checked here"),
+    ],
+    ids=range(13),
+)
+def test_a_schema_or_an_answer_that_cannot_be_checked_is_one_line(key, schema, said, why):
+    with server(chat(said)) as at, pytest.raises(BottegaError, match=why) as caught:
+        Endpoint(at.url, "m").complete("x", schema=schema)
+    assert "\n" not in str(caught.value)
+    assert len(str(caught.value)) < 700
+
+
+def whole(way, **choice):
+    """An answer whose one choice has these in place of what it should have."""
+    made = {"index": 0, "finish_reason": "stop"} | ({"message": {"content": "Hi"}} if way == "chat" else {"text": "Hi"})
+    return 200, {"id": "c1", "object": "x", "created": 1, "model": "m", "choices": [made | choice]}
+
+
+PLACE = {"token": "Hi", "logprob": -0.1, "bytes": None, "top_logprobs": None}
+
+
+@pytest.mark.parametrize(
+    ("way", "choice"),
+    [
+        ("chat", {"message": None}),
+        ("chat", {"message": {"content": 5}}),
+        ("chat", {"logprobs": {"content": [PLACE | {"logprob": None}]}}),
+        ("chat", {"logprobs": {"content": [PLACE | {"token": None}]}}),
+        ("chat", {"logprobs": {"content": [PLACE | {"top_logprobs": [{"token": "a", "logprob": None}]}]}}),
+        ("completions", {"logprobs": {"tokens": ["H", "i"], "token_logprobs": [-1.0], "top_logprobs": None}}),
+        ("completions", {"logprobs": {"tokens": ["Hi"], "token_logprobs": [None], "top_logprobs": None}}),
+    ],
+)
+def test_an_answer_in_which_something_is_missing_is_one_line(key, way, choice):
+    with (
+        server(whole(way, **choice)) as at,
+        pytest.raises(BottegaError, match="does not answer as an OpenAI-compatible endpoint: .*; check") as caught,
+    ):
+        write.complete(Endpoint(at.url, "m", way=way), ["x"], logprobs=1)
+    assert "\n" not in str(caught.value)
+
+
+@pytest.mark.parametrize("choice", [{"delta": None}, {"delta": {"content": 5}}, None])
+def test_a_part_in_which_something_is_missing_is_one_line(key, choice):
+    part = {"id": "c1", "object": "chat.completion.chunk", "created": 1, "model": "m"}
+    choices = [None if choice is None else {"index": 0, "finish_reason": None, **choice}]
+    with (
+        server((200, [part | {"choices": choices if choice else 5}])) as at,
+        pytest.raises(BottegaError, match="does not answer as an OpenAI-compatible endpoint"),
+    ):
+        list(Endpoint(at.url, "m").stream("x"))
+
+
+@pytest.mark.parametrize("way", ["chat", "completions"])
+def test_of_an_empty_answer_there_are_no_log_probabilities_to_tell(key, way):
+    empty = {"message": {"content": None}} if way == "chat" else {"text": ""}
+    with server(whole(way, **empty, logprobs=None)) as at:
+        (one,) = write.complete(Endpoint(at.url, "m", way=way), ["x"], logprobs=1)
+    assert (one.text, one.tokens, one.logprobs, one.likeliest) == ("", [], [], [])
+
+
 def test_log_probabilities_in_either_form(key, capfd):
     def place(token, p, *best):
         top = [{"token": t, "logprob": q, "bytes": None} for t, q in best]

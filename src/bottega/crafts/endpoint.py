@@ -21,6 +21,8 @@ KEY = "OPENAI_API_KEY"
 _OWN = ("temperature", "top_p", "frequency_penalty", "presence_penalty")
 _BESIDE = ("top_k", "min_p", "repetition_penalty")
 _STOPS = 4  # as many stop strings as the interface takes
+# what reading an answer of another form raises
+_AMISS = (AttributeError, TypeError, ValueError, KeyError, OverflowError)
 _AT_ONCE = 16  # answers of one request: few enough for any server's limit
 
 
@@ -143,11 +145,14 @@ class Endpoint:
                 for part in parts:
                     self._check(part)
                     came = True
-                    choice = part.choices[0] if part.choices else None
+                    try:
+                        choice = part.choices[0] if part.choices else None
+                    except _AMISS as error:
+                        self._amiss(error)
                     if choice is None:
                         continue
-                    finish = choice.finish_reason or finish
-                    text = choice.delta.content if self.way == "chat" else choice.text
+                    text, why = self._said_in(choice, "delta")
+                    finish = why or finish
                     if text:
                         whole += text
                         yield text
@@ -228,23 +233,48 @@ class Endpoint:
             self._check(reply)
             if not reply.choices:
                 raise BottegaError(f"{self.url} answered without a choice; is its model {self.model!r} loaded?")
-            choices = sorted(reply.choices, key=lambda choice: choice.index or 0)[:many]
+            try:
+                choices = sorted(reply.choices, key=lambda choice: choice.index or 0)[:many]
+            except _AMISS as error:
+                self._amiss(error)
             at_once = len(choices)
             out += [self._answer(choice, logprobs, kept) for choice in choices]
         return out
 
     def _answer(self, choice: Any, logprobs: int | None, kept: _Schema | None) -> Answer:
-        text = (choice.message.content if self.way == "chat" else choice.text) or ""
-        finish = choice.finish_reason or ""
+        text, finish = self._said_in(choice, "message")
         if kept is not None:
-            self._keeps(kept, text or getattr(choice.message, "refusal", None) or "", finish)
+            self._keeps(kept, text or str(getattr(choice.message, "refusal", None) or ""), finish)
         if logprobs is None:
             return Answer(text, finish)
-        places = _places(choice.logprobs)
+        try:
+            places = _places(getattr(choice, "logprobs", None))
+        except _AMISS as error:
+            self._amiss(error)
+        if places is None and not text:  # of nothing there is nothing to tell
+            places = []
         if places is None:
             raise BottegaError(f"{self.url} (model {self.model!r}) tells no log-probabilities; leave them out")
         return Answer(text, finish, [p[0] for p in places], [p[1] for p in places], [p[2] for p in places],
                       [p[3][:logprobs] for p in places])  # fmt: skip
+
+    def _said_in(self, choice: Any, part: str) -> tuple[str, str]:
+        """The text of a choice, or of a part of it, and why it ended; either may be empty."""
+        try:
+            text = (getattr(choice, part).content if self.way == "chat" else choice.text) or ""
+            finish = choice.finish_reason or ""
+        except AttributeError as error:
+            self._amiss(error)
+        if not isinstance(text, str) or not isinstance(finish, str):
+            self._amiss(f"its text is {text!r}, and it ended by {finish!r}")
+        return text, finish
+
+    def _amiss(self, why: Exception | str) -> NoReturn:
+        """An answer in which something is missing or is of another kind."""
+        said = " ".join(str(why).split())[:200]
+        raise BottegaError(
+            f"{self.url} (model {self.model!r}) does not answer as an OpenAI-compatible endpoint: {said}; check the address"
+        ) from None
 
     def _keeps(self, schema: _Schema, text: str, finish: str) -> None:
         """Raise BottegaError unless the answer is JSON that the schema allows."""
@@ -340,7 +370,8 @@ class _Schema:
         schema: the schema, or its JSON.
 
     Raises:
-        RecipeError: it is no schema.
+        RecipeError: it is no schema, or one that cannot be checked here: with a ``pattern`` that Python's ``re`` does not
+            know, or without end.
         BottegaError: the library ``jsonschema`` is not installed.
     """
 
@@ -352,11 +383,21 @@ class _Schema:
         except ImportError as error:
             raise BottegaError("a schema needs the jsonschema library: pip install 'bottega[text]'") from error
         schema = parsed_schema(schema)
+        if not isinstance(schema.get("$schema", ""), str):
+            raise RecipeError("the schema is no JSON schema at $.$schema: it is no text; leave it out")
         kind = validator_for(schema, default=Draft202012Validator)
         try:
             kind.check_schema(schema)
         except SchemaError as error:
-            raise RecipeError(f"the schema is no JSON schema at {error.json_path}: {error.message[:200]}") from error
+            where = _line(error.json_path)
+            if error.validator == "format" and error.validator_value == "regex":
+                raise RecipeError(
+                    f"the schema's pattern {_line(repr(error.instance))} at {where} cannot be checked here, for Python's "
+                    "regular expressions do not know it; write it in another way, or leave it out"
+                ) from error
+            raise RecipeError(f"the schema is no JSON schema at {where}: {_line(error.message)}") from error
+        except RecursionError as error:
+            raise RecipeError("the schema is nested too deep to be checked here; make it flatter") from error
         self.schema = schema
         self._validator = kind(schema, registry=Registry())  # which fetches nothing that a schema may refer to
 
@@ -365,23 +406,46 @@ class _Schema:
 
         >>> _Schema({"type": "object", "required": ["n"]}).fault('{"m": 1}')
         "at $ 'n' is a required property"
+
+        Raises:
+            RecipeError: it cannot be checked, for the schema refers to what it does not hold, or is broken.
         """
         from jsonschema.exceptions import best_match
         from referencing.exceptions import Unresolvable
 
         try:
-            value = json.loads(text, parse_constant=_no_json)
+            value = json.loads(text, parse_constant=_no_json, parse_float=_finite)
         except (ValueError, RecursionError) as error:
-            return f"it is not JSON ({error})"
+            return f"it is not JSON that can be read ({_line(str(error))})"
         try:
             wrong = best_match(self._validator.iter_errors(value))
         except Unresolvable as missing:
             raise RecipeError(f"the schema refers to {missing.ref}, which it does not hold; put it in") from missing
-        return "" if wrong is None else f"at {wrong.json_path} {wrong.message[:200]}"
+        except RecursionError:
+            return "it is nested too deep to be checked here, or the schema refers to itself without end"
+        except OverflowError:
+            return "it holds a number too large to be checked here"
+        except Exception as error:  # of the library, which takes what a schema refers to for a schema
+            raise RecipeError(
+                f"the schema cannot be checked here ({_line(repr(error))}); mend what it refers to"
+            ) from error
+        return "" if wrong is None else f"at {_line(wrong.json_path)} {_line(wrong.message)}"
+
+
+def _line(text: str) -> str:
+    """In one line, and not a long one."""
+    return " ".join(text.split())[:200]
 
 
 def _no_json(name: str) -> NoReturn:
     raise ValueError(f"{name} is no number of JSON")
+
+
+def _finite(digits: str) -> float:
+    value = float(digits)
+    if math.isinf(value):
+        raise ValueError(f"{digits[:20]} is too large a number")
+    return value
 
 
 def _places(told: Any) -> list[tuple[str, int, float, list[tuple[str, float]]]] | None:

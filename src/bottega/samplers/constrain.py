@@ -31,15 +31,18 @@ def parsed_schema(schema: dict[str, Any] | str) -> dict[str, Any]:
     """A JSON schema, or its JSON, as an object.
 
     Raises:
-        RecipeError: it is not JSON, or no object.
+        RecipeError: it is not JSON, holds an infinite number, is nested too deep to be read, or is no object.
     """
-    if isinstance(schema, str):
-        try:
+    try:
+        if isinstance(schema, str):
             schema = json.loads(schema)
-        except ValueError as error:
-            raise RecipeError(f"the schema is not JSON: {error}") from error
+        said = json.dumps(schema, allow_nan=False)
+    except (ValueError, TypeError) as error:
+        raise RecipeError(f"the schema is not JSON: {' '.join(str(error).split())}") from error
+    except RecursionError as error:
+        raise RecipeError("the schema is nested too deep to be read; make it flatter") from error
     if not isinstance(schema, dict):
-        raise RecipeError(f"the schema is {json.dumps(schema)}; give an object such as {{'type': 'object'}}")
+        raise RecipeError(f"the schema is {said[:80]}; give an object such as {{'type': 'object'}}")
     return schema
 
 
