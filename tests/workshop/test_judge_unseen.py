@@ -65,7 +65,10 @@ def test_it_is_the_sum_that_transformers_gives_over_the_whole_file(folders, mine
     assert found["perplexity_sliding"]["value"] == pytest.approx(math.exp(nats / tokens), rel=1e-4)
     want = nats / math.log(2) / len(MINE.encode())
     assert found["bits_per_byte_sliding"]["value"] == pytest.approx(want, rel=1e-4)
-    assert found["perplexity_sliding"]["n"] == tokens, "every token, and the last end is none"
+    assert f"over all {tokens} tokens" in found["perplexity_sliding"]["note"], "every one, and the last end is none"
+    assert found["perplexity_sliding"]["n"] == 1 + math.ceil((tokens - window) / stride), (
+        "windows, as the interval has it"
+    )
     assert found["perplexity_sliding"]["low"] < math.exp(nats / tokens) < found["perplexity_sliding"]["high"]
     assert told["written"] is None
     assert "nothing was written" in err
@@ -129,3 +132,7 @@ def test_what_cannot_be_judged_is_one_line(folders, mine, tmp_path, capsys):
     (tmp_path / "taken").write_text("")
     assert main(["judge", str(folders["gpt2"]), "--data", str(mine), "--out", str(tmp_path / "taken")]) == 2
     assert "--out" in capsys.readouterr().err
+    assert (
+        main(["judge", str(folders["gpt2"]), "--data", str(tmp_path / "none.txt"), "--out", str(tmp_path / "new")]) == 2
+    )
+    assert not (tmp_path / "new").exists(), "a folder is made when there is something to write"

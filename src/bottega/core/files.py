@@ -8,7 +8,27 @@ from pathlib import Path
 
 from bottega.core.errors import OutputError
 
-__all__ = ["write_atomically"]
+__all__ = ["check_place", "write_atomically"]
+
+
+def check_place(path: Path, *, folder: bool = False) -> None:
+    """Raise OutputError where a file (or ``folder``) cannot be written, before anything is made for it; makes nothing itself.
+
+    Folders that are missing are made in the writing, so what is asked is whether the nearest that is there takes one.
+    """
+    why = ""
+    if os.path.exists(path) and not (os.path.isdir(path) if folder else os.path.isfile(path)):
+        why = "it is no folder" if folder else "it is no file"  # nor may a device be moved away
+    else:
+        there = path if os.path.isdir(path) else path.absolute().parent
+        while not os.path.lexists(there) and there != there.parent:
+            there = there.parent
+        if not os.path.isdir(there):
+            why = f"{there} is no folder"
+        elif not os.access(there, os.W_OK | os.X_OK):
+            why = f"{there} cannot be written into"
+    if why:
+        raise OutputError(f"cannot write {'into ' if folder else ''}{path}: {why}; choose another place with --out")
 
 
 def write_atomically(path: Path, content: str | bytes) -> None:

@@ -223,15 +223,15 @@ def _sliding(case: Case, line: Tensor, shared: dict[str, Any]) -> list[Measure]:
 
 
 def _whole(case: Case) -> list[Measure]:
-    """Of a text that the model never saw, every token of it once; see ``sliding``."""
+    """Of a text that the model never saw, every token of it once; ``n`` counts windows, as in ``_sliding``."""
     model: Any = case.model
     line: Tensor = case.facts["line"]
     window, stride = _window(case)
     nats, tokens = sliding(case, line, min(stride, len(line)), min(window, len(line)))
     value, low, high = ratio_interval(nats, tokens.double())
     before = f", each behind the first window of {window} given at least the {window - stride} before it"
-    note = f"of all {len(line)} tokens in reading order{before if len(line) > window else ', in one window'}"
-    shared: dict[str, Any] = {"n": len(line), "seed": case.seed, "better": "lower", "bound": _FLIPPED[model.bound]}
+    note = f"over all {len(line)} tokens in reading order{before if len(line) > window else ', in one window'}"
+    shared: dict[str, Any] = {"n": len(nats), "seed": case.seed, "better": "lower", "bound": _FLIPPED[model.bound]}
     sure = math.isfinite(low)  # one window has no interval
     width = case.facts["bytes_per_token"]
     ends = [math.exp(min(v, 700.0)) for v in (value, low, high)]

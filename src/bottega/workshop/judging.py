@@ -11,8 +11,8 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from bottega.core import Batch, Codec, DataError, Item, OutputError, RecipeError, Rng, lookup, names
-from bottega.core.files import write_atomically
+from bottega.core import Batch, Codec, DataError, Item, RecipeError, Rng, lookup, names
+from bottega.core.files import check_place, write_atomically
 from bottega.data import builtin, worlds
 from bottega.data.dataset import Dataset, fingerprint
 from bottega.judge import Case, run_all
@@ -148,15 +148,13 @@ def _slides(run: Run, window: int | None, stride: int | None) -> dict[str, int]:
 
 
 def _place(run: Run, out: str | Path | None) -> Path | None:
-    """Where evidence is written: the run's folder, but never that of other people's models unless it is named."""
+    """Where evidence is written: the run's folder, but never that of other people's models unless it is named.
+
+    A folder that is named is made when there is evidence to write, and looked at here.
+    """
     if out is None:
         return run.path if run.header["fingerprint"] else None
-    try:
-        Path(out).mkdir(parents=True, exist_ok=True)
-    except OSError as error:
-        raise OutputError(
-            f"cannot write into {out}: {error.strerror or error}; choose another place with --out"
-        ) from error
+    check_place(Path(out), folder=True)
     return Path(out)
 
 
