@@ -325,6 +325,44 @@ def test_prompts_come_from_one_place_and_go_to_one(runs, tmp_path, capsys):
     assert "prompt 2: the character 'Ж'" in capsys.readouterr().err
 
 
+def test_a_place_that_cannot_be_written_is_told_before_anything_is_made(runs, tmp_path, capsys, monkeypatch):
+    (tmp_path / "a.txt").write_text("fox\n")
+    monkeypatch.setattr(write, "complete", lambda *a, **k: pytest.fail("texts were made"))
+    for place in (tmp_path, tmp_path / "a.txt" / "b.jsonl", "/dev/null"):
+        args = ["write", "generate", str(runs["bpe"].path), "--prompts", str(tmp_path / "a.txt"), "--out", str(place)]
+        assert main(args) == 2
+        err = capsys.readouterr().err
+        assert f"cannot write {place}: " in err
+        assert len(err.strip().splitlines()) == 1
+
+
+def test_what_was_written_stays_where_writing_fails(runs, tmp_path, capsys, monkeypatch):
+    (tmp_path / "a.txt").write_text("fox\n")
+    (tmp_path / "o.jsonl").write_text("before")
+
+    def full(self, data):
+        raise OSError(28, "No space left on device")
+
+    monkeypatch.setattr("pathlib.Path.write_bytes", full)
+    file = ["--prompts", str(tmp_path / "a.txt"), "--max-new", "2", "--out", str(tmp_path / "o.jsonl")]
+    assert main(["write", "generate", str(runs["bpe"].path), *file]) == 2
+    assert "No space left" in capsys.readouterr().err
+    assert sorted(p.name for p in tmp_path.iterdir()) == ["a.txt", "o.jsonl"]
+    assert (tmp_path / "o.jsonl").read_text() == "before"
+
+
+@pytest.mark.parametrize(("n", "prompts", "rows"), [(2, 3, 6), (2, 50, 64), (3, 0, 3)])
+def test_weights_are_packed_for_as_many_texts_as_are_made_at_once(runs, tmp_path, monkeypatch, n, prompts, rows):
+    (tmp_path / "a.txt").write_text("fox\n" * prompts)
+    seen = []
+    monkeypatch.setattr(bottega.Run, "lighter", lambda self, kind, rows=1: seen.append(rows) or self)
+    monkeypatch.setattr(write, "complete", lambda *a, **k: pytest.fail("too far"))
+    what = ["--prompts", str(tmp_path / "a.txt")] if prompts else ["fox"]
+    with pytest.raises(pytest.fail.Exception):
+        main(["write", "generate", str(runs["bpe"].path), *what, "-n", str(n), "--weights", "fp32"])
+    assert seen == [rows]
+
+
 SETTINGS = (
     "seed draft notes keep batch prompt prompts guides n stop max_new long overflow schema choices logprobs run rng"
 )
@@ -433,6 +471,11 @@ def test_what_the_filter_blocks_of_a_file_leaves_a_gap(runs, tmp_path, capsys):
     assert [one["prompt"] for one in told] == ["fox", None, "the"]
     assert told[1]["texts"] == [None]
     assert "rules" in told[0]
+    place = tmp_path / "told.jsonl"
+    assert main([*args, "-n", "2", "--filter-with", str(tmp_path / "rules.toml"), "--out", str(place)]) == 2
+    lines = [json.loads(line) for line in place.read_text().splitlines()]
+    assert [line["prompt"] for line in lines] == ["fox", "fox", None, None, "the", "the"]
+    assert lines[3] == {"prompt": None, "seed": 1, "text": None, "finish": None}
 
 
 def test_the_filter_of_a_text_that_goes_on(runs, tmp_path, capsys):

@@ -124,6 +124,13 @@ def test_a_text_is_checked_against_a_closed_folder(folder, capfd):
     assert "broken.csv" in told["left_out"]
 
 
+@pytest.mark.parametrize("size", [300, 900, 5000])
+def test_a_text_too_long_for_the_name_of_a_file_is_a_text(size, folder, capfd):
+    said = ("The bridge carries two tracks. " * 200)[:size].rpartition(". ")[0] + "."
+    assert main(["write", "check", said, "--from", str(folder)]) == 0
+    assert "0 of" in capfd.readouterr().out
+
+
 def test_a_supported_text_passes_and_none_proves_itself(folder, capfd):
     assert main(["write", "check", "The bridge carries two tracks.", "--from", str(folder)]) == 0
     assert "0 of 1 sentences unsupported: 0 % (95 % interval 0 to " in capfd.readouterr().out

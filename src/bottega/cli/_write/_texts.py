@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 import sys
 from collections.abc import Mapping, Sequence
 from pathlib import Path
@@ -28,6 +29,7 @@ __all__ = [
     "apart",
     "deliver",
     "given",
+    "is_file",
     "left_out",
     "writer",
 ]
@@ -107,7 +109,7 @@ def given(source: str, what: str = "the text") -> str:
             text = sys.stdin.buffer.read().decode("utf-8-sig")
         except UnicodeDecodeError as error:
             raise DataError(f"standard input is not UTF-8 at byte {error.start}; convert it first") from error
-    elif len(source) < 1000 and Path(source).is_file():
+    elif is_file(source):
         text = read_text(Path(source))
     elif re.fullmatch(r"\S+\.[A-Za-z]\w{0,4}", source):
         raise DataError(f"there is no file {source}; give {what} itself, a UTF-8 file, or - for standard input")
@@ -118,6 +120,11 @@ def given(source: str, what: str = "the text") -> str:
     return text
 
 
+def is_file(source: str) -> bool:
+    """Whether an argument that may be a file or the words themselves is a file; of words too long for a name it is not."""
+    return source != "-" and os.path.isfile(source)  # Path.is_file raises where a name is too long
+
+
 def left_out(files: Mapping[str, str]) -> None:
     """Name files that could not be read, on standard error even with ``--quiet``: what they hold was not looked at."""
     for why in files.values():
@@ -125,22 +132,21 @@ def left_out(files: Mapping[str, str]) -> None:
 
 
 def deliver(say: Out, text: str, out: Path | None, note: Mapping[str, str]) -> Path | None:
-    """Print a text, or write it with a note beside it that says what made it; returns its path."""
+    """Print a text, or write it with a note beside it that says what made it; returns its path.
+
+    Each of the two files is written whole or not at all.
+    """
     from importlib.metadata import version
 
-    from bottega.core import OutputError
+    from bottega.core.files import check_place, write_atomically
 
     if out is None:
         say.say(text.rstrip("\n"))
         return None
-    try:
-        out.parent.mkdir(parents=True, exist_ok=True)
-        out.write_text(text if text.endswith("\n") else f"{text}\n", encoding="utf-8")
-        beside = out.with_name(f"{out.name}.meta.json")
-        mark = {"machine_made": "true", "software": f"bottega {version('bottega')}", **note}
-        beside.write_text(json.dumps(mark, indent=1, ensure_ascii=False) + "\n", encoding="utf-8")
-    except OSError as error:
-        raise OutputError(f"cannot write {out}: {error.strerror or error}; choose another place with --out") from error
+    check_place(out)
+    write_atomically(out, text if text.endswith("\n") else f"{text}\n")
+    mark = {"machine_made": "true", "software": f"bottega {version('bottega')}", **note}
+    write_atomically(out.with_name(f"{out.name}.meta.json"), json.dumps(mark, indent=1, ensure_ascii=False) + "\n")
     say.say(str(out))
     return out
 

@@ -8,7 +8,7 @@ from typing import Annotated
 import typer
 
 from bottega.cli._shared import Json, Out, Quiet
-from bottega.cli._write._texts import given, left_out
+from bottega.cli._write._texts import given, is_file, left_out
 
 __all__ = ["check"]
 
@@ -72,7 +72,7 @@ def _against(say: Out, source: str, folder: Path) -> None:
     from bottega.trust.claims import rate
 
     text = given(source)
-    own = Path(source) if len(source) < 1000 and source != "-" and Path(source).is_file() else None
+    own = Path(source) if is_file(source) else None
     library = Library.read(folder, without=own)
     left_out(library.left_out)
     if own is not None and own.resolve().is_relative_to(folder.resolve()):

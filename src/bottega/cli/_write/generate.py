@@ -81,6 +81,7 @@ def generate(
     those that are in OpenAI's interface or beside it in vLLM's, and of the forms --schema alone. Its key is read from
     OPENAI_API_KEY and from nowhere else; it is never printed or written down.
     """
+    from bottega.core.files import check_place
     from bottega.crafts import write as craft
     from bottega.crafts.endpoint import Endpoint
     from bottega.workshop.run import Run, load
@@ -90,6 +91,8 @@ def generate(
         raise typer.BadParameter(f"{prompts} and a TEXT are two sources of prompts; give one", param_hint="--prompts")
     if out is not None and prompts is None:
         raise typer.BadParameter("it takes the texts of --prompts; give that too, or send the output there", param_hint="--out")  # fmt: skip
+    if out is not None:
+        check_place(out)
     several = None if prompts is None else craft.prompts_of(prompts)
     screen = Screen(say, filter_, filter_with, filter_log)
     prompt = screen.prompt(prompt) if several is None else ""
@@ -97,7 +100,18 @@ def generate(
     if weights:
         if isinstance(made, Endpoint):
             raise typer.BadParameter("an endpoint has its own weights; leave it out", param_hint="--weights")
-        made = made.lighter(weights, n)  # type: ignore[arg-type]
+        made = made.lighter(weights, min(craft.ROWS, n * len(several or [""])))  # type: ignore[arg-type]
+    if isinstance(made, Endpoint):
+        for option, value in (
+            ("--regex", regex),
+            ("--grammar", grammar),
+            ("--choice", choice or None),
+            ("--draft", draft),
+        ):
+            if value is not None:
+                raise typer.BadParameter(
+                    "an endpoint cannot be asked for it; leave it out, or use a run", param_hint=option
+                )
     between = "\n" if isinstance(made, Run) and getattr(made.codec, "answers_only", False) else ""
     wanted |= {"max_new": max_new, "stop": stop, "long": long}
     extra: dict[str, Any] = {
@@ -176,7 +190,10 @@ def _several(
     made: Run | Endpoint, prompts: Sequence[str], n: int, seed: int, logprobs: int | None, wanted: Mapping[str, Any],
     between: str, say: Out, screen: Screen, out: Path | None,
 ) -> None:  # fmt: skip
-    """The texts of many prompts; a prompt or a text that the filter blocks leaves a gap, and the others are shown."""
+    """The texts of many prompts; a prompt or a text that the filter blocks leaves a gap, and the others are shown.
+
+    In a file there are ``n`` lines of every prompt, those of a blocked one with nulls for the prompt, text and finish.
+    """
     import json
 
     from bottega.trust.filters import Blocked
@@ -189,17 +206,19 @@ def _several(
             screen.blocked.append(error)
             passed.append(None)
     written = iter(_written(made, [p for p in passed if p is not None], n, seed, logprobs, wanted))
-    told, lines = [], []
-    for prompt in passed:
-        if prompt is None:
+    told: list[dict[str, Any]] = []
+    lines: list[dict[str, Any]] = []
+    for read in passed:
+        if read is None:
             told.append({"prompt": None, "texts": [None] * n})
+            lines += [{"prompt": None, "seed": seed + j, "text": None, "finish": None} for j in range(n)]
             continue
         met = len(screen.met)
-        texts, more = _shown(*next(written), prompt, between, say, screen, tell=out is None)
+        texts, more = _shown(*next(written), read, between, say, screen, tell=out is None)
         rules = {} if screen.filter is None else {"rules": screen.met[met:]}
-        told.append({"prompt": prompt, "texts": texts, **more, **rules})
+        told.append({"prompt": read, "texts": texts, **more, **rules})
         ends = more.get("finish", [None] * n)
-        lines += [{"prompt": prompt, "seed": seed + j, "text": text, "finish": ends[j]} for j, text in enumerate(texts)]
+        lines += [{"prompt": read, "seed": seed + j, "text": text, "finish": ends[j]} for j, text in enumerate(texts)]
     source = _source(made)
     if out is not None:
         note = {"task": "generate", "seed": str(seed), **{k: str(v) for k, v in source.items()}}
