@@ -10,7 +10,7 @@ import pytest
 import bottega
 from answering import chat, server
 from bottega.cli import main
-from bottega.core import BottegaError, CheckpointError
+from bottega.core import BottegaError, CheckpointError, RecipeError
 from bottega.crafts import write
 from bottega.crafts.endpoint import Endpoint
 from bottega.crafts.write_article import article
@@ -201,8 +201,32 @@ def test_a_model_that_is_spoken_to_is_told_to_go_on(nobody):
         assert said == [" beneath a moon.", ", and so do I.", ", too."]
         system, user = at.seen[0][1]["messages"]
         assert (system["role"], system["content"], user["content"]) == ("system", write.GO_ON, begun)
+        with server(chat("Line one\nLine two")) as again:
+            assert write.go_on(Endpoint(again.url, "m"), "Line one\n")[0].text == "Line two"
         write.go_on(model, "", ask="Write verse.")
         assert at.seen[-1][1]["messages"] == [{"role": "user", "content": "Write verse."}]
+
+
+@pytest.mark.parametrize(
+    ("begun", "said", "rest"),
+    [("It rains ", "It rains and pours.", "and pours."), ("It rains ", "It rains, and", ", and"),
+     ("One\n", "One\n\nTwo", "\nTwo"), ("One\n\n", "One\nTwo", "Two"), (" One \n", "One\nTwo", "Two"), ("One", "One\nTwo", "\nTwo")],
+)  # fmt: skip
+def test_white_space_at_the_end_of_a_beginning_is_not_said_again(begun, said, rest):
+    assert write._behind(begun, said) == rest
+
+
+def test_tokens_that_no_longer_spell_a_text_are_left_out(nobody):
+    def told(*words):
+        content = [{"token": w, "logprob": -1.0, "bytes": None, "top_logprobs": []} for w in words]
+        status, answer = chat("".join(words))
+        answer["choices"][0]["logprobs"] = {"content": content}
+        return status, answer
+
+    with server(told("It", " rains", ", too"), told(" too")) as at:
+        cut, whole = (write.go_on(Endpoint(at.url, "m"), "It rains", logprobs=0)[0] for _ in range(2))
+    assert (cut.text, cut.tokens, cut.logprobs, cut.likeliest) == (", too", [], [], [])
+    assert (whole.text, whole.tokens, whole.logprobs) == (" too", [" too"], [-1.0])
 
 
 def test_tasks_by_an_endpoint(nobody, tmp_path, capfd, table):
@@ -263,6 +287,13 @@ def test_what_needs_the_model_itself_says_so(nobody, table, tmp_path, capfd):
         ):
             with pytest.raises(BottegaError, match=f"leave out {name}"):
                 way(model, **{name: value})
+    for option in ("regex", "choice", "draft", "grammar"):
+        (tmp_path / "a").write_text("x")
+        assert main(["write", "generate", url, "x", "--model", "m", f"--{option}", str(tmp_path / "a")]) == 2
+        assert f"--{option}" in capfd.readouterr().err
+    for way in (write.generate, lambda run, **k: list(write.stream(run, **k))):
+        with pytest.raises(RecipeError, match="long is 'slid'; use 'error' or 'slide'"):
+            way(model, long="slid")
     (tmp_path / "d.txt").write_text("x")
     for asked in (["poem", "couplet"], ["scene"], ["article", "a"]):
         assert main(["write", *asked, "--run", "runs/none", "--model", "m"]) == 2

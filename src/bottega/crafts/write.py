@@ -110,7 +110,8 @@ def generate(
         max_new: at most so many tokens; by default as many as a row of the model has left behind the prompt, and at
             least half a row.
         stop: a text ends before the first of these strings that is complete, which are never part of it.
-        long: what becomes of a prompt as long as a row or longer: ``"error"``, or ``"slide"``, which reads its end only.
+        long: what becomes of a prompt as long as a row or longer: ``"error"``, or ``"slide"``, which reads its end only. An
+            endpoint is sent the whole prompt either way.
         **knobs: those of ``complete``: ``schema``, ``draft``, and what the family's ``stream`` has (temperature, top_k, ...).
 
     Raises:
@@ -167,6 +168,7 @@ def complete(
     """
     if n < 1:
         raise RecipeError(f"n is {n}; ask for at least one text")
+    _known(long)
     if isinstance(run, Endpoint):
         _only_here({"cond": cond, "regex": regex, "grammar": grammar, "choices": choices, "draft": draft})
         stops = _stops(stop)
@@ -233,8 +235,7 @@ class _Asked:
     ) -> None:  # fmt: skip
         self.run, self.model, self.codec = run, run.model.eval(), run.codec
         self.stop = _stops(stop)
-        if long not in ("error", "slide"):
-            raise RecipeError(f"long is {long!r}; use 'error' or 'slide'")
+        _known(long)
         model: Any = self.model
         self.guided = _has(model.stream, "guides")
         name = run.recipe.family["name"]
@@ -386,6 +387,7 @@ def stream(
 
     What could still become a stop string, or a character whose bytes are not all there, is held back until it is clear.
     """
+    _known(long)
     if isinstance(run, Endpoint):
         return (yield from _from_endpoint(run, prompt, seed, max_new, stop, knobs))
     need_text(run)
@@ -463,6 +465,11 @@ def _only_here(knobs: dict[str, Any]) -> None:
             raise BottegaError(f"an endpoint cannot be asked for {called}; leave out {name}, or use a run")
 
 
+def _known(long: str) -> None:
+    if long not in ("error", "slide"):
+        raise RecipeError(f"long is {long!r}; use 'error' or 'slide'")
+
+
 def _stops(stop: str | Sequence[str]) -> list[str]:
     return stop_strings(list(stop) if isinstance(stop, tuple) else stop)
 
@@ -528,7 +535,8 @@ def go_on(run: Run | Endpoint, beginning: str, *, ask: str = "", **asked: Any) -
     """Ways to go on from a beginning, by a run or at an endpoint.
 
     A model that is spoken to (an endpoint with ``way="chat"``) is told to go on from what the user writes. Where it repeats
-    the beginning, that is left out; where it leaves out the blank between two words, that is put in.
+    the beginning, that is left out; where it leaves out the blank between two words, that is put in. Tokens and their
+    log-probabilities are those of what it said, so a text that was changed thus has none.
 
     Args:
         run: of a model that writes from left to right, or an endpoint.
@@ -545,21 +553,31 @@ def go_on(run: Run | Endpoint, beginning: str, *, ask: str = "", **asked: Any) -
     if not beginning.strip():
         return complete(run, [ask], **asked)
     written = complete(run, [beginning], history=[{"role": "system", "content": GO_ON}], **asked)
-    return [replace(one, text=_behind(beginning, one.text)) for one in written]
+    fits = [(one, _behind(beginning, one.text)) for one in written]
+    return [
+        one if text == one.text else replace(one, text=text, tokens=[], logprobs=[], likeliest=[]) for one, text in fits
+    ]
 
 
 def _behind(beginning: str, text: str) -> str:
-    """What was said, as it stands behind the beginning.
+    r"""What was said, as it stands behind the beginning.
+
+    White space with which the beginning ends is not said again where the beginning is.
 
     >>> _behind("For hikers", "who walk."), _behind("One. ", "Two.")
     (' who walk.', 'Two.')
-    >>> _behind("It rains", "It rains, and it pours.")
-    ', and it pours.'
+    >>> _behind("It rains", "It rains, and it pours."), _behind("It rains ", "It rains and pours.")
+    (', and it pours.', 'and pours.')
+    >>> _behind("Line one\n", "Line one\nLine two"), _behind("Line one\n", "Line one\n\nLine two")
+    ('Line two', '\nLine two')
     """
     begun = beginning.strip()
     rest = text.lstrip()
     if rest.startswith(begun) and not rest[len(begun) : len(begun) + 1].isalnum():
-        return rest[len(begun) :]
+        rest = rest[len(begun) :]
+        for blank in beginning[len(beginning.rstrip()) :]:
+            rest = rest.removeprefix(blank)
+        return rest
     glued = text[:1].isalnum() and (beginning[-1:].isalnum() or beginning[-1:] in ",;:.!?)")
     return f" {text}" if glued else text
 
