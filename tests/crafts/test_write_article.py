@@ -137,6 +137,18 @@ def test_every_method_is_scored_beside_what_people_wrote(tmp_path, capfd):
     assert "12 texts" in err
     assert main(["write", "summarise", "some text", "--score"]) == 2
     assert "no file of texts" in capfd.readouterr().err
+    for more in (
+        ["--out", "o.txt"],
+        ["--method", "lead"],
+        ["--method", "textrank"],
+        ["--of", "s.txt"],
+        ["--teach", "t.jsonl"],
+    ):
+        assert main(["write", "summarise", str(tmp_path / "p.jsonl"), "--score", *more]) == 2
+        out, err = capfd.readouterr()
+        assert not out
+        assert " ".join(more) in err
+        assert len(err.splitlines()) == 1, "said in one line, not ignored"
 
 
 def test_a_reader_learns_which_sentences_stay(tmp_path, capsys):

@@ -30,7 +30,7 @@ def summarise(
     text: Annotated[str, typer.Argument(metavar="FILE|TEXT", help="What to shorten: a UTF-8 file, the text itself, or - for standard input.")],
     ratio: Annotated[float, typer.Option("--ratio", metavar="SHARE", help="At most this share of the words stays.")] = 0.2,
     sentences: Annotated[int, typer.Option("--sentences", metavar="N", min=0, help="So many sentences stay, in place of a share of the words.")] = 0,
-    method: Annotated[str, typer.Option("--method", metavar="NAME", help="textrank, centroid or lead.")] = "textrank",
+    method: Annotated[str, typer.Option("--method", metavar="NAME", help="textrank (unless said otherwise), centroid or lead.")] = "",
     of: Annotated[Path | None, typer.Option("--of", metavar="FILE", help="Do not shorten: check this summary of the text for invented numbers and names.")] = None,
     run: Annotated[Path | None, typer.Option("--run", metavar="RUN", help="A run that was trained on texts and their summaries writes one in its own words; a reader that was trained on sentences chooses.")] = None,
     teach: Annotated[Path | None, typer.Option("--teach", metavar="FILE", help="Do not shorten: FILE is a .jsonl or .csv of texts and their summaries, of which is written here which sentences people would keep.")] = None,
@@ -51,10 +51,22 @@ def summarise(
     With --of, say instead which numbers and names of another summary the text does not have; the status is then 2
     if there are any.
     With --score, say how near each method comes to summaries that people wrote: F1 of ROUGE-1, ROUGE-2 and ROUGE-L with
-    95 % intervals, all with the same room (--ratio or --sentences), and what share of the words stayed.
+    95 % intervals, all with the same room (--ratio or --sentences), and what share of the words stayed. It writes no
+    summary and tries every method, so --out, --method, --of and --teach are refused beside it.
     """
+    from bottega.core import RecipeError
     from bottega.crafts import write_summary as craft
 
+    if score:
+        for name, value, why in (
+            ("--out", out, "is for a summary, and --score writes none"),
+            ("--method", method, "is one method, and --score tries them all"),
+            ("--of", of, "and --score are two checks"),
+            ("--teach", teach, "writes a file to learn from, and --score only measures"),
+        ):
+            if value:
+                raise RecipeError(f"{name} {value} {why}; leave one of them out")
+    method = method or "textrank"
     say = Out(as_json, quiet)
     if teach is not None:
         rows = craft.teach(*craft.read_pairs(Path(text), columns))
