@@ -6,6 +6,7 @@ import csv
 import io
 import json
 import random
+import time
 
 import pytest
 
@@ -268,3 +269,74 @@ def test_tables_that_differ_are_both_told():
     assert said.text == "Kim"
     assert said.why.endswith("b.csv says Lee")
     assert alike(said.text, "kim")
+
+
+TRIPS = "origin,destination,price\nBerlin,Hamburg,30\nHamburg,Berlin,50\n"
+SHOPS = "shop,city,sales\nA,Berlin,60\nB,Berlin,60\nC,Hamburg,100\n"
+STAFF = "name,town,salary,age\nAnna,Lyon,30,41\nBert,Lyon,50,38\nCarl,Gdansk,40,\n"
+
+
+@pytest.mark.parametrize(
+    ("name", "text", "question", "answer"),
+    [
+        # which way: by the columns' names, else not at all
+        ("trips", TRIPS, "What is the total price from Berlin to Hamburg?", "30"),
+        ("trips", TRIPS, "What is the price to Berlin from Hamburg?", "50"),
+        ("trips", TRIPS, "How many trips from Berlin to Hamburg?", "1"),
+        ("trips", TRIPS, "How many trips are there to Hamburg?", "1"),
+        ("trips", TRIPS.replace("origin,destination", "from,to"), "What is the total price from Berlin to Hamburg?", "30"),
+        ("trips", TRIPS.replace("origin,destination", "from,to"), "How many trips from Hamburg to Berlin?", "1"),
+        ("trips", TRIPS, "What is the total price of Berlin and Hamburg?", "is not clear"),
+        ("trips", TRIPS, "What is the price of trips with Berlin, Hamburg?", "is not clear"),
+        ("trips", TRIPS.replace("origin,destination", "left,right"), "What is the total price from Berlin to Hamburg?", "told apart"),
+        ("trips", "origin,destination,price\nBerlin,Hamburg,30\n", "What is the price from Hamburg to Berlin?", "no row of trips is from Hamburg"),
+        # groups
+        ("sales", SHOPS, "Which city has the most sales?", "one row or of all rows together"),
+        ("sales", SHOPS, "Which shop has the most sales?", "C"),
+        ("sales", SHOPS, "What are the highest sales in Berlin?", "60"),
+        ("year", "name,sales\nKim,30\nKim,30\nLee,40\n", "Who has the most sales?", "one row or of all rows together"),
+        # lists of cells
+        ("staff", STAFF, "What is the salary of Anna and Bert?", "Anna: 30; Bert: 50"),
+        ("staff", STAFF, "What is the age of Anna, Bert and Carl?", "Anna: 41; Bert: 38; Carl: (empty)"),
+        ("staff", STAFF, "What is the total salary of Anna and Bert?", "80"),
+        ("staff", STAFF, "What is the salary of Anna and Carl in Lyon?", "no row of staff has Lyon, Carl"),
+        ("staff", STAFF.replace("Carl", "Carl Roth"), "What is the salary of Anna Roth and Bert?", "no row of staff has Anna, Roth"),
+        ("staff", STAFF, "What is the age of the person with the highest salary?", None),
+        ("staff", STAFF, "What is the age of the name with the highest salary?", "38"),
+    ],
+)  # fmt: skip
+def test_what_may_be_read_in_two_ways_is_bound_or_refused(name, text, question, answer):
+    said = parse_sheet(text, f"{name}.csv").ask(question)
+    if said is None:
+        assert answer is None
+    elif said.text:
+        assert said.text == answer
+    else:
+        assert answer is not None
+        assert answer in said.why
+
+
+@pytest.mark.parametrize(
+    "question",
+    [
+        "Who has at least the salary?", "Which name has at most the salary?", "Which name has salary of at least 40?",
+        "Who has no more than the salary?", "Who has more than the salary?", "Who has less salary than Bert?",
+        "Which name has a salary over 40?", "Which name has a salary under 50?", "Who has fewer than the salary?",
+        "What are the most and the least salary?", "What are the total and the average salary of Lyon?",
+        "What is the lowest salary and who has it?", "What is the lowest salary, who has it?", "What is the lowest salary and the name?",
+        "What is the total salary and age in Lyon?", "Who has the best salary?", "Who has the worst salary?",
+        "What is the age and what is the town of Anna?", "What is the age of Anna and the town?",
+    ],
+)  # fmt: skip
+def test_bounds_and_halves_are_not_answered(question):
+    assert parse_sheet(STAFF, "staff.csv").ask(question) is None
+
+
+def test_extremes_of_a_long_table_are_found_at_once():
+    rows = 20_000
+    sheet = parse_sheet(
+        "part,weight\n" + "".join(f"P{i}x,{i % 977}\n" for i in range(rows - 1)) + "Last,5000\n", "p.csv"
+    )
+    begun = time.perf_counter()
+    assert sheet.ask("Which part has the highest weight?").text == "Last"
+    assert time.perf_counter() - begun < 2

@@ -6,7 +6,7 @@ import math
 import re
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field, replace
-from itertools import pairwise
+from itertools import combinations, pairwise, product
 from pathlib import Path
 from statistics import fmean
 
@@ -18,10 +18,16 @@ __all__ = ["Field", "Found", "Sheet", "parse_sheet", "read_sheet"]
 SHOWN = 12  # so many different cells are told; of more, how many there are
 LONGEST = 8  # words of a cell that a question may quote; longer cells are prose
 _WORD = re.compile(r"[^\W_]+")
-_MOST = re.compile(r"most|largest|biggest|highest|greatest|longest|best|maximum|tallest|oldest|dearest|heaviest", re.I)
-_LEAST = re.compile(r"fewest|least|smallest|lowest|shortest|minimum|worst|youngest|cheapest|lightest", re.I)
+_MOST = re.compile(r"most|largest|biggest|highest|greatest|longest|maximum|tallest|oldest|dearest|heaviest", re.I)
+_LEAST = re.compile(r"fewest|least|smallest|lowest|shortest|minimum|youngest|cheapest|lightest", re.I)
 _SUM, _MEAN = re.compile(r"total|altogether|sum", re.I), re.compile(r"average|mean", re.I)
 _DENIED = re.compile(r"\b(?:not|no|never|neither|nor|none|except|without|other|else)\b|n['’]t\b", re.I)
+_BOUND = re.compile(
+    r"\bat\s+(?:the\s+)?(?:very\s+)?(?:most|least|minimum|maximum)\b|\bthan\b|\bup\s+to\b"
+    r"|\b(?:over|under|above|below|beyond|exceed\w*|minimum\s+of|maximum\s+of)\s+(?:an?\s+)?\W?\d|\bor\s+(?:more|less|fewer)\b", re.I)  # fmt: skip
+_TWICE = re.compile(r"\b(?:and|or)\s+(?:\w+\s+)?(?:who|whom|whose|what|which|where|when|how|why)\b", re.I)
+_FROM = frozenset(("from", "origin", "departure", "start", "source", "sender"))
+_TO = frozenset(("to", "destination", "arrival", "end", "target", "recipient", "receiver"))
 _FILLER = frozenset(stem(w) for w in ["please", "tell", "give", "show", "find", "say", "know", "list", "listed", "entry", "record", "recorded", "currently", "now", "today", "work", "works", "belong", "place", "placed", "stand", "mr", "mrs", "ms", "dr", "there", "there's", "me", "us", "about", "according", "table", "file", "row", "value", "cell"])  # fmt: skip
 _VAGUE = frozenset(
     ("number", "no", "nr", "id", "name", "address", "code", "date")
@@ -130,20 +136,41 @@ class _Asked:
     """A question, read against one table."""
 
     words: list[str]
+    commas: set[int] = field(default_factory=set)  # places of words that a comma follows
     clear: set[int] = field(default_factory=set)  # places of words whose meaning is known
     named: dict[int, set[int]] = field(default_factory=dict)  # columns, with the places of words that name them
     quoted: dict[tuple[int, int], dict[int, set[int]]] = field(default_factory=dict)  # place: column: rows
+    lists: list[list[tuple[int, int]]] = field(
+        default_factory=list
+    )  # places joined by "and" that are cells of one column
 
     def has(self, pattern: re.Pattern[str]) -> list[int]:
         """Places of a word."""
         return [i for i, word in enumerate(self.words) if pattern.fullmatch(word)]
+
+    def fits(self, place: tuple[int, int]) -> dict[int, set[int]]:
+        """Columns and rows of a quoted cell: of those that are named, else of all that have it."""
+        columns = self.quoted[place]
+        return {c: r for c, r in columns.items() if c in self.named} or columns
+
+    def say(self, place: tuple[int, int]) -> str:
+        """What stands there."""
+        return " ".join(self.words[slice(*place)])
+
+    @property
+    def joint(self) -> bool:
+        """Whether an "and" or "or" joins something else than cells of one column, and is in none."""
+        inside = _inside(self.quoted) | _inside((run[0][0], run[-1][1]) for run in self.lists)
+        return any(w.lower() in ("and", "or") and i not in inside for i, w in enumerate(self.words))
 
 
 class Sheet:
     """Rows and columns as they are written. Nothing need be a number, and rows may have the same name.
 
     A question is answered only if all its words are accounted for: by names of columns, by cells that it quotes, by the
-    table's own name, or by what it wants done (most, total, average, how many). So what is not in the table is not answered.
+    table's own name, or by what it wants done (most, total, average, how many). So what is not in the table is not answered,
+    nor are bounds ("at least 40"), and of two questions in one not the half. Where rows may be read in several ways (a town
+    that is in two columns, the most of a city that has several rows) it is said that they may.
 
     Args:
         title: what the table is called.
@@ -201,20 +228,23 @@ class Sheet:
 
     def ask(self, question: str) -> Found | None:
         """What the table says to a question; None where it does not speak of what is asked."""
-        if _DENIED.search(question):
+        if _DENIED.search(question) or _BOUND.search(question) or _TWICE.search(question):
             return None
         asked = _Asked(_tokens(question))
+        asked.commas = {len(_tokens(question[: m.start()])) - 1 for m in re.finditer(r",(?!\d)", question)}
         self._name(asked)
         self._quote(asked)
         asked.clear |= {i for i, w in enumerate(asked.words) if w.lower() in IDLE or stem(w) in _FILLER or (len(w) == 1 and w.islower())}  # fmt: skip
         self._quote_parts(asked)
+        unsure = self._bind(asked)
         quoted = {c for columns in asked.quoted.values() for c in columns}
         if asked.quoted:  # "order 12", "employee Anna": the column says only what the cell is
             for i, word in enumerate(asked.words):
                 if any(_root(word) in {_root(w) for w in _tokens(self.fields[c].said)} for c in quoted):
                     asked.clear.add(i)
-        rows = self._rows(asked)
-        return self._say(asked, rows, quoted)
+        if not unsure:
+            rows, unsure = self._rows(asked)
+        return self._say(asked, [] if unsure else rows, quoted, unsure)
 
     def _name(self, asked: _Asked) -> None:
         """Find the columns that are named: wholly, or but for words such as "number"; else by a part that is only theirs."""
@@ -271,31 +301,110 @@ class Sheet:
                     asked.quoted[(i, i + 1)] = rows
                     asked.clear.add(i)
 
-    def _rows(self, asked: _Asked) -> list[int]:
-        """Rows that have all that is quoted; all rows where nothing is."""
-        rows = set(range(len(self.lines)))
-        for columns in asked.quoted.values():
-            named = {c: r for c, r in columns.items() if c in asked.named}
-            rows &= set().union(*(named or columns).values())
-        return sorted(rows)
+    def _bind(self, asked: _Asked) -> str:
+        """Give quoted cells that several columns have a column each, by "from" and "to" first; why, where that is not clear."""
+        sides = [{c for c, f in enumerate(self.fields) if {*f.said.lower().split()} & own} for own in (_FROM, _TO)]
+        said: dict[str, list[tuple[int, int]]] = {"from": [], "to": []}
+        bound: set[tuple[int, int]] = set()
+        may = {place: asked.fits(place) for place in asked.quoted}
+        choice = {place: set(columns) for place, columns in may.items()}
+        for place in asked.quoted:
+            before = [w.lower() for w in asked.words[: place[0]] if w.lower() != "the"][-1:]
+            for side, word in enumerate(said):
+                if before == [word]:
+                    said[word].append(place)
+                    mine = set(asked.quoted[place]) & sides[side]
+                    if mine:
+                        choice[place], may[place] = mine, asked.quoted[place]
+                        bound.add(place)
+                    elif set(asked.quoted[place]) <= sides[1 - side]:
+                        return f"no row of {self.title} is {word} {asked.say(place)}"
+        if said["from"] and said["to"] and not bound:
+            return f"which columns of {self.title} are from and to is not said, so {asked.say(said['from'][0])} and {asked.say(said['to'][0])} cannot be told apart"
+        apart = [(a, b) for a, b in combinations(may, 2) if len(set(may[a]) & set(may[b])) > 1]
+        torn = sorted({place for pair in apart for place in pair})
+        if torn:
+            if math.prod(len(choice[p]) for p in torn) > 10_000:
+                return f"{', '.join(map(asked.say, torn))} may be in too many columns of {self.title}"
+            ways = [dict(zip(torn, way, strict=True)) for way in product(*(sorted(choice[p]) for p in torn))]
+            ways = [way for way in ways if all(way[a] != way[b] for a, b in apart)]
+            if len(ways) != 1:
+                names = ", ".join(self.fields[c].said for c in sorted(set().union(*(choice[p] for p in torn))))
+                return f"which of {', '.join(map(asked.say, torn))} is in which column of {self.title} ({names}) is not clear"
+            choice |= {place: {c} for place, c in ways[0].items()}
+        for place in {*torn, *bound}:
+            asked.quoted[place] = {c: asked.quoted[place][c] for c in choice[place]}
+        return ""
 
-    def _say(self, asked: _Asked, rows: list[int], quoted: set[int]) -> Found | None:
+    def _rows(self, asked: _Asked) -> tuple[list[int], str]:
+        """Rows that have all that is quoted, or any of cells of one column that "and" joins; all rows where nothing is quoted.
+
+        Also why there are none, where it is not clear which are meant or one of those joined has none.
+        """
+        runs: list[list[tuple[int, int]]] = []
+        for place in sorted(asked.quoted):
+            end = runs[-1][-1][1] if runs else 0
+            between = {w.lower() for w in asked.words[end : place[0]]} - {"the"} if runs else {"?"}
+            if not between and end - 1 not in asked.commas:
+                between = {"?"}  # "Anna Roth" is one name
+            alike = between <= {"and", "or"} and set.intersection(*(set(asked.fits(p)) for p in (*runs[-1], place)))
+            if alike:
+                runs[-1].append(place)
+            else:
+                runs.append([place])
+        listed = [{w.lower() for w in asked.words[run[0][1] : run[-1][0]]} & {"and", "or"} for run in runs]
+        runs = [
+            part for run, found in zip(runs, listed, strict=True) for part in ([run] if found else [[p] for p in run])
+        ]
+        rows, every = set(range(len(self.lines))), set(range(len(self.lines)))
+        for run in runs:
+            one = {p: set().union(*asked.fits(p).values()) for p in run}
+            every = every.intersection(*one.values())
+            if len(run) > 1:
+                asked.lists.append(run)
+                (column, *_) = set.intersection(*(set(asked.fits(p)) for p in run))
+                for place in run:
+                    asked.quoted[place] = {column: asked.quoted[place][column]}
+                one = {p: asked.quoted[p][column] for p in run}
+            rows &= set().union(*one.values())
+        if asked.lists and every:
+            names = " and ".join(asked.say(p) for p in asked.lists[0])
+            return [], f"{self.title} has rows of {names} together and rows of either"
+        for place in (p for run in asked.lists for p in run):
+            if not rows & set().union(*asked.quoted[place].values()):
+                others = [asked.say(p) for p in asked.quoted if not any(p in run for run in asked.lists)]
+                return [], f"no row of {self.title} has {', '.join([*others, asked.say(place)])}"
+        return sorted(rows), ""
+
+    def _say(self, asked: _Asked, rows: list[int], quoted: set[int], unsure: str) -> Found | None:
         most, least = asked.has(_MOST), asked.has(_LEAST)
         total, mean = asked.has(_SUM), asked.has(_MEAN)
+        if (asks := [self._said_apart(asked, places) for places in (most, least)]) != [[], []]:
+            most, least = asks  # "lowest maximum speed"
+        if (asks := [self._said_apart(asked, places) for places in (total, mean)]) != [[], []]:
+            total, mean = asks
         total += [i for i, w in enumerate(asked.words) if w.lower() == "all" and asked.words[i - 1].lower() == "in"]
         many = any(
             pair in (("how", "many"), ("number", "of")) and not any(i in places for places in asked.named.values())
             for i, pair in enumerate(pairwise(w.lower() for w in asked.words))
         )  # "number of", but not "phone number of"
+        if (most and least) or (total and mean):
+            return None
         open_ = set(range(len(asked.words))) - asked.clear
+        if unsure:
+            return None if open_ - {*most, *least, *total, *mean} else Found("", why=unsure)
         wanted = sorted((min(places - _inside(asked.quoted), default=10**6), c) for c, places in asked.named.items() if c not in quoted)  # fmt: skip
         targets = [c for _, c in wanted]
         sums = [c for c in targets if self.fields[c].numbers is not None]
         said = ", ".join(dict.fromkeys(" ".join(asked.words[a:b]) for a, b in sorted(asked.quoted)))
         if (most or least) and sums and not open_ - {*most, *least}:
-            return self._edge(asked, rows, sums[0], [c for c in targets if c not in sums], bool(most), said)
+            own = [c for c in sums if {i + d for i in (*most, *least) for d in (0, 1)} & asked.named[c]]
+            if asked.joint or (len(sums) > 1 and len(own) != 1):
+                return None  # one of two that are asked for
+            of = own[0] if own else sums[0]
+            return self._edge(asked, rows, of, [c for c in targets if c != of], bool(most), said)
         if (total or mean) and sums and not open_ - {*total, *mean}:
-            return self._sum(rows, sums[0], bool(mean), said)
+            return self._sum(rows, sums[0], bool(mean), said) if len(sums) == 1 and not asked.joint else None
         if open_:
             return None
         if not rows:
@@ -312,7 +421,15 @@ class Sheet:
         elif len(targets) > 1 and not all(self._wholly(asked, c) for c in targets):
             which = ", ".join(self.fields[c].said for c in targets)
             return Found("", why=f"{self.title} has several columns that may be meant: {which}")
-        return self._cells(rows, self._joined(asked, targets), quoted, said) if targets else None
+        columns = self._joined(asked, targets)
+        if not targets or (asked.joint and len(columns) < len(targets)):
+            return None  # nothing is asked for, or one half of it would be told
+        return self._lists(asked, rows, columns, said) if asked.lists else self._cells(rows, columns, quoted, said)
+
+    def _said_apart(self, asked: _Asked, places: list[int]) -> list[int]:
+        """Places of words that are no part of a column's own name."""
+        own = {i: {_root(w) for w in _tokens(self.fields[c].said)} for c, at in asked.named.items() for i in at}
+        return [i for i in places if _root(asked.words[i]) not in own.get(i, ())]
 
     def _wholly(self, asked: _Asked, c: int) -> bool:
         return all(any(_alike(w) & _alike(asked.words[i]) for i in asked.named[c]) for w in _spelt(self.fields[c])[1])
@@ -379,27 +496,59 @@ class Sheet:
         shown = [c for c in (*sorted(quoted), *columns) if c != self.key] if self.key in columns else columns
         return replace(self._at(text, full, columns, why), passage=self._passage(full, shown or columns))
 
+    def _lists(self, asked: _Asked, rows: list[int], columns: list[int], said: str) -> Found:
+        """The cells of each of those that "and" joins, with what each is called."""
+        run, of = asked.lists[0], self._cells(rows, columns, set(), said)
+        if len(asked.lists) > 1 or not of.text:
+            return of if not of.text else Found("", why=f"{said} may be paired in several ways")
+        told = []
+        for place in run:
+            (mine,) = asked.quoted[place].values()
+            one = self._cells([i for i in rows if i in mine], columns, set(), asked.say(place))
+            told.append(f"{asked.say(place)}: {one.text or '(empty)'}")
+        named = [c for c in asked.quoted[run[0]] if c != self.key]
+        return replace(of, text="; ".join(told), passage=self._passage(rows, [*named, *columns]))
+
+    def _known(self, column: Column, rows: Iterable[int]) -> list[tuple[int, float]]:
+        """The numbers of these rows, each with its row."""
+        chosen = set(rows)
+        return [(i, v) for i, v in column.known if i in chosen]
+
     def _edge(self, asked: _Asked, rows: list[int], of: int, others: list[int], most: bool, said: str) -> Found | None:
         column = self.fields[of]
         assert column.numbers is not None
-        known = [(i, v) for i, v in column.numbers.known if i in set(rows)]
+        known = self._known(column.numbers, rows)
         if not known:
             return Found("", why=f"no row of {self.title} has {said or 'a number'} and {column.said}")
         edge = (max if most else min)(v for _, v in known)
         at = [i for i, v in known if v == edge]
-        own = any(_root(w) in self._own for w in asked.words)
+        own = any(_root(w) in self._own and i not in asked.named[of] for i, w in enumerate(asked.words))
         who = any(w.lower() in ("who", "which", "where") for w in asked.words)
+        if who and not others and any(w.lower() in ("what", "how") for w in asked.words):
+            return None  # the value and whose it is
         if not others and not own and not who:
             text = column.write(at[0])
         else:
-            text = "; ".join(dict.fromkeys(self.fields[others[0] if others else self.key].write(i) for i in at))
+            by = next((c for c in others if c != self.key), self.key)
+            if len({*others} - {self.key, by}):
+                return None
+            cells = [self.fields[by].cells[i] for i, _ in known]
+            if len({*cells}) < len(cells) and not self._of_rows(asked, of, by):
+                which = f"the {'most' if most else 'least'} may be that of one row or of all rows together"
+                return Found("", why=f"several rows of {self.title} have the same {self.fields[by].said}, and {which}")
+            text = "; ".join(dict.fromkeys(self.fields[by].write(i) for i in at))
         return self._at(text, at, [of], f"the {'most' if most else 'least'} by {column.said}" + (f" of {said}" if said else ""))  # fmt: skip
+
+    def _of_rows(self, asked: _Asked, of: int, by: int) -> bool:
+        """Whether the question speaks of single rows, by the table's name or the column that names rows."""
+        names = {_root(w) for w in _tokens(spoken(self.title))} | (self._own if by != self.key else set())
+        taken = asked.named.get(of, set()) | asked.named.get(by, set())
+        return any(_root(w) in names and i not in taken for i, w in enumerate(asked.words))
 
     def _sum(self, rows: list[int], of: int, mean: bool, said: str) -> Found | None:
         column = self.fields[of]
         assert column.numbers is not None
-        chosen = set(rows)
-        known = [(i, v) for i, v in column.numbers.known if i in chosen]
+        known = self._known(column.numbers, rows)
         if not known:
             return Found("", why=f"no row of {self.title} has {said or 'a number'} and {column.said}")
         values = [v for _, v in known]
