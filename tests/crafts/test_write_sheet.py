@@ -7,6 +7,7 @@ import io
 import json
 import random
 import time
+from pathlib import Path
 
 import pytest
 
@@ -14,6 +15,7 @@ from bottega.cli import main
 from bottega.core import DataError
 from bottega.crafts.write_answer import Library, alike, exam
 from bottega.crafts.write_sheet import parse_sheet, read_sheet
+from bottega.crafts.write_table import split_rows
 
 FIRST = [
     "Anna",
@@ -340,3 +342,27 @@ def test_extremes_of_a_long_table_are_found_at_once():
     begun = time.perf_counter()
     assert sheet.ask("Which part has the highest weight?").text == "Last"
     assert time.perf_counter() - begun < 2
+
+
+@pytest.mark.parametrize(
+    ("text", "head", "lines"),
+    [
+        ("p(|x|),y\n0.3,1\n0.4,2\n", ["p(|x|)", "y"], [2, 3]),
+        ('a|b|c,"d|e"\n1,2\n', ["a|b|c", "d|e"], [2]),
+        ('"price, net; gross";town\n"1;2";Lyon\n', ["price, net; gross", "town"], [2]),
+        (",\nAnna,3\n", ["column 1", "column 2"], [2]),
+        ("name,,\nAnna,3,\n", ["name", "column 2"], [2]),
+        ("name,town,,\nAnna,Lyon,,\nBert,Lyon\n", ["name", "town"], [2, 3]),
+        ("\n  \nname,town\n\nAnna,Lyon\n", ["name", "town"], [5]),
+        ("name;price\nAnna;3,50\n", ["name", "price"], [2]),
+    ],
+)
+def test_the_mark_is_that_which_most_rows_keep_to(text, head, lines):
+    found, _, at = split_rows(text, Path("a.csv"), lenient=True)
+    assert (found, at) == (head, lines)
+
+
+def test_a_ragged_table_is_not_read_by_another_mark():
+    for text, told in (("name,town\nLee\n", "line 2 has 1 cells and the head 2"), ("\nname,town\n", "no rows")):
+        with pytest.raises(DataError, match=told):
+            split_rows(text, Path("a.csv"), lenient=True)

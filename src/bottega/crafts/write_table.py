@@ -7,7 +7,7 @@ import datetime
 import io
 import math
 import re
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Literal
@@ -247,7 +247,7 @@ def parse_table(
 ) -> Table:
     """The same of the text of such a file; ``name`` is for messages and says by its ending whether tabs part the cells."""
     path = Path(name)
-    head, rows, _ = split_rows(text, path)
+    head, rows, lines = split_rows(text, path)
     if key and key not in head:
         raise DataError(f"{path} has no column {key!r}{nearest(key, head)}")
     for name in columns:
@@ -269,7 +269,7 @@ def parse_table(
     timed = None not in moments and len(grains) == 1
     names = [m.said if timed and m else cell for m, cell in zip(moments, cells[key], strict=True)]
     if "" in names:
-        raise DataError(f"{path}, line {names.index('') + 2}: the cell of {key!r} that names the row is empty")
+        raise DataError(f"{path}, line {lines[names.index('')]}: the cell of {key!r} that names the row is empty")
     if len(set(names)) < len(names):
         if not group:
             twice = next(n for n in names if names.count(n) > 1)
@@ -291,41 +291,34 @@ def parse_table(
 
 
 def split_rows(text: str, path: Path, *, lenient: bool = False) -> tuple[list[str], list[list[str]], list[int]]:
-    """The head of a table, its rows, and the line that each row begins on (the head is on line 1).
+    """The head of a table, its rows, and the line that each row begins on. Blank lines are skipped, above the head too.
 
     Args:
-        text: of the file. Tabs part the cells of a ``.tsv``, else whichever of tab, comma, semicolon and bar the head has most.
+        text: of the file. Tabs part the cells of a ``.tsv``, else whichever of comma, semicolon, tab and bar parts most rows
+            into as many cells as the head (in quotes they part nothing); of several, that which makes most cells.
         path: for messages.
-        lenient: empty cells beyond the head are dropped and a column without a name is called by its number, as
-            spreadsheets leave both; and a head that holds numbers is refused, since it is a row.
+        lenient: last columns that have neither name nor cells are dropped and a column without a name is called by its
+            number, as spreadsheets leave both; and a head that holds numbers is refused, since it is a row.
 
     Raises:
         DataError: nothing in it, rows of other lengths than the head, a column named twice.
     """
     if not text.strip():
         raise DataError(f"{path} is empty; its first line should name the columns")
-    first = text.splitlines()[0]
-    mark = "\t" if path.suffix.lower() == ".tsv" else max(",;\t|", key=first.count)
-    reader = csv.reader(io.StringIO(text, newline=""), delimiter=mark)
-    rows: list[list[str]] = []
-    lines: list[int] = []
-    try:
-        head = [name.strip() for name in next(reader)]
-        while lenient and len(head) > 1 and not head[-1]:
-            head.pop()
-        begun = reader.line_num + 1
-        for row in reader:
-            line, begun = begun, reader.line_num + 1
-            if not any(cell.strip() for cell in row):
-                continue
-            while lenient and len(row) > len(head) and not row[-1].strip():
-                row.pop()
-            if len(row) != len(head):
-                raise DataError(f"{path}, line {line} has {len(row)} cells and the head {len(head)}; mend the row")
-            rows.append(row)
-            lines.append(line)
-    except csv.Error as error:
-        raise DataError(f"{path}, line {reader.line_num}: {error}; check that it is a CSV file") from error
+    cut = list(_cut(text, "\t" if path.suffix.lower() == ".tsv" else _mark(text, lenient), path))
+    if not cut:
+        raise DataError(f"{path} is empty; its first line should name the columns")
+    head = [name.strip() for name in cut[0][1]]
+    body = [(line, row) for line, row in cut[1:] if any(cell.strip() for cell in row)]
+    while (
+        lenient and len(head) > 1 and not head[-1] and not any("".join(row[len(head) - 1 :]).strip() for _, row in body)
+    ):
+        head.pop()
+    for line, row in body:
+        while lenient and len(row) > len(head) and not row[-1].strip():
+            row.pop()
+        if len(row) != len(head):
+            raise DataError(f"{path}, line {line} has {len(row)} cells and the head {len(head)}; mend the row")
     if lenient:
         head = [name or f"column {i}" for i, name in enumerate(head, 1)]
         if wrong := next(
@@ -336,9 +329,44 @@ def split_rows(text: str, path: Path, *, lenient: bool = False) -> tuple[list[st
             )
     if len(set(head)) < len(head):
         raise DataError(f"{path} names the column {next(n for n in head if head.count(n) > 1)!r} twice; rename one")
-    if not rows:
+    if not body:
         raise DataError(f"{path} has a head and no rows; put at least one below it")
-    return head, rows, lines
+    return head, [row for _, row in body], [line for line, _ in body]
+
+
+def _cut(text: str, mark: str, path: Path) -> Iterator[tuple[int, list[str]]]:
+    """Each line's cells with the line that they begin on; blank lines are none, but a line of marks alone is one."""
+    reader = csv.reader(io.StringIO(text, newline=""), delimiter=mark)
+    begun = 1
+    try:
+        for row in reader:
+            if len(row) > 1 or "".join(row).strip():
+                yield begun, row
+            begun = reader.line_num + 1
+    except csv.Error as error:
+        raise DataError(f"{path}, line {reader.line_num}: {error}; check that it is a CSV file") from error
+
+
+def _mark(text: str, lenient: bool) -> str:
+    """What parts the cells. Where nothing gives any row the head's length, what the first line has most of."""
+
+    def fits(mark: str) -> tuple[int, int]:
+        rows = (row for _, row in _cut(text, mark, Path()))
+        try:
+            head = next(rows, [])
+            if len(head) < 2:
+                return 0, 0
+            least = max((i for i, c in enumerate(head, 1) if c.strip()), default=len(head)) if lenient else len(head)
+            return sum(
+                len(row) == len(head) or (lenient and len(row) >= least and not "".join(row[least:]).strip())
+                for row in rows
+            ), len(head)
+        except DataError:
+            return 0, 0
+
+    found = {mark: fits(mark) for mark in ",;\t|"}
+    first = next(line for line in text.splitlines() if line.strip())
+    return max(found, key=found.__getitem__) if any(n for n, _ in found.values()) else max(",;\t|", key=first.count)
 
 
 def _key(head: list[str], cells: dict[str, list[str]], path: Path) -> str:
