@@ -58,7 +58,7 @@ def one_pass(run: Run) -> int:
 def evaluated(name: str, args: argparse.Namespace, folder: Path) -> dict[str, Any]:
     """One text by all three."""
     recipe, changes = TEXTS[name]
-    data = next((shared() / "py_docstrings").glob("*.jsonl.gz")) if name == "functions" else None
+    data = shared() / "py_docstrings" / "functions.jsonl.gz" if name == "functions" else None
     out: dict[str, Any] = {}
     steps = args.steps
     for kind, more in {"gpt": {}, "ngram": COUNTED}.items():

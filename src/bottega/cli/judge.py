@@ -59,7 +59,7 @@ def judge(
         )
         for name, why in evidence.skipped.items():
             say.note(f"not judged: {name} ({why})")
-    kept = out if out is not None else judged.path if judged.header["fingerprint"] else None
+    kept = out if out is not None else judged.path if judged.trained_here else None
     if kept is None:
         say.note(f"nothing was written into {run}; --out DIR keeps evidence, report and card")
     say.result({"run": run, "written": kept, "measures": evidence.measures, "skipped": evidence.skipped})

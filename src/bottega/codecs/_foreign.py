@@ -51,14 +51,15 @@ class Foreign:
         except Exception as error:  # the library raises nothing narrower
             raise DataError(f"the tokenizer.json cannot be read ({error}); save it anew with transformers") from error
         self._set_up(self._inner)
-        self.prefix, bare = _without_prefix(learned)
+        config = json.loads(learned)
+        kind = json.dumps(config.get("decoder"))
+        self.prefix = _without_prefix(config)
         self._inside = self._inner
         if self.prefix:
-            self._inside = Tokenizer.from_str(bare)
+            self._inside = Tokenizer.from_str(json.dumps(config))
             self._set_up(self._inside)
         self.learned, self.end, self.size, self.begins = learned, end, size, begins
         self.template, self.named = template, named or {}
-        kind = json.dumps(json.loads(learned).get("decoder"))
         self._letters, self._falls_back, self._words = (
             f'"{part}"' in kind for part in ("ByteLevel", "ByteFallback", "WordPiece")
         )
@@ -243,9 +244,8 @@ def _piece(token: str) -> bytes:
     return token.replace("\u2581", " ").encode("utf-8")
 
 
-def _without_prefix(learned: str) -> tuple[str, str]:
-    """Where a ``tokenizer.json`` sets a blank before texts (see ``Foreign``), and the same file without it."""
-    config = json.loads(learned)
+def _without_prefix(config: dict[str, Any]) -> str:
+    """Where a ``tokenizer.json`` sets a blank before texts (see ``Foreign``); takes that out of ``config``."""
     where = ""
 
     def bare(part: Any) -> Any:
@@ -266,7 +266,7 @@ def _without_prefix(learned: str) -> tuple[str, str]:
 
     for name in ("normalizer", "pre_tokenizer"):
         config[name] = bare(config.get(name))
-    return where, json.dumps(config)
+    return where
 
 
 def _part_of_word(token: str) -> bytes:

@@ -137,7 +137,7 @@ class TextEncoder(nn.Module):
         stream = self.embed(F.pad(tokens, (self.lead, 0), value=self.start))
         if self.segment is not None:
             ends = (tokens == self.end).long()
-            behind = (ends.cumsum(1) - ends).clamp_max(self.segment.num_embeddings - 1).clamp_max(1)
+            behind = (ends.cumsum(1) - ends).clamp_max(min(1, self.segment.num_embeddings - 1))
             stream = stream + self.segment(F.pad(behind, (self.lead, 0)))
         if given is not None:
             stream = stream + (given[:, None] if given.ndim == 2 else F.pad(given, (0, 0, self.lead, 0)))

@@ -53,11 +53,11 @@ def judge_run(
     inception = _inception(run, features) if features else None
     for judge in only or ():
         lookup("judge", judge)  # a slip is told before the data is read
-    if not run.header["fingerprint"] and data is None:
+    if not run.trained_here and data is None:
         raise DataError(
             f"{run.path} was not trained here, so no data is known that it never saw; name a text of yours with --data FILE"
         )
-    if not run.header["fingerprint"] and (only is None or list(only) == ["likelihood"]):
+    if not run.trained_here and (only is None or list(only) == ["likelihood"]):
         return _judge_unseen(run, str(data), seed, slides, where, tell)
     own = run.header["data_argument"]
     if data is None and own and not _is_there(own):
@@ -74,7 +74,7 @@ def judge_run(
         )
     case, held_items = case_of(run, dataset, n, seed, tell)
     case.facts |= {"features": inception, **slides}
-    evidence = run.evidence if run.header["fingerprint"] else blank_evidence(run)
+    evidence = run.evidence if run.trained_here else blank_evidence(run)
     other = "judged against other data than it was trained on"
     evidence.notes = [note for note in evidence.notes if not note.startswith(other)]
     if fingerprint(dataset.items) != run.header["fingerprint"]:
@@ -141,7 +141,7 @@ def _slides(run: Run, window: int | None, stride: int | None) -> dict[str, int]:
     most = run.spec.dims
     if window is not None and not 2 <= window <= most:
         raise RecipeError(f"window is {window}, and the model reads {most} tokens; give 2 to {most}")
-    most = window or (most if run.header["fingerprint"] else min(MOST_WINDOW, most))
+    most = window or (most if run.trained_here else min(MOST_WINDOW, most))
     if stride is not None and not 1 <= stride <= most:
         raise RecipeError(f"stride is {stride}, and a window has {most} tokens; give 1 to {most}")
     return {name: value for name, value in (("window", window), ("stride", stride)) if value is not None}
@@ -153,7 +153,7 @@ def _place(run: Run, out: str | Path | None) -> Path | None:
     A folder that is named is made when there is evidence to write, and looked at here.
     """
     if out is None:
-        return run.path if run.header["fingerprint"] else None
+        return run.path if run.trained_here else None
     check_place(Path(out), folder=True)
     return Path(out)
 
@@ -251,7 +251,7 @@ def make_answers(
 def _facts(run: Run, truth: dict[str, Any], held: Sequence[Item]) -> dict[str, Any]:
     codec: Any = getattr(run.codec, "inner", run.codec)
     facts: dict[str, Any] = {"truth": truth, "iwae": run.recipe.judge.iwae}
-    if run.header["fingerprint"]:  # nothing is left beside the models of other people, as in the cache of the hub
+    if run.trained_here:  # nothing is left beside the models of other people, as in the cache of the hub
         facts["cache_dir"] = run.path.parent / CACHE
     facts["fingerprint"] = run.header["fingerprint"]
     facts["coded"] = hasattr(run.codec, "inner")

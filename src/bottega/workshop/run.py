@@ -127,6 +127,11 @@ class Run:
         path = self.path / EVIDENCE
         return ev.Evidence.read(path) if path.exists() else blank_evidence(self)
 
+    @property
+    def trained_here(self) -> bool:
+        """Whether it is a run of ours, whose data is known; False for models of other people."""
+        return bool(self.header["fingerprint"])
+
     def lighter(self, kind: Literal["fp32", "bf16", "fp16", "int8"], rows: int = 1) -> Run:
         """The same run with its weights packed for making pieces on this processor, ``rows`` at a time.
 
