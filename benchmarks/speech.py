@@ -54,7 +54,7 @@ class Ears:
     def __init__(self, speaker: Speaker, n: int, steps: int, kept: Path | None = None) -> None:
         self.codec = speaker.codec
         self.layout = self.codec.layout()
-        data = worlds.load("espeak", n=n, voices="others", seed=ASKED - 4000)
+        data = worlds.load("espeak", n=n, voices="others", throats=3, seed=ASKED - 4000)
         known = [i.cond.partition("|")[2] for i in data.items]
         self.loop = self._words(known)
         self.mels = [self.mel(i.value) for i in data.items]
@@ -71,7 +71,7 @@ class Ears:
             self.ear.load_state_dict({k[4:]: v for k, v in there.items() if k.startswith("ear.")})
         else:
             train_ear(self.ear, mels, sounds, Rng(0), steps)
-        names = sorted(CASTS["others"])
+        names = sorted({i.cond.partition("|")[0] for i in data.items})
         self.net = VoiceNet(self.layout["mels"], len(names))
         if there:
             self.net.load_state_dict({k[4:]: v for k, v in there.items() if k.startswith("net.")})
@@ -358,12 +358,12 @@ def vocoders(speaker: Speaker, n: int) -> dict[str, Any]:
         for sound in sounds:
             x = torch.from_numpy(np.ascontiguousarray(sound.mono()))
             db = codec.mel_db(x)
-            example = torch.full(codec.spec.shape, -1.0)
             began = time.process_time()
             if who.vocoder is None:
                 made = codec.wave(db)
             else:
-                made = who.vocoder.model.waves(db[None])[0]  # type: ignore[operator]
+                f0 = yin(x, codec.rate, codec.hop)[: db.shape[1]]
+                made = who.vocoder.model.waves(db[None], f0[None])[0]  # type: ignore[operator]
             spent += time.process_time() - began
             seconds += len(x) / codec.rate
             m = min(len(made), len(x))
@@ -376,7 +376,6 @@ def vocoders(speaker: Speaker, n: int) -> dict[str, Any]:
                     codec.mel_db(made).T.clamp_min(-60)[: db.shape[1]], db.T.clamp_min(-60)[: len(codec.mel_db(made).T)]
                 )
             )
-            del example
         out[name] = {
             "log_spectral_distance_db": statistics.mean(far), "half_interval_db": 1.96 * statistics.stdev(far) / len(far) ** 0.5,
             "mel_distance_db": statistics.mean(mel_far), "processor_seconds_a_second": spent / seconds, "n": n,

@@ -16,6 +16,7 @@ from torch import Tensor
 from bottega.codecs._sound_files import write_sound
 from bottega.core import RecipeError, Rng, Sound, nearest
 from bottega.crafts.speak_voice import Profile
+from bottega.nets.pitch import pitch_hz
 from bottega.trust.mark import mark
 from bottega.trust.watermark import watermarked
 from bottega.workshop.run import Run, load
@@ -191,7 +192,8 @@ class Speaker:
         if self.vocoder is None:
             return np.asarray(self.codec.wave(db).numpy(), np.float32)
         model: Any = self.vocoder.model.eval()
-        made = model.waves(db[None].to(self.vocoder.device))
+        f0 = pitch_hz(x[0, self.codec.mels, :t])
+        made = model.waves(*(part[None].to(self.vocoder.device) for part in (db, f0)))
         return np.asarray(made[0].cpu().numpy(), np.float32)
 
     def say(

@@ -5,6 +5,7 @@ from __future__ import annotations
 import functools
 import hashlib
 import io
+import math
 import os
 import shutil
 import subprocess
@@ -398,14 +399,19 @@ _NUMBERS = [*ONES[2:], *TENS[2:]]
 _DAYS = ["Monday", "Tuesday", "Wednesday", "Thursday", "Friday", "Saturday", "Sunday"]
 
 
+_SEMITONE = 5  # the program's units of pitch, about
+_THROATS = (1.0, 1.07, 0.935, 1.145, 0.874)
+
+
 class Line(NamedTuple):
-    """A sentence that is to be rendered: in which voice, and how."""
+    """A sentence that is to be rendered: in which voice, and how; ``throat`` times its formants, pitch and tempo as they are asked for."""
 
     text: str
     voice: Voice
     pitch: int
     speed: int
     amplitude: int
+    throat: float = 1.0
 
 
 def sentences(n: int, seed: int = 0) -> list[str]:
@@ -474,9 +480,10 @@ def render(line: Line, language: str = "en-us", rate: int = 16000) -> NDArray[np
     import soundfile as sf
     import soxr
 
+    pitch = max(0, min(99, round(line.pitch - _SEMITONE * 12 * math.log2(line.throat))))
     command = [
-        _program()[0], "-v", f"{language}+{line.voice.variant}", "-p", str(line.pitch), "-s", str(line.speed), "-a",
-        str(line.amplitude), "--stdout", "--stdin",
+        _program()[0], "-v", f"{language}+{line.voice.variant}", "-p", str(pitch), "-s", str(round(line.speed / line.throat)),
+        "-a", str(line.amplitude), "--stdout", "--stdin",
     ]  # fmt: skip
     done = subprocess.run(command, input=line.text.encode(), capture_output=True, timeout=60, check=False)
     if done.returncode or len(done.stdout) < 100:
@@ -486,7 +493,7 @@ def render(line: Line, language: str = "en-us", rate: int = 16000) -> NDArray[np
     head[40:44] = (len(head) - 44).to_bytes(4, "little")  # to a pipe it cannot write how long it became
     head[4:8] = (len(head) - 8).to_bytes(4, "little")
     samples, own = sf.read(io.BytesIO(bytes(head)), dtype="float32")
-    return np.asarray(soxr.resample(samples, own, rate, quality="HQ"), np.float32)
+    return np.asarray(soxr.resample(samples, own * line.throat, rate, quality="HQ"), np.float32)
 
 
 def _all(lines: Sequence[Line], language: str, rate: int) -> list[NDArray[np.float32]]:
@@ -512,11 +519,12 @@ def _all(lines: Sequence[Line], language: str, rate: int) -> list[NDArray[np.flo
 
 
 def espeak(
-    *, n: int = 120, voices: str = "known", language: str = "en-us", rate: int = 16000, seed: int = 0
-) -> Dataset:
+    *, n: int = 120, voices: str = "known", language: str = "en-us", rate: int = 16000, pitch: int = 24,
+    throats: int = 1, seed: int = 0,
+) -> Dataset:  # fmt: skip
     """Sentences in voices of the program espeak-ng; of each piece ``voice|text`` is known.
 
-    Voices take turns. Speed varies by 12 %, pitch and loudness a little, as they would not stand still in a person either. Sentences
+    Voices take turns. Speed varies by 12 %, loudness a little, pitch by ``pitch``, so that who speaks does not say how high. Sentences
     of one seed are never those of another seed below 1000, but for chance; a text is one group, so that a held-out one is new.
     What was rendered is kept in the user's cache (about 30 kB a second).
 
@@ -525,10 +533,16 @@ def espeak(
         voices: a cast (``known``, ``new``, ``others``), or names of its voices, separated by commas.
         language: ``en-us``, ``en-gb`` ...; the sentences are English.
         rate: samples a second.
+        pitch: how far up and down a sentence may be moved, in the program's units (5 are about a semitone).
+        throats: 1 to 5; of each voice so many, shorter and longer by steps of 7 % (``linda 107`` has formants 7 % higher), so that a
+            model hears more voices than the program has (Cooper et al. 2020, arXiv:2005.01245).
         seed: of sentences and of how they are said.
     """
-    if n < 1 or rate < 4000:
-        raise DataError(f"espeak with n={n}, rate={rate}: at least 1 and 4000")
+    if n < 1 or rate < 4000 or not 0 <= pitch <= 99 or not 1 <= throats <= len(_THROATS):
+        raise DataError(
+            f"espeak with n={n}, rate={rate}, pitch={pitch}, throats={throats}: at least 1, at least 4000, 0 to 99, and 1 to "
+            f"{len(_THROATS)}"
+        )
     everyone = {name: voice for cast in CASTS.values() for name, voice in cast.items()}
     cast = CASTS.get(voices) or {}
     for name in [] if cast else [part.strip() for part in voices.split(",") if part.strip()]:
@@ -537,19 +551,20 @@ def espeak(
         cast[name] = everyone[name]
     if not cast:
         raise DataError(f"voices is {voices!r}; name a cast ({', '.join(CASTS)}) or voices")
-    draw, names = Draw(seed + 7919), list(cast)
+    people = {name if k == 1 else f"{name} {100 * k:.0f}": (voice, k) for k in _THROATS[:throats] for name, voice in cast.items()}
+    draw, names = Draw(seed + 7919), list(people)
     lines, conds = [], []
     for i, text in enumerate(sentences(n, seed)):
         name = names[i % len(names)]
-        voice = cast[name]
-        pitch = max(0, min(99, voice.pitch + draw.between(-6, 6)))
-        lines.append(Line(text, voice, pitch, round(voice.speed * draw.between(88, 112) / 100), draw.between(70, 120)))
+        voice, throat = people[name]
+        high = max(0, min(99, voice.pitch + draw.between(-pitch, pitch)))
+        lines.append(Line(text, voice, high, round(voice.speed * draw.between(88, 112) / 100), draw.between(70, 120), throat))
         conds.append(f"{name}|{text}")
     made = _all(lines, language, rate)
     items = [
         Item(Sound(x[None], rate), cond, f"sentence {i}", group=cond.partition("|")[2])
         for i, (x, cond) in enumerate(zip(made, conds, strict=True))
     ]
-    about = f"English sentences in {len(cast)} voices of {_program()[1]}"
+    about = f"English sentences in {len(names)} voices of {_program()[1]}"
     return Dataset("espeak", "audio", items, LICENCE, f"{SOURCE}, and espeak-ng", about,
                    {"voices": names, "texts": [line.text for line in lines]})  # fmt: skip
