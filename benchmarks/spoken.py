@@ -1,6 +1,6 @@
-"""Spoken digits in the voice that is asked for, by diffusion: whether the digit and the voice are heard.
+"""Spoken digits in the voice that is asked for, by diffusion and by WaveNet: whether the digit and the voice are heard.
 
-Trains recipe ``spoken`` on recordings of ten digits by six people (the data set fsdd beside the project, its
+Trains recipes ``spoken`` and ``spoken-wavenet`` on recordings of ten digits by six people (the data set fsdd beside the project, its
 licence CC BY-SA). Two networks, trained on the same training part and on nothing that was made, say which digit and which voice they hear, or
 that it is none; how often they are right on real recordings that were held back is the ceiling. They hear log-mel spectra of other
 windows and bands than the diffusion's own, of the sound as it comes out, Griffin-Lim included.
@@ -34,7 +34,7 @@ from bottega.workshop.training import divide
 DIGITS = Path("fsdd", "fsdd_train_wav.zip")
 RATE, SAMPLES = 8000, 5120
 WANTED = 0.85
-RECIPES = ("spoken",)
+RECIPES = ("spoken", "spoken-wavenet")
 
 
 def share(hits: Sequence[bool]) -> dict[str, Any]:
