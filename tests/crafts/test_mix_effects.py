@@ -20,6 +20,7 @@ from bottega.crafts.mix_effects import (
     Wet,
     biquad,
     named_effect,
+    ready,
     response_db,
     run,
 )  # fmt: skip
@@ -80,6 +81,42 @@ def test_blocks_of_any_size_make_what_the_whole_makes(name):
     assert np.abs(made - whole.samples).max() < 1e-6
     for block in (64, 777):
         assert np.abs(run(ALL[name](), sound, block).samples - whole.samples).max() < 1e-6
+
+
+@pytest.mark.parametrize("name", ALL)
+def test_arrays_make_what_the_compiled_loops_make_and_take_over_at_any_block(name, monkeypatch):
+    pytest.importorskip("numba")
+    from bottega.crafts import mix_effects
+
+    assert ready()
+    sound, loops = bursts(), mix_effects.loops
+    compiled = run(ALL[name](), sound, 256).samples
+    monkeypatch.setattr(mix_effects, "loops", lambda: None)  # as where numba is not installed
+    assert not ready()
+    assert np.abs(run(ALL[name](), sound, 256).samples - compiled).max() < 1e-7
+    turns = iter(range(10**6))
+    monkeypatch.setattr(mix_effects, "loops", lambda: loops() if next(turns) % 3 else None)
+    assert np.abs(run(ALL[name](), sound, 256).samples - compiled).max() < 1e-7
+
+
+def test_a_block_of_another_type_is_treated_as_well():
+    sound = bursts()
+    for name in ("compressor", "gate", "limiter", "reverb", "equaliser", "denoise"):
+        one, other = ALL[name](), ALL[name]()
+        one.start(RATE, 2)
+        other.start(RATE, 2)
+        for at in range(0, 4096, 512):
+            x = sound.samples[:, at : at + 512]
+            assert np.abs(one(x) - other(x.astype(float))).max() < 1e-4, name
+
+
+@pytest.mark.parametrize("level_db", [-30.0, -6.05, -5.9])
+def test_a_limiter_leaves_what_is_below_its_ceiling_to_the_bit(level_db):
+    sound = sine(440, 10 ** (level_db / 20), 0.5)
+    ramp = np.minimum(1, np.minimum(np.arange(8000), 7999 - np.arange(8000)) / 500)  # no clicks at its ends
+    sound = Sound((sound.samples * ramp).astype(np.float32), RATE)
+    made = run(Limiter(-6), sound, 128)
+    assert np.array_equal(made.samples, sound.samples) == (level_db < -6)
 
 
 @pytest.mark.parametrize("name", ["equaliser", "compressor", "gate", "limiter", "denoise", "deesser", "reverb"])

@@ -1,7 +1,8 @@
 """Effects that treat sound block by block as it arrives, whatever the size of a block: the same as the whole at once.
 
 None loops over samples in Python: filters are ``scipy.signal``'s with their state kept, and what rises at once and falls
-slowly (compressor, limiter, gate) is a running maximum in decibels. Arithmetic is in float64.
+slowly (compressor, limiter, gate) is a running maximum in decibels. Small blocks, as they come live, go through the same in
+compiled loops where numba is installed (``_mix_loops``). Arithmetic is in float64.
 """
 
 from __future__ import annotations
@@ -11,35 +12,42 @@ import math
 import re
 from abc import ABC, abstractmethod
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
 from functools import lru_cache
-from typing import Any, ClassVar, Literal
+from typing import Any, ClassVar
 
 import numpy as np
+from scipy.fft import irfft, rfft
 from scipy.linalg import hadamard
 from scipy.ndimage import maximum_filter1d
 from scipy.signal import lfilter, oaconvolve, sosfilt
 from scipy.special import exp1
 
 from bottega.core import DataError, RecipeError, Sound, nearest
+from bottega.crafts._biquads import Band, Kind, biquad, in_range, response_db
 from bottega.crafts._ears import Wave, db
+from bottega.crafts._mix_loops import SMALL, loops
 from bottega.judge.loudness import OVERSAMPLED, interpolator
 
 __all__ = [
     "EFFECTS", "Band", "Chain", "Compressor", "DeEsser", "Denoise", "Effect", "Equaliser", "Filter", "Gate", "Limiter",
-    "Reverb", "Wet", "biquad", "blocks", "named_effect", "response_db", "run",
+    "Reverb", "Wet", "biquad", "blocks", "named_effect", "ready", "response_db", "run",
 ]  # fmt: skip
-
-Kind = Literal["peak", "low_shelf", "high_shelf", "low_pass", "high_pass", "notch"]
 
 _HIGH_LOW: tuple[Kind, Kind] = ("high_pass", "low_pass")
 
 
-def _check(what: str, **ranges: tuple[float, float, float]) -> None:
-    """Raise RecipeError for the first of ``name=(value, least, most)`` that lies outside."""
-    for name, (value, least, most) in ranges.items():
-        if not least <= value <= most:
-            raise RecipeError(f"{what}: {name} is {value:g}; give {least:g} to {most:g}")
+def _fast(x: Wave) -> Any:
+    """The compiled loops, where this block is better treated by them."""
+    return loops() if x.shape[1] <= SMALL and x.dtype == np.float64 else None
+
+
+def ready() -> bool:
+    """Load what treats small blocks fast; before a stream begins, as it takes a second, and some more at its first use on a machine.
+
+    Returns:
+        Whether it is there; without numba arrays do the same in two to three times the time.
+    """
+    return loops() is not None
 
 
 class Effect(ABC):
@@ -87,7 +95,7 @@ class _Delay:
 
     def __call__(self, x: Wave) -> Wave:
         both = np.concatenate([self.kept, x], 1)
-        self.kept = both[:, x.shape[1] :]
+        self.kept = both[:, x.shape[1] :].copy()
         return both[:, : x.shape[1]]
 
 
@@ -95,7 +103,7 @@ class Wet(Effect):
     """An effect of which so much is heard: ``wet`` times it and the rest of the sound as it was, kept in time."""
 
     def __init__(self, effect: Effect, wet: float = 1.0) -> None:
-        _check("an effect", wet=(wet, 0, 1))
+        in_range("an effect", wet=(wet, 0, 1))
         self.effect, self.wet = effect, wet
 
     def start(self, rate: int, channels: int) -> None:
@@ -140,66 +148,6 @@ def run(effect: Effect | Sequence[Effect], sound: Sound, block: int = 0) -> Soun
 # ---- equaliser ---------------------------------------------------------------------------------------------------------
 
 
-@dataclass(frozen=True)
-class Band:
-    """One filter of an equaliser.
-
-    Attributes:
-        kind: peak, low_shelf, high_shelf, low_pass, high_pass or notch.
-        hz: its middle or corner.
-        gain_db: of a peak or shelf.
-        q: the higher, the narrower.
-    """
-
-    kind: Kind
-    hz: float
-    gain_db: float = 0.0
-    q: float = 0.7071
-
-
-def biquad(band: Band, rate: int) -> Wave:
-    """A second-order section ``(6,)`` for ``scipy.signal.sosfilt``.
-
-    Bristow-Johnson, "Cookbook formulae for audio equalizer biquad filter coefficients" (W3C note, 2021).
-
-    Raises:
-        RecipeError: no such kind, a frequency outside of 0 to half the rate, or a gain or q out of reason.
-    """
-    known = ("peak", "low_shelf", "high_shelf", "low_pass", "high_pass", "notch")
-    if band.kind not in known:
-        raise RecipeError(f"a filter's kind is {band.kind!r}{nearest(band.kind, known)}")
-    if not 0 < band.hz < rate / 2:
-        raise RecipeError(f"{band.kind}: hz is {band.hz:g}; give more than 0 and less than {rate / 2:g}, half the rate")
-    _check(band.kind, gain_db=(band.gain_db, -60, 60), q=(band.q, 0.05, 200))
-    w = math.tau * band.hz / rate
-    a, c, alpha = 10 ** (band.gain_db / 40), math.cos(w), math.sin(w) / (2 * band.q)
-    if band.kind == "peak":
-        rows = (1 + alpha * a, -2 * c, 1 - alpha * a, 1 + alpha / a, -2 * c, 1 - alpha / a)
-    elif band.kind == "notch":
-        rows = (1, -2 * c, 1, 1 + alpha, -2 * c, 1 - alpha)
-    elif band.kind in {"low_pass", "high_pass"}:
-        side = 1 if band.kind == "low_pass" else -1
-        b = (1 - side * c) / 2
-        rows = (b, 2 * side * b, b, 1 + alpha, -2 * c, 1 - alpha)
-    else:
-        side, root = (1 if band.kind == "low_shelf" else -1), 2 * math.sqrt(a) * alpha
-        rows = (
-            a * ((a + 1) - side * (a - 1) * c + root), side * 2 * a * ((a - 1) - side * (a + 1) * c),
-            a * ((a + 1) - side * (a - 1) * c - root), (a + 1) + side * (a - 1) * c + root,
-            -side * 2 * ((a - 1) + side * (a + 1) * c), (a + 1) + side * (a - 1) * c - root,
-        )  # fmt: skip
-    return np.array(rows) / rows[3]
-
-
-def response_db(bands: Sequence[Band], hz: Wave, rate: int) -> Wave:
-    """What an equaliser does at frequencies ``(k,)``, in dB."""
-    z = np.exp(-1j * math.tau * np.asarray(hz) / rate)
-    total = np.zeros(len(z))
-    for b0, b1, b2, a0, a1, a2 in (biquad(band, rate) for band in bands):
-        total += db(np.abs((b0 + b1 * z + b2 * z * z) / (a0 + a1 * z + a2 * z * z)) ** 2)
-    return total
-
-
 class Equaliser(Effect):
     """Second-order filters one after the other, without latency."""
 
@@ -215,7 +163,10 @@ class Equaliser(Effect):
         """See ``Effect``."""
         if not self.bands or not x.shape[1]:
             return x
-        y, self.state = sosfilt(self.sos, x, axis=1, zi=self.state)
+        if fast := _fast(x):
+            return np.asarray(fast.sections(self.sos, self.state, x))
+        y, state = sosfilt(self.sos, x, axis=1, zi=self.state)
+        self.state = np.ascontiguousarray(state)
         return np.asarray(y)
 
 
@@ -266,12 +217,13 @@ class _Smooth:
 
     def __init__(self, seconds: float, rate: int, first: float = 0.0) -> None:
         self.pole = math.exp(-1 / (seconds * rate)) if seconds > 0 else 0.0
-        self.state = np.array([self.pole * first])
+        self.last = first
 
     def __call__(self, x: Wave) -> Wave:
         if not len(x):
             return x
-        y, self.state = lfilter([1 - self.pole], [1, -self.pole], x, zi=self.state)
+        y, _ = lfilter([1 - self.pole], [1, -self.pole], x, zi=[self.pole * self.last])
+        self.last = float(y[-1])
         return np.asarray(y)
 
 
@@ -294,7 +246,7 @@ class Compressor(Effect):
         self, threshold_db: float = -20.0, ratio: float = 3.0, knee_db: float = 6.0, attack_ms: float = 10.0,
         release_ms: float = 200.0, makeup_db: float = 0.0,
     ) -> None:  # fmt: skip
-        _check("compressor", threshold_db=(threshold_db, -100, 0), ratio=(ratio, 1, 100), knee_db=(knee_db, 0, 40),
+        in_range("compressor", threshold_db=(threshold_db, -100, 0), ratio=(ratio, 1, 100), knee_db=(knee_db, 0, 40),
                attack_ms=(attack_ms, 0, 1000), release_ms=(release_ms, 1, 10_000), makeup_db=(makeup_db, -60, 60))  # fmt: skip
         self.threshold_db, self.ratio, self.knee_db = threshold_db, ratio, knee_db
         self.attack_ms, self.release_ms, self.makeup_db = attack_ms, release_ms, makeup_db
@@ -318,6 +270,13 @@ class Compressor(Effect):
 
     def __call__(self, x: Wave) -> Wave:
         """See ``Effect``."""
+        if fast := _fast(x):
+            level, hold, attack = self.level, self.hold, self.attack
+            y, level.last, hold.last, attack.last = fast.compress(
+                x, (level.pole, level.last), (hold.slope, hold.last), (attack.pole, attack.last),
+                (self.threshold_db, self.ratio, self.knee_db, self.makeup_db),
+            )  # fmt: skip
+            return np.asarray(y)
         return x * 10 ** ((self.makeup_db - self.reduction_db(x)) / 20)
 
 
@@ -364,7 +323,7 @@ class Limiter(Effect):
     def __init__(
         self, ceiling_db: float = -1.0, lookahead_ms: float = 5.0, release_ms: float = 100.0, gain_db: float = 0.0
     ) -> None:
-        _check("limiter", ceiling_db=(ceiling_db, -60, 0), lookahead_ms=(lookahead_ms, 0.1, 100), release_ms=(release_ms, 1, 10_000),
+        in_range("limiter", ceiling_db=(ceiling_db, -60, 0), lookahead_ms=(lookahead_ms, 0.1, 100), release_ms=(release_ms, 1, 10_000),
                gain_db=(gain_db, -120, 120))  # fmt: skip
         self.ceiling_db, self.lookahead_ms, self.release_ms, self.gain_db = (
             ceiling_db,
@@ -393,7 +352,7 @@ class Limiter(Effect):
     def peaks(self, x: Wave) -> Wave:
         """The largest value around each sample, ``half`` samples late, over all channels."""
         both = np.concatenate([self.heard, x], 1)
-        self.heard = both[:, x.shape[1] :]
+        self.heard = both[:, x.shape[1] :].copy()
         past = np.lib.stride_tricks.sliding_window_view(both, self.phases.shape[1], axis=1)
         fine: Wave = np.abs(self.phases @ past.swapaxes(1, 2)).max((0, 1))  # of a sample and of the way to the next
         return np.maximum(np.maximum(fine[:-1], fine[1:]), np.abs(both[:, self.half + 1 : -self.half]).max(0))
@@ -403,13 +362,18 @@ class Limiter(Effect):
         if not x.shape[1]:
             return x
         x = x * 10 ** (self.gain_db / 20)
+        if fast := _fast(x):
+            y, self.hold.last = fast.limit(
+                x, self.heard, self.phases, self.needs, self.before, self.window, self.ceiling_db, (self.hold.slope, self.hold.last), self.late.kept,
+            )  # fmt: skip
+            return np.asarray(y)
         need = np.maximum(db(self.peaks(x) ** 2) - self.ceiling_db, 0)
         both = np.concatenate([self.needs, need])
-        self.needs = both[len(need) :]
+        self.needs = both[len(need) :].copy()
         wide = self.ahead + 1
         held = self.hold(maximum_filter1d(both, wide)[wide // 2 : wide // 2 + len(need)])
         seen = np.concatenate([self.before, held])
-        self.before = seen[len(held) :]
+        self.before = seen[len(held) :].copy()
         return self.late(x) * 10 ** (-np.convolve(seen, self.window, "valid") / 20)
 
 
@@ -430,7 +394,7 @@ class Gate(Effect):
         self, threshold_db: float = -50.0, range_db: float = 40.0, attack_ms: float = 1.0, hold_ms: float = 50.0,
         release_ms: float = 50.0,
     ) -> None:  # fmt: skip
-        _check("gate", threshold_db=(threshold_db, -120, 0), range_db=(range_db, 0, 120), attack_ms=(attack_ms, 0, 1000),
+        in_range("gate", threshold_db=(threshold_db, -120, 0), range_db=(range_db, 0, 120), attack_ms=(attack_ms, 0, 1000),
                hold_ms=(hold_ms, 0, 10_000), release_ms=(release_ms, 1, 10_000))  # fmt: skip
         self.threshold_db, self.range_db = threshold_db, range_db
         self.attack_ms, self.hold_ms, self.release_ms = attack_ms, hold_ms, release_ms
@@ -448,8 +412,15 @@ class Gate(Effect):
         n = x.shape[1]
         if not n:
             return x
-        level = self.level(db(np.square(x).max(0)))
-        loud, quiet = level >= self.threshold_db, level < self.threshold_db - 6
+        if fast := _fast(x):
+            level, hold, attack = self.level, self.hold, self.attack
+            y, level.last, hold.last, attack.last, self.open, self.quiet = fast.gate(
+                x, (level.slope, level.last), (hold.slope, hold.last), (attack.pole, attack.last),
+                (self.threshold_db, self.range_db, self.wait), self.open, self.quiet,
+            )  # fmt: skip
+            return np.asarray(y)
+        loudness = self.level(db(np.square(x).max(0)))
+        loud, quiet = loudness >= self.threshold_db, loudness < self.threshold_db - 6
         at = np.arange(n)
         # samples since it was last not quiet; it closes when there were as many as it waits
         since = at - np.maximum.accumulate(np.where(~quiet, at, -1 - self.quiet))
@@ -478,7 +449,7 @@ class Reverb(Effect):
     """
 
     def __init__(self, seconds: float = 1.2, wet: float = 0.2, damping_hz: float = 8000.0, size: float = 1.0) -> None:
-        _check("reverb", seconds=(seconds, 0.05, 30), wet=(wet, 0, 1), damping_hz=(damping_hz, 100, 1e6), size=(size, 0.1, 4))  # fmt: skip
+        in_range("reverb", seconds=(seconds, 0.05, 30), wet=(wet, 0, 1), damping_hz=(damping_hz, 100, 1e6), size=(size, 0.1, 4))  # fmt: skip
         self.seconds, self.wet, self.damping_hz, self.size = seconds, wet, damping_hz, size
 
     def start(self, rate: int, channels: int) -> None:
@@ -488,27 +459,45 @@ class Reverb(Effect):
         self.gains = 10 ** (-3 * self.lengths / (self.seconds * rate))
         self.step = int(self.lengths.min())  # what leaves a delay within so many samples has entered before them
         self.mix = hadamard(8) / math.sqrt(8)
-        self.into = hadamard(8)[:, np.arange(1, channels + 1) % 8] / math.sqrt(8 * channels)
-        self.out = hadamard(8)[(3 + np.arange(channels)) % 8].astype(float)
+        self.into = np.ascontiguousarray(hadamard(8)[:, np.arange(1, channels + 1) % 8] / math.sqrt(8 * channels))
+        out = hadamard(8)[(3 + np.arange(channels)) % 8]
         self.pole = math.exp(-math.tau * self.damping_hz / rate) if self.damping_hz < 0.45 * rate else 0.0
         self.damped = np.zeros((8, 1))
-        self.lines = np.zeros((8, int(self.lengths.max())))  # the newest last
+        most = int(self.lengths.max())
+        self.lines, self.at = np.zeros((8, most + max(most, SMALL))), most  # the newest before `at`
         # of an impulse, the eight give g^2 + g^4 + ... in all; without this the hall's level would depend on its length
         energy = float(np.mean(self.gains**2))
-        self.level = math.sqrt((1 - energy) / energy)
+        self.out = math.sqrt((1 - energy) / energy) * out
 
     def __call__(self, x: Wave) -> Wave:
         """See ``Effect``."""
-        wet = np.concatenate([self._hall(part) for part in blocks(x, self.step)], 1) if x.shape[1] else x
-        return (1 - self.wet) * x + self.wet * wet
+        if not x.shape[1]:
+            return x
+        if fast := _fast(x):
+            at = self._space(x.shape[1])
+            wet = fast.hall(x, self.lines, at, self.lengths, self.pole, self.damped, self.gains, self.mix, self.into, self.out)  # fmt: skip
+        else:
+            wet = np.concatenate([self._hall(part) for part in blocks(x, self.step)], 1)
+        return np.asarray((1 - self.wet) * x + self.wet * wet)
+
+    def _space(self, n: int) -> int:
+        """Where the next n samples of the lines go: on, or at the end of what is still needed, moved to the front."""
+        most = int(self.lengths.max())
+        if self.at + n > self.lines.shape[1]:
+            self.lines[:, :most] = self.lines[:, self.at - most : self.at].copy()
+            self.at = most
+        self.at += n
+        return self.at - n
 
     def _hall(self, x: Wave) -> Wave:
-        n, most = x.shape[1], self.lines.shape[1]
-        out = np.stack([self.lines[i, most - d : most - d + n] for i, d in enumerate(self.lengths)])
-        out, self.damped = lfilter([1 - self.pole], [1, -self.pole], out, axis=1, zi=self.damped)
+        n = x.shape[1]
+        at = self._space(n)
+        out = np.stack([self.lines[i, at - d : at - d + n] for i, d in enumerate(self.lengths)])
+        out, damped = lfilter([1 - self.pole], [1, -self.pole], out, axis=1, zi=self.damped)
+        self.damped = np.ascontiguousarray(damped)
         out = out * self.gains[:, None]
-        self.lines = np.concatenate([self.lines[:, n:], self.mix @ out + self.into @ x], 1)
-        return np.asarray(self.level * (self.out @ out))
+        self.lines[:, at : at + n] = self.mix @ out + self.into @ x
+        return np.asarray(self.out @ out)
 
 
 def _prime(least: int) -> int:
@@ -523,6 +512,7 @@ def _prime(least: int) -> int:
 
 
 _RISE, _STEPS = (math.log(1e-6), math.log(1e3)), 4096
+_RISE_AT = _RISE[0], _STEPS / (_RISE[1] - _RISE[0])
 
 
 class Denoise(Effect):
@@ -540,7 +530,7 @@ class Denoise(Effect):
     BIAS: ClassVar[float] = 2.0  # a minimum of smoothed periodograms lies so far below their mean
 
     def __init__(self, reduction_db: float = 20.0, noise: Wave | None = None) -> None:
-        _check("denoise", reduction_db=(reduction_db, 0, 60))
+        in_range("denoise", reduction_db=(reduction_db, 0, 60))
         self.reduction_db, self.noise = reduction_db, noise
 
     @staticmethod
@@ -570,6 +560,7 @@ class Denoise(Effect):
             raise RecipeError(f"denoise: the noise has {len(self.noise)} bands; at {rate} Hz it must have {bins}")
         self.latency = self.size
         self.shape = _sine(self.size)
+        self.half = self.shape / 2
         self.heard = np.zeros((channels, self.size))
         self.sum = np.zeros((channels, self.size))
         self.waiting = np.zeros((channels, 0))
@@ -582,19 +573,21 @@ class Denoise(Effect):
 
     def __call__(self, x: Wave) -> Wave:
         """See ``Effect``."""
-        self.waiting = np.concatenate([self.waiting, x], 1)
-        made = [self.ready]
-        while self.waiting.shape[1] >= self.hop:
-            self.heard = np.concatenate([self.heard[:, self.hop :], self.waiting[:, : self.hop]], 1)
-            self.waiting = self.waiting[:, self.hop :]
-            spectrum = np.fft.rfft(self.heard * self.shape)
-            self.sum += (
-                np.fft.irfft(spectrum * self._gain(spectrum.real**2 + spectrum.imag**2), self.size) * self.shape / 2
-            )
-            made.append(self.sum[:, : self.hop])
-            self.sum = np.concatenate([self.sum[:, self.hop :], np.zeros_like(made[-1])], 1)
+        fast, hop, made = _fast(x), self.hop, [self.ready]
+        waiting = np.concatenate([self.waiting, x], 1)
+        frames = waiting.shape[1] // hop
+        for k in range(frames):
+            self.heard[:, :-hop] = self.heard[:, hop:]
+            self.heard[:, -hop:] = waiting[:, k * hop : (k + 1) * hop]
+            spectrum = rfft(self.heard * self.shape)
+            spectrum *= self._gain(spectrum.real**2 + spectrum.imag**2, fast)
+            self.sum += irfft(spectrum, self.size) * self.half
+            made.append(self.sum[:, :hop].copy())
+            self.sum[:, :-hop] = self.sum[:, hop:]
+            self.sum[:, -hop:] = 0
+        self.waiting = waiting[:, frames * hop :].copy()
         both = np.concatenate(made, 1)
-        self.ready = both[:, x.shape[1] :]
+        self.ready = both[:, x.shape[1] :].copy()
         return both[:, : x.shape[1]]
 
     def _estimate(self, power: Wave) -> Wave:
@@ -612,14 +605,17 @@ class Denoise(Effect):
         self.least[-1] = np.minimum(self.least[-1], self.power)
         return self.BIAS * np.minimum(self.floor, self.least[-1])
 
-    def _gain(self, power: Wave) -> Wave:
-        noise = np.maximum(self._estimate(power), 1e-12)
+    def _gain(self, power: Wave, fast: Any = None) -> Wave:
+        noise, least = self._estimate(power), 10 ** (-self.reduction_db / 20)
+        if fast:
+            return np.asarray(fast.suppress(power, noise, self.before, _rise_table(), *_RISE_AT, least))
+        noise = np.maximum(noise, 1e-12)
         after = np.minimum(power / noise, 1e3)
         ratio = np.maximum(0.98 * self.before / noise + 0.02 * np.maximum(after - 1, 0), 1e-3)
         share = ratio / (1 + ratio)
         gain = np.minimum(share * _rise(share * after), 1.0)
         self.before = gain**2 * power
-        return np.maximum(gain, 10 ** (-self.reduction_db / 20))
+        return np.maximum(gain, least)
 
 
 @lru_cache(maxsize=1)
@@ -630,7 +626,7 @@ def _rise_table() -> Wave:
 
 def _rise(v: Wave) -> Wave:
     """``exp(E1(v) / 2)`` of ``v`` between 1e-6 and 1e3, to 1e-6, by straight lines."""
-    at = (np.log(np.clip(v, 1e-6, 999.0)) - _RISE[0]) * (_STEPS / (_RISE[1] - _RISE[0]))
+    at = (np.log(np.clip(v, 1e-6, 999.0)) - _RISE_AT[0]) * _RISE_AT[1]
     table, k = _rise_table(), at.astype(np.intp)
     low: Wave = table[k]
     return low + (at - k) * (table[k + 1] - low)
