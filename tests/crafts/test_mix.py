@@ -14,7 +14,7 @@ from bottega.crafts.mix import Track, even_out, masking_index, mix, read_stems, 
 from bottega.crafts.mix_design import describe, design, novelty
 from bottega.crafts.mix_effects import Band, Equaliser, run
 from bottega.crafts.mix_mark import ALGORITHMIC, TREATED, desk_mark
-from bottega.crafts.mix_master import master, matching
+from bottega.crafts.mix_master import _clipped, master, matching
 from bottega.crafts.mix_repair import LIMITS, declick, diagnose, limits_of, measures, repair
 from bottega.data._sounds import multitrack, noises, speech
 from bottega.judge.loudness import lufs, true_peak_db
@@ -185,6 +185,43 @@ def test_a_master_has_its_loudness_and_its_peak(piece, target, peak):
     assert true_peak_db(made.sound.samples) <= peak
     assert [s.name for s in made.stages] == ["input", "equaliser", "compressor", "limiter"]
     assert made.stages[-1].lufs == pytest.approx(lufs(made.sound.samples, made.sound.rate))
+
+
+def test_what_a_limiter_leaves_too_soft_a_clipper_makes_loud_and_what_neither_can_is_said(voice):
+    soft = master(voice, target_lufs=-12)
+    assert "clipper" not in soft.stages[-1].about
+    loud = master(voice, target_lufs=-10)
+    assert loud.reached
+    assert "by a soft clipper" in loud.stages[-1].about
+    assert true_peak_db(loud.sound.samples) <= -1
+    most = master(voice, target_lufs=-5)
+    assert not most.reached
+    assert true_peak_db(most.sound.samples) <= -1
+    assert -5 - lufs(most.sound.samples, voice.rate) > 0.5
+    half = master(voice, target_lufs=-10, wet={"limiter": 0.5})
+    assert true_peak_db(half.sound.samples) <= -1
+
+
+def test_a_clipper_bends_peaks_alone_and_folds_nothing_back():
+    rate, at = 16000, np.arange(16000) / 16000
+    edges = np.minimum(1, np.minimum(at, at[::-1]) / 0.05)  # no clicks at the ends
+    low = Sound((0.6 * edges * np.sin(2 * np.pi * 440 * at))[None].astype(np.float32), rate)
+    assert np.array_equal(_clipped(low, -1.0).samples, low.samples), "3 dB below the ceiling nothing changes"
+    tone = 1.2 * edges * np.sin(2 * np.pi * 3000 * at)  # its third harmonic, 9 kHz, would come back at 7
+    made = _clipped(Sound(tone[None].astype(np.float32), rate), -1.0).samples[0]
+    assert np.abs(made[2000:-2000]).max() < 1.2 * 0.85
+
+    def level(x, hz):
+        return 20 * np.log10(
+            np.abs(np.sum(x * np.hanning(len(x)) * np.exp(-2j * np.pi * hz * at))) / (len(x) / 4) + 1e-9
+        )
+
+    c = 10 ** (-1 / 20)
+    k = c * 10 ** (-3 / 20)
+    naive = np.where(np.abs(tone) > k, np.sign(tone) * (k + (c - k) * np.tanh((np.abs(tone) - k) / (c - k))), tone)
+    assert level(naive, 7000) > -30
+    assert level(made, 7000) < level(naive, 7000) - 30
+    assert level(made, 3000) == pytest.approx(level(naive, 3000), abs=0.3)
 
 
 def test_clipped_input_is_brought_below_the_peak(piece):

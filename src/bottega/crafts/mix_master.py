@@ -7,12 +7,12 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 
 import numpy as np
-from scipy.signal import firwin2
+from scipy.signal import firwin2, upfirdn
 
 from bottega.core import DataError, RecipeError, Sound, nearest
 from bottega.crafts._ears import Wave, balance_db, checked, frames_db, smooth_octaves, third_octaves
 from bottega.crafts.mix_effects import Compressor, Filter, Limiter, Wet, run
-from bottega.judge.loudness import decibels, lufs, range_lu, true_peak_db
+from bottega.judge.loudness import OVERSAMPLED, decibels, interpolator, lufs, range_lu, true_peak_db
 
 __all__ = ["STAGES", "Mastered", "Stage", "master", "matching"]
 
@@ -20,8 +20,11 @@ STAGES = ("equaliser", "compressor", "limiter")
 """What a master goes through, in order; each can be heard in part (``wet``)."""
 
 _MOST_LIMITED = 14.0  # dB that the limiter may take from the highest peak: more is distortion, not loudness
+_CLIPS = (0.0, 1.0, 2.0, 3.0)  # dB that a soft clipper takes after it, the least that is enough
+_KNEE = 3.0  # dB below the ceiling where it begins to bend
 _MOST_DB = 12.0  # of the equaliser
-_TOLERANCE = 0.1  # LU
+_TOLERANCE = 0.1  # LU, which is tried for
+_ENOUGH = 0.5  # LU, which counts as reached
 _TAPS = 0.09  # seconds
 
 
@@ -61,7 +64,7 @@ class Mastered:
     def reached(self) -> bool:
         """Whether both targets are met."""
         last = self.stages[-1]
-        return abs(last.lufs - self.target_lufs) <= 0.5 and last.true_peak_db <= self.peak_db
+        return abs(last.lufs - self.target_lufs) <= _ENOUGH and last.true_peak_db <= self.peak_db
 
 
 def matching(sound: Sound, references: Sequence[Sound]) -> tuple[Wave, Wave, Wave]:
@@ -85,8 +88,10 @@ def master(
 
     The equaliser (linear phase) brings it to the mean third-octave spectrum of the references, and does nothing without
     any; the compressor takes 1.5 to 1 from the level that 60 % of the moments stay below; the limiter gets the gain with
-    which the whole has the loudness, found by trying, and takes at most 14 dB from the highest peak. The peak comes before
-    the loudness: what cannot have both is as loud as it can be, and ``reached`` says so.
+    which the whole has the loudness, found by trying, and takes at most 14 dB from the highest peak. Where that leaves the
+    whole more than 0.5 LU too soft, a soft clipper takes 1, 2 or 3 dB more, as few as are enough: a limiter turns down what is
+    around a peak as well, a clipper the peak alone. The peak comes before the loudness: what cannot have both is as loud as it
+    can be, and ``reached`` says so.
 
     Args:
         sound: a mix of one or two channels, at least 0.4 seconds.
@@ -133,8 +138,8 @@ def master(
     glue = Compressor(threshold, 1.5, knee_db=10, attack_ms=30, release_ms=300)
     sound = run(Wet(glue, part["compressor"]), sound)
     stages.append(stage("compressor", sound, f"1.5 to 1 from {threshold:.1f} dB on"))
-    sound, gain = _loud(sound, target_lufs, peak_db, part["limiter"])
-    stages.append(stage("limiter", sound, f"{gain:+.1f} dB, then limited"))
+    sound, about = _loud(sound, target_lufs, peak_db, part["limiter"])
+    stages.append(stage("limiter", sound, about))
     return Mastered(sound, target_lufs, peak_db, stages)
 
 
@@ -146,16 +151,49 @@ def _taps(middles: Wave, gains: Wave, rate: int) -> Wave:
     return np.asarray(firwin2(many, grid, 10 ** (db / 20), fs=rate))
 
 
-def _loud(sound: Sound, target: float, peak: float, wet: float) -> tuple[Sound, float]:
-    """The sound through a limiter with the gain that gives the loudness, and that gain in dB."""
+def _clipped(sound: Sound, ceiling: float) -> Sound:
+    """What rises above 3 dB below the ceiling (dB) bent to stay below it (tanh), at four values a sample, as what it adds would fold back.
+
+    Only what it takes away goes through the filters of the oversampling: what lies below stays as it was, to the bit.
+    """
+    taps = interpolator()
+    late = len(taps) // 2
+    top = 10 ** (ceiling / 20)
+    knee = top * 10 ** (-_KNEE / 20)
+    out = []
+    for x in sound.samples.astype(np.float64):
+        fine = upfirdn(taps, x, up=OVERSAMPLED)[late : late + OVERSAMPLED * len(x)]
+        over = np.maximum(np.abs(fine) - knee, 0)
+        less = np.sign(fine) * (over - (top - knee) * np.tanh(over / (top - knee)))
+        first = late // OVERSAMPLED  # samples by which the way back is late
+        less = upfirdn(taps / OVERSAMPLED, less, down=OVERSAMPLED)[first : first + len(x)]
+        out.append(x - less)
+    return Sound(np.array(out, np.float32), sound.rate)
+
+
+def _loud(sound: Sound, target: float, peak: float, wet: float) -> tuple[Sound, str]:
+    """The sound through a limiter with the gain that gives the loudness, clipped as little as is enough; and what was done."""
+    best: tuple[float, Sound, str] | None = None
+    for clip in _CLIPS:
+        away, made, gain = _limited(sound, target, peak, wet, clip)
+        about = f"{gain:+.1f} dB, then limited" + (f", the last {clip:.0f} dB by a soft clipper" if clip else "")
+        if best is None or away < best[0]:
+            best = (away, made, about)
+        if away <= _ENOUGH:
+            break
+    assert best is not None
+    return best[1], best[2]
+
+
+def _limited(sound: Sound, target: float, peak: float, wet: float, clip: float) -> tuple[float, Sound, float]:
+    """How far the nearest ends from the loudness (LU), it, and its gain in dB; the last ``clip`` dB are left to the clipper."""
     gain, ceiling = target - lufs(sound.samples, sound.rate), peak - 0.1
-    most = max(ceiling - true_peak_db(sound.samples) + _MOST_LIMITED, 0.0)
+    most = max(ceiling + clip - true_peak_db(sound.samples) + _MOST_LIMITED, 0.0)
     gain = min(gain, most)
     best: tuple[float, Sound, float] | None = None
     before: tuple[float, float] | None = None  # the last gain and what was missing with it
     for _ in range(14):
-        louder = Sound(sound.samples * np.float32(10 ** (gain / 20)), sound.rate)
-        made = run(Wet(Limiter(ceiling), wet), louder)
+        made = _pressed(sound, gain, ceiling, wet, clip)
         over = true_peak_db(made.samples) - peak
         if over > 0 and wet == 1:
             ceiling -= over + 0.02
@@ -170,5 +208,18 @@ def _loud(sound: Sound, target: float, peak: float, wet: float) -> tuple[Sound, 
         took = 1.3 if before is None or before[1] == away else (gain - before[0]) / (before[1] - away)
         before = (gain, away)
         gain = min(gain + away * min(max(took, 1.0), 6.0), most)
+        if gain == before[0] and not (over > 0 and wet == 1):  # the most there is
+            break
     assert best is not None
-    return best[1], best[2]
+    return best
+
+
+def _pressed(sound: Sound, gain: float, ceiling: float, wet: float, clip: float) -> Sound:
+    """The sound with this gain below a ceiling, dB, the last ``clip`` dB by the clipper."""
+    louder = Sound(sound.samples * np.float32(10 ** (gain / 20)), sound.rate)
+    if not clip:
+        return run(Wet(Limiter(ceiling), wet), louder)
+    made = run(Limiter(ceiling, gain_db=-clip), louder)
+    made = _clipped(Sound(made.samples * np.float32(10 ** (clip / 20)), sound.rate), ceiling)
+    made = run(Limiter(ceiling), made)  # what rises between samples again
+    return Sound(np.float32(wet) * made.samples + np.float32(1 - wet) * louder.samples, sound.rate)
