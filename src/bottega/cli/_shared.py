@@ -179,13 +179,13 @@ def _lines(share: float = 0.25) -> Callable[[Progress], None]:
     return watch
 
 
-def settings(pairs: Sequence[str]) -> dict[str, str]:
+def settings(pairs: Sequence[str], option: str = "--set") -> dict[str, str]:
     """``["a=1", "b.c=x"] -> {"a": "1", "b.c": "x"}``; raises a usage error for anything else."""
     out: dict[str, str] = {}
     for pair in pairs:
         key, equals, value = pair.partition("=")
         if not equals or not key:
-            raise typer.BadParameter(f"{pair!r} is not KEY=VALUE", param_hint="--set")
+            raise typer.BadParameter(f"{pair!r} is not KEY=VALUE", param_hint=option)
         out[key.strip()] = value.strip()
     return out
 

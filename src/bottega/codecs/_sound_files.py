@@ -17,7 +17,7 @@ from numpy.typing import NDArray
 from bottega.codecs._files import contents, is_archive, read_bytes
 from bottega.codecs._labels import labelled, no_empty_class
 from bottega.core import DataError, Item, OutputError, Sound
-from bottega.core.files import write_atomically
+from bottega.core.files import check_place, write_atomically
 
 __all__ = [
     "SUFFIXES",
@@ -29,6 +29,7 @@ __all__ = [
     "read_sounds",
     "resampled",
     "sound_path",
+    "sound_place",
     "write_sound",
 ]
 
@@ -36,6 +37,7 @@ SUFFIXES = frozenset(
     {".wav", ".flac", ".ogg", ".oga", ".opus", ".mp3", ".aif", ".aiff", ".aifc", ".au", ".snd", ".caf", ".w64", ".rf64"}
 )
 _WHOLE = {".wav": ("WAV", {16: "PCM_16", 24: "PCM_24", 32: "FLOAT"}), ".flac": ("FLAC", {16: "PCM_16", 24: "PCM_24"})}
+_NO_WHOLE = SUFFIXES - set(_WHOLE) | {".m4a", ".aac", ".wma"}
 _UNSAID = {0, 0xFFFFFFFF}  # what a program that writes to a pipe puts where the length should be
 
 
@@ -230,12 +232,37 @@ def full_scale(sound: Sound) -> tuple[Sound, float]:
 
 
 def sound_path(path: Path) -> Path:
-    """Where ``write_sound`` puts what is to go to ``path``: WAV where the name ends in neither WAV's nor FLAC's way.
+    """Where ``write_sound`` puts what is to go to ``path``: WAV where the name ends in no way of a sound.
+
+    Raises:
+        OutputError: the name ends as another kind of sound does.
 
     >>> sound_path(Path("a.flac")).name, sound_path(Path("v1.2")).name
     ('a.flac', 'v1.2.wav')
     """
+    if path.suffix.lower() in _NO_WHOLE:
+        raise OutputError(f"{path}: sounds are not written as {path.suffix}; let its name end in .wav or .flac")
     return path if path.suffix.lower() in _WHOLE else path.with_name(path.name + ".wav")
+
+
+def sound_place(path: Path, bits: int) -> Path:
+    """``sound_path``, of what can be written there with so many bits; to be asked before work is done for it.
+
+    Raises:
+        OutputError: as ``sound_path``; the format has no such bits, or the place cannot be written.
+    """
+    path = sound_path(path)
+    _kind(path, bits)
+    check_place(path)
+    return path
+
+
+def _kind(path: Path, bits: int) -> tuple[str, str]:
+    """What libsndfile calls a format and its samples."""
+    kind, subtypes = _WHOLE[path.suffix.lower()]
+    if bits not in subtypes:
+        raise OutputError(f"{path}: {kind} is written with {' or '.join(map(str, subtypes))} bits, not {bits}")
+    return kind, subtypes[bits]
 
 
 def write_sound(sound: Sound, path: Path, *, bits: int = 16, mark: dict[str, str] | None = None) -> Path:
@@ -252,13 +279,11 @@ def write_sound(sound: Sound, path: Path, *, bits: int = 16, mark: dict[str, str
             the format keeps that.
 
     Raises:
-        OutputError: the place cannot be written, the format has no such bits, or samples are not finite.
+        OutputError: as ``sound_path``; the place cannot be written, the format has no such bits, or samples are not finite.
     """
     sf = library("soundfile")
     path = sound_path(path)
-    kind, subtypes = _WHOLE[path.suffix.lower()]
-    if bits not in subtypes:
-        raise OutputError(f"{path}: {kind} is written with {' or '.join(map(str, subtypes))} bits, not {bits}")
+    kind, subtype = _kind(path, bits)
     if not np.isfinite(sound.samples).all():
         raise OutputError(f"{path}: the sound has samples that are not finite numbers; nothing was written")
     said = dict(mark or {})
@@ -268,7 +293,7 @@ def write_sound(sound: Sound, path: Path, *, bits: int = 16, mark: dict[str, str
             said["gain_db"] = f"{gain:.2f}"
     data = io.BytesIO()
     try:
-        with sf.SoundFile(data, "w", sound.rate, sound.channels, subtypes[bits], format=kind) as file:
+        with sf.SoundFile(data, "w", sound.rate, sound.channels, subtype, format=kind) as file:
             if said:
                 file.comment = json.dumps(said)
             if "software" in said:

@@ -11,10 +11,11 @@ from bottega.core.errors import OutputError
 __all__ = ["check_place", "write_atomically"]
 
 
-def check_place(path: Path, *, folder: bool = False) -> None:
+def check_place(path: Path, *, folder: bool = False, option: str = "--out") -> None:
     """Raise OutputError where a file (or ``folder``) cannot be written, before anything is made for it; makes nothing itself.
 
     Folders that are missing are made in the writing, so what is asked is whether the nearest that is there takes one.
+    ``option`` is where the command line takes the place from.
     """
     why = ""
     if os.path.exists(path) and not (os.path.isdir(path) if folder else os.path.isfile(path)):
@@ -28,7 +29,7 @@ def check_place(path: Path, *, folder: bool = False) -> None:
         elif not os.access(there, os.W_OK | os.X_OK):
             why = f"{there} cannot be written into"
     if why:
-        raise OutputError(f"cannot write {'into ' if folder else ''}{path}: {why}; choose another place with --out")
+        raise OutputError(f"cannot write {'into ' if folder else ''}{path}: {why}; choose another place with {option}")
 
 
 def write_atomically(path: Path, content: str | bytes) -> None:

@@ -20,8 +20,17 @@ _FLOOR = 1e-12
 LEAST_RATE = 4000  # Hz; below it there is not enough of what loudness and thirds of octaves are measured by
 
 
-def checked(sound: Sound, what: str = "the sound", most_channels: int = 2, least_seconds: float = 0.4) -> Sound:
+def checked(
+    sound: Sound, what: str = "the sound", most_channels: int = 2, least_seconds: float = 0.4, least_rate: int = LEAST_RATE
+) -> Sound:  # fmt: skip
     """The sound, when it can be worked on.
+
+    Args:
+        sound: what was given.
+        what: it is called in errors, its file say.
+        most_channels: that the work takes.
+        least_seconds: that the work needs.
+        least_rate: Hz.
 
     Raises:
         DataError: silent, too short, of too low a rate, with samples that are not finite, or too many channels.
@@ -32,10 +41,10 @@ def checked(sound: Sound, what: str = "the sound", most_channels: int = 2, least
         )
     if not np.isfinite(sound.samples).all():
         raise DataError(f"{what} has samples that are not finite numbers; export it anew")
-    if sound.rate < LEAST_RATE:
-        raise DataError(f"{what} has {sound.rate} samples a second; give at least {LEAST_RATE}, or resample it")
+    if sound.rate < least_rate:
+        raise DataError(f"{what} has {sound.rate} samples a second; give at least {least_rate}, or resample it")
     if sound.seconds < least_seconds:
-        raise DataError(f"{what} lasts {sound.seconds:.4f} seconds; give at least {least_seconds:g}")
+        raise DataError(f"{what} lasts {sound.seconds:.3g} seconds; give at least {least_seconds:g}")
     if sound.peak < 1e-5:  # -100 dB
         raise DataError(f"{what} is silent; leave it out")
     return sound

@@ -21,6 +21,8 @@ __all__ = ["Mixed", "Track", "balance_of", "even_out", "masking_index", "mix", "
 LOUDNESS = -20.0  # LUFS of a mix, which leaves mastering room
 HEADROOM_DB = -3.0  # dBTP that a mix stays below
 WIDE = 0.6  # how far from the middle stems are placed, of 1
+_SHORTEST = 0.05  # seconds of a stem: a hit is longer, and a few samples have no loudness to be brought to
+_MOMENTS = 100  # of a mix by which places and cuts are chosen
 _SPREAD_DB = 12.0  # of 0.4 seconds' levels, from which a stem is compressed
 _CUT_DB, _CUTS = 3.0, 6  # of one move of the equalisers, and how many there are at most
 _POWER = 0.3  # of loudness over intensity (Stevens 1957)
@@ -72,7 +74,7 @@ def read_stems(paths: Sequence[Path]) -> dict[str, Sound]:
     """Stems by name: of one folder every recording in it, else the files themselves.
 
     Raises:
-        DataError: nothing there, fewer than two, two of one name, or one that cannot be read.
+        DataError: nothing there, fewer than two, two of one name, or one that cannot be read or worked on: its file is named.
     """
     paths = stem_files(paths)
     if len(paths) < 2:
@@ -81,7 +83,7 @@ def read_stems(paths: Sequence[Path]) -> dict[str, Sound]:
     for path in paths:
         if path.stem in out:
             raise DataError(f"two stems are called {path.stem}; rename one")
-        out[path.stem] = read_sound(path)
+        out[path.stem] = checked(read_sound(path), str(path), least_seconds=_SHORTEST, least_rate=1)
     return out
 
 
@@ -94,13 +96,16 @@ def even_out(stems: Mapping[str, Sound], *, pad: bool = False, rate: int = 0) ->
         rate: all are brought to it, Hz; 0 leaves them.
 
     Raises:
-        DataError: fewer than two; silent, too short, not finite, more than two channels; rates or lengths that differ.
+        DataError: fewer than two; silent, too short (0.05 seconds, with silence 0.4), not finite, more than two channels;
+            rates or lengths that differ.
     """
     if len(stems) < 2:
         raise DataError(f"{len(stems)} stem(s) make no mix; give at least two")
+    if rate and not 4000 <= rate <= 384_000:
+        raise DataError(f"the rate of a mix is {rate}; give 4000 to 384000 Hz")
+    for name, sound in stems.items():
+        checked(sound, f"stem {name}", least_seconds=_SHORTEST, least_rate=1)
     if rate:
-        if not 4000 <= rate <= 384_000:
-            raise DataError(f"the rate of a mix is {rate}; give 4000 to 384000 Hz")
         stems = {name: Sound(resampled(s.samples, s.rate, rate), rate) for name, s in stems.items()}
     rates = {name: sound.rate for name, sound in stems.items()}
     if len(set(rates.values())) > 1:
@@ -288,7 +293,7 @@ def _places(power: Wave, middles: Wave) -> Wave:
         return pans
     places = np.linspace(-WIDE, WIDE, len(sides))
     orders = itertools.permutations(range(len(sides))) if len(sides) <= 4 else (np.roll(np.arange(len(sides)), k) for k in range(len(sides)))  # fmt: skip
-    small = power[:, :: max(1, power.shape[1] // 100)]  # a hundred moments say enough
+    small = _moments(power)
     best = math.inf
     for order in orders:
         tried = np.zeros(len(power))
@@ -299,16 +304,24 @@ def _places(power: Wave, middles: Wave) -> Wave:
     return pans
 
 
+def _moments(power: Wave) -> Wave:
+    """About a hundred moments, even in time, and the loudest of a stem that they miss: one hit in a long piece, say."""
+    even = np.arange(0, power.shape[1], max(1, power.shape[1] // _MOMENTS))
+    loudest = np.argsort(power.sum(2), axis=1)[:, -3:]
+    rare = power[:, even].sum((1, 2)) / len(even) < 0.1 * power.sum((1, 2)) / power.shape[1]
+    return power[:, np.union1d(even, loudest[rare])]
+
+
 def _cuts(power: Wave, pans: Wave, middles: Wave, rate: int) -> list[list[Band]]:
     """Cuts for each stem: greedily the one that lowers the masking index most, levels made even after each; none twice."""
-    small = power[:, :: max(1, power.shape[1] // 100)]
+    small = _moments(power)
     ears = _ears(pans)[:, :, None, None]
     out: list[list[Band]] = [[] for _ in power]
     candidates = [hz for hz in (100, 200, 400, 800, 1600, 3200, 6400) if hz < 0.4 * rate]
     shapes = {hz: 10 ** (response_db([Band("peak", hz, -_CUT_DB, 1.2)], middles, rate) / 10) for hz in candidates}
 
     def level(now: Wave) -> Wave:
-        return now * (small.sum((1, 2)) / now.sum((1, 2)))[:, None, None]
+        return now * (small.sum((1, 2)) / np.maximum(now.sum((1, 2)), 1e-30))[:, None, None]
 
     now = small
     best = float(_hidden(now[:, None] * ears).mean())

@@ -65,9 +65,10 @@ def describe(sound: Sound) -> Described:
     root mean squares of 5 ms.
 
     Raises:
-        DataError: silent, not finite, or shorter than 0.02 seconds.
+        DataError: silent, not finite, or shorter than 0.02 seconds; channels that cancel each other.
     """
     checked(sound, most_channels=8, least_seconds=0.02)
+    checked(Sound(sound.mono()[None], sound.rate), "the mean of its channels", least_seconds=0.02)
     frames = power_frames(sound.mono()[None], WINDOW, HOP)
     energy = frames.sum(1)
     centroid, flat = _frame_values(frames, sound.rate)

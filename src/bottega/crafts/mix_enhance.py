@@ -59,8 +59,10 @@ def enhance(run: Run, sound: Sound, *, block: int = 1024, wet: float = 1.0) -> E
         raise BottegaError(
             f"a {run.recipe.family['name']} of {run.codec.medium} clears no recordings; train family enhancer on clean ones"
         )
-    if block < 1 or not 0 <= wet <= 1:
-        raise RecipeError(f"block is {block} and wet {wet}; at least 1, and between 0 and 1")
+    if block < 1:
+        raise RecipeError(f"block is {block}; give at least 1 sample")
+    if not 0 <= wet <= 1:
+        raise RecipeError(f"wet is {wet:g}; give 0 to 1")
     if not sound.samples.shape[1] or not np.isfinite(sound.samples).all():
         raise DataError("the recording holds no samples, or some that are no numbers; export it anew")
     rate = run.codec.used_rate

@@ -82,7 +82,7 @@ def matching(sound: Sound, references: Sequence[Sound]) -> tuple[Wave, Wave, Wav
 
 def master(
     sound: Sound, references: Sequence[Sound] = (), *, target_lufs: float = -14.0, peak_db: float = -1.0,
-    wet: Mapping[str, float] | None = None,
+    wet: Mapping[str, float] | None = None, what: str = "the sound",
 ) -> Mastered:  # fmt: skip
     """Master a recording.
 
@@ -99,6 +99,7 @@ def master(
         target_lufs: integrated loudness (BS.1770-4).
         peak_db: the highest true peak, dBTP.
         wet: of each of ``STAGES``, 0 to 1; 1 by default.
+        what: the recording is called in errors, its file say.
 
     Raises:
         DataError: silence, too short, not finite, more than two channels; also of a reference.
@@ -112,11 +113,11 @@ def master(
             raise RecipeError(f"wet of {name} is {value:g}; give 0 to 1")
     if not -40 <= target_lufs <= -5 or not -20 <= peak_db <= 0:
         raise RecipeError(f"a master of {target_lufs:g} LUFS and {peak_db:g} dBTP; give -40 to -5, and -20 to 0")
-    checked(sound)
+    checked(sound, what)
     for k, reference in enumerate(references, 1):
         checked(reference, f"reference {k}")
     if not math.isfinite(lufs(sound.samples, sound.rate)):
-        raise DataError("the sound lies below -70 LUFS throughout, which counts as silence; record it louder")
+        raise DataError(f"{what} lies below -70 LUFS throughout, which counts as silence; record it louder")
     middles, colour, gains = matching(sound, references) if references else (np.zeros(0), None, np.zeros(0))
 
     def stage(name: str, now: Sound, about: str) -> Stage:

@@ -1,7 +1,8 @@
 """What is wrong with a recording, found by listening, and the effects that mend it; a healthy one is left alone.
 
 Each defect has one number and a limit. The limits are those of whole recordings (speech, a mix); a single instrument may be
-dark or boomy by nature, so recordings of the same kind that are as they should be can be given, whose numbers then count.
+dark or boomy by nature, so recordings of the same kind that are as they should be can be given, whose numbers then count. Nobody
+but who asks knows in which room a recording should sound: a reverb is chosen only where one is given.
 """
 
 from __future__ import annotations
@@ -16,25 +17,46 @@ from scipy.signal import lfilter
 
 from bottega.core import Sound
 from bottega.crafts._ears import Wave, active, band_db, checked, db, frame_size, frames_db, power_frames, spectrum
+from bottega.crafts._pauses import gated, pauses
 from bottega.crafts.mix_effects import Band, Compressor, DeEsser, Denoise, Effect, Equaliser, run
+from bottega.crafts.mix_room import DRY_DB, dryness_db, in_room
 
-__all__ = ["LIMITS", "Finding", "Repaired", "declick", "diagnose", "limits_of", "measures", "repair"]
+__all__ = [
+    "LIMITS",
+    "Finding",
+    "Repaired",
+    "clipping_percent",
+    "declick",
+    "diagnose",
+    "limits_of",
+    "measures",
+    "repair",
+]
 
 LIMITS: dict[str, float] = {
-    "clipping": 0.05, "clicks": 40.0, "hum": -60.0, "noise": -32.0, "muffled": 35.0, "boomy": 9.5, "sibilance": 7.0, "dynamics": 20.0,
+    "clipping": 0.05, "clicks": 40.0, "hum": -60.0, "noise": -32.0, "rustle": -32.0, "bleed": math.inf, "muffled": 35.0,
+    "boomy": 9.5, "sibilance": 7.0, "dynamics": 20.0,
 }  # fmt: skip
-"""The largest value of each measure that is still healthy, in the order in which defects are mended."""
+"""The largest value of each measure that is still healthy, in the order in which defects are mended.
+
+What bleeds into pauses may be a second speaker who is wanted, so it is no defect until recordings of the same kind say so.
+"""
 
 UNITS = {
     "clipping": "% of samples in flat tops", "clicks": "clicks a minute", "hum": "dB of mains hum to the whole",
-    "noise": "dB of steady noise to the whole", "muffled": "dB of 4 to 10 kHz below 0.5 to 2 kHz",
+    "noise": "dB of steady noise to the whole", "rustle": "dB of noise that comes and goes in pauses, to the whole",
+    "bleed": "dB of other sound in pauses, to the whole", "muffled": "dB of 4 to 10 kHz below 0.5 to 2 kHz",
     "boomy": "dB of 80 to 300 Hz above 300 to 3000 Hz", "sibilance": "dB of the sharpest moments above the body",
-    "dynamics": "dB from quiet seconds to loud ones",
+    "dynamics": "dB from quiet seconds to loud ones", "dry": "dB by which its decays lie below the room's",
 }  # fmt: skip
 
-MARGIN = {"noise": 6.0, "muffled": 8.0, "boomy": 4.0, "sibilance": 6.0, "dynamics": 5.0}
+MARGIN = {"noise": 6.0, "rustle": 6.0, "bleed": 6.0, "muffled": 8.0, "boomy": 4.0, "sibilance": 6.0, "dynamics": 5.0}
 """How far beyond recordings of the same kind is still healthy."""
 
+_QUIET = -40.0  # dB to the whole: what rustles or bleeds below it is healthy, whatever its like have
+_NOISE_LIKE, _WANDERS = 0.5, 6.0  # flatness from which a pause holds noise, and dB from which that noise comes and goes
+_WORTH = 1.0  # dB that a gate must lower pauses by to be one at all
+_CUT = 0.5  # what a gate may take outside of pauses, to what it takes within them
 _PROMINENT = 8.0  # dB that a line of hum stands above what is around it, in the quietest quarter of the time
 _SURE = 40.0  # times its usual size that a residual must have to be a click
 
@@ -44,7 +66,7 @@ class Finding:
     """A defect.
 
     Attributes:
-        name: one of ``LIMITS``.
+        name: one of ``LIMITS``, or ``dry``.
         value: its measure; ``UNITS`` says of what.
         limit: the largest healthy value.
         after: the measure once mended; None where nothing was done.
@@ -85,34 +107,46 @@ def limits_of(sounds: Sequence[Sound]) -> dict[str, float]:
     """``LIMITS`` for recordings like these, which are as they should be: the worst of them and a margin."""
     seen = [measures(sound) for sound in sounds]
     found = {name: max(row[name] for row in seen) + margin for name, margin in MARGIN.items()}
+    found |= {name: max(found[name], _QUIET) for name in ("rustle", "bleed") if math.isfinite(found[name])}
     return LIMITS | {name: value for name, value in found.items() if math.isfinite(value)}
 
 
-def diagnose(sound: Sound, limits: dict[str, float] | None = None) -> list[Finding]:
+def diagnose(sound: Sound, limits: dict[str, float] | None = None, room: Sound | None = None) -> list[Finding]:
     """What is wrong with a recording: the measures above their limits, worst kinds first; none of a healthy one.
 
     Args:
         sound: one or two channels, at least 0.4 seconds; hum is looked for from 2 seconds on, noise in its pauses.
         limits: of ``limits_of``.
+        room: a recording of the same kind in the room that is wished; a drier sound has the defect ``dry``.
 
     Raises:
-        DataError: as ``measures``.
+        DataError: as ``measures``; as ``dryness_db`` of a room.
     """
     limits = limits or LIMITS
-    return [Finding(name, value, limits[name]) for name, value in measures(sound).items() if value > limits[name]]
+    found = [Finding(name, value, limits[name]) for name, value in measures(sound).items() if value > limits[name]]
+    if room is not None and (dry := dryness_db(sound, room)) > DRY_DB:
+        found.append(Finding("dry", dry, DRY_DB))
+    return found
 
 
-def repair(sound: Sound, limits: dict[str, float] | None = None) -> Repaired:
+def repair(sound: Sound, limits: dict[str, float] | None = None, room: Sound | None = None) -> Repaired:
     """The recording with what is wrong mended, each finding with its measure before and after.
 
     One defect after the other, in the order of ``LIMITS``: what is mended first is heard mended by the next. Clipping is
-    named and not mended. A mend that does not improve its measure is taken back.
+    named and not mended. A mend that does not improve its measure is taken back. The room comes last.
+
+    Args:
+        sound: as ``diagnose`` takes it.
+        limits: as well.
+        room: as well; a drier sound gets the reverb that brings its decays nearest.
 
     Raises:
-        DataError: as ``measures``.
+        DataError: as ``diagnose``.
     """
     limits = limits or LIMITS
     checked(sound)
+    if room is not None:
+        dryness_db(sound, room)  # what is wrong with it is said before the work
     done = []
     for name, measure in _MEASURES.items():
         value = measure(sound)
@@ -129,19 +163,41 @@ def repair(sound: Sound, limits: dict[str, float] | None = None) -> Repaired:
             else:
                 finding = replace(finding, done="nothing that was tried improves it")
         done.append(finding)
+    if room is not None and (dry := dryness_db(sound, room)) > DRY_DB:
+        sound, reverb = in_room(sound, room)
+        told = f"a reverb of {reverb.seconds:.2f} s, {100 * reverb.wet:.0f} % of it"
+        done.append(Finding("dry", dry, DRY_DB, dryness_db(sound, room), told))
     return Repaired(sound, done)
 
 
 # ---- measures ----------------------------------------------------------------------------------------------------------
 
 
-def _clipping(sound: Sound) -> float:
-    """Share of samples, %, that stand with two neighbours at one channel's largest value (within 0.01 %)."""
+def clipping_percent(sound: Sound) -> float:
+    """Share of samples, %, that stand with two neighbours at one channel's largest value (within 0.01 %), of the worst channel.
+
+    A run of them counts where the sound leaves it steeply on both sides: a top that is round lies, seen from as far outside
+    as the run is long, at most 16 times as deep as within it, and as deep within it as 0.01 % and a quantum, the least step
+    from sample to sample. A slow wave at a high rate, or of few bits, stands still at its top and is not clipped.
+    """
     worst = 0.0
-    for x in np.abs(sound.samples):
-        top = x >= 0.9999 * x.max()
-        runs = top[:-2] & top[1:-1] & top[2:]
-        worst = max(worst, 100 * float(runs.mean())) if len(x) > 2 and x.max() > 0.1 else worst
+    for x in sound.samples.astype(np.float64):
+        top = float(np.abs(x).max(initial=0.0))
+        if top <= 0.1 or len(x) < 3:
+            continue
+        steps = np.abs(np.diff(x))
+        within = 1e-4 * top + min(float(steps[steps > 1e-9].min(initial=1.0)), 2**-7)
+        flat = np.abs(x) >= (1 - 1e-4) * top
+        edges = np.flatnonzero(np.diff(np.concatenate([[False], flat, [False]]).astype(np.int8)))
+        begin, end = (ends[edges[1::2] - edges[::2] >= 3] for ends in (edges[::2], edges[1::2]))
+        side, long = np.sign(x[begin]), end - begin
+        fall = np.zeros((2, len(begin)))
+        for way in 2 ** np.arange(int(long.max(initial=0)).bit_length()):
+            for row, at in zip(fall, (begin - np.minimum(way, long), end - 1 + np.minimum(way, long)), strict=True):
+                row[:] = np.maximum(row, top - side * x[np.clip(at, 0, len(x) - 1)])
+        fall[np.stack([begin == 0, end == len(x)])] = np.inf  # what was before or comes after is not known
+        cut = np.isfinite(fall).any(0) & (fall.min(0) > 20 * within)
+        worst = max(worst, 100 * float((long[cut] - 2).sum()) / len(x))
     return worst
 
 
@@ -254,6 +310,22 @@ def _noise(sound: Sound) -> float:
     return float(floor - db(np.array([frames.sum(1).mean()]))[0])
 
 
+def _rustle(sound: Sound) -> float:
+    """Level of noise that comes and goes in pauses, to the whole, dB: what a profile of steady noise does not know."""
+    found = pauses(sound)
+    if found is None or found.flat < _NOISE_LIKE or found.wander_db < _WANDERS:
+        return -math.inf
+    return found.level_db
+
+
+def _bleed(sound: Sound) -> float:
+    """Level of voices and tones in pauses, to the whole, dB; of a recording whose pauses are silent that of its silence."""
+    found = pauses(sound)
+    if found is None or (found.flat >= _NOISE_LIKE and found.level_db > -60):
+        return -math.inf
+    return found.level_db
+
+
 def _top(sound: Sound) -> float:
     return min(10_000.0, 0.45 * sound.rate)
 
@@ -298,7 +370,7 @@ def _dynamics(sound: Sound) -> float:
 
 
 _MEASURES: dict[str, Callable[[Sound], float]] = {
-    "clipping": _clipping, "clicks": _clicks, "hum": _hum, "noise": _noise, "muffled": _muffled, "boomy": _boomy,
+    "clipping": clipping_percent, "clicks": _clicks, "hum": _hum, "noise": _noise, "rustle": _rustle, "bleed": _bleed, "muffled": _muffled, "boomy": _boomy,
     "sibilance": _sibilance, "dynamics": _dynamics,
 }  # fmt: skip
 
@@ -375,6 +447,25 @@ def _mend_noise(sound: Sound, value: float, limit: float) -> Mended:
     return run(Denoise(24.0, noise), sound), "noise of its pauses taken away, at most 24 dB"
 
 
+def _mend_pauses(measure: Callable[[Sound], float]) -> Callable[[Sound, float, float], Mended]:
+    """A gate that turns pauses down as far as the measure asks, at the least threshold with which it does; it must spare the rest."""
+
+    def mend(sound: Sound, value: float, limit: float) -> Mended:
+        found = pauses(sound)
+        assert found is not None
+        turn = value - limit + 6
+        best, best_made, told = value - _WORTH, sound, ""
+        for above in (-6.0, -3.0, 0.0, 3.0, 6.0):
+            made, threshold, cut = gated(sound, found, turn, above)
+            if cut <= _CUT and (after := measure(made)) < best:
+                best, best_made, told = after, made, f"a gate, {turn:.0f} dB down below {threshold:.0f} dB"
+            if best <= limit:
+                break
+        return best_made, told
+
+    return mend
+
+
 def _stepwise(sound: Sound, measure: Callable[[Sound], float], aim: float, chain: Callable[[float], list[Effect]], most: float) -> tuple[Sound, float]:  # fmt: skip
     """The least amount up to ``most`` by which the measure comes down to ``aim``, to a part in 16, and the sound so treated."""
     low, high, best = 0.0, most, run(chain(most), sound)
@@ -425,6 +516,7 @@ def _mend_dynamics(sound: Sound, value: float, limit: float) -> Mended:
 
 
 _MENDS: dict[str, Callable[[Sound, float, float], Mended]] = {
-    "clicks": _mend_clicks, "hum": _mend_hum, "noise": _mend_noise, "muffled": _mend_muffled, "boomy": _mend_boomy,
+    "clicks": _mend_clicks, "hum": _mend_hum, "noise": _mend_noise, "rustle": _mend_pauses(_rustle),
+    "bleed": _mend_pauses(_bleed), "muffled": _mend_muffled, "boomy": _mend_boomy,
     "sibilance": _mend_sibilance, "dynamics": _mend_dynamics,
 }  # fmt: skip

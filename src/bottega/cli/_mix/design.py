@@ -8,7 +8,7 @@ from typing import Annotated
 
 import typer
 
-from bottega.cli._mix._sounds import Bits, deliver, sounds_of
+from bottega.cli._mix._sounds import Bits, deliver, place, sounds_of
 from bottega.cli._shared import Json, Out, Quiet, Seed
 
 __all__ = ["design"]
@@ -42,10 +42,10 @@ def design(
     """
     from bottega.crafts import mix_design as craft
 
-    say = Out(as_json, quiet)
-    known = [] if library is None else sounds_of(library)
+    say, path = Out(as_json, quiet), place("design", out, out, bits)
+    known = [] if library is None else sounds_of(library, most_channels=8, least_seconds=0.02)
     made = craft.design(brightness_hz=brightness, noisiness=noisiness, seconds=seconds, attack_seconds=attack, seed=seed, rate=rate, library=known)  # fmt: skip
-    path = deliver(made.sound, "design", out, out, bits, seed=seed)
+    deliver(made.sound, path, "design", bits, seed=seed)
     wished, found = asdict(made.wished), asdict(made.found)
     say.table(("", "wished", "measured"), [(k.replace("_", " "), f"{wished[k]:.4g}", f"{found[k]:.4g}") for k in wished], numeric=(1, 2))  # fmt: skip
     if made.novelty is not None:

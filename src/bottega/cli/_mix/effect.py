@@ -7,7 +7,7 @@ from typing import Annotated
 
 import typer
 
-from bottega.cli._mix._sounds import Bits, SoundOut, deliver
+from bottega.cli._mix._sounds import SHORTEST, Bits, SoundOut, deliver, heard, place, rows_of, speed
 from bottega.cli._shared import Json, Out, Quiet
 
 __all__ = ["effect"]
@@ -35,17 +35,17 @@ def effect(
     """
     import time
 
-    from bottega.codecs._sound_files import read_sound
     from bottega.crafts import mix_effects as craft
     from bottega.judge.loudness import true_peak_db
 
-    say, sound = Out(as_json, quiet), read_sound(file)
+    say, path = Out(as_json, quiet), place("effect", out, file, bits, [file])
+    sound = heard(file, most_channels=1024, least_seconds=SHORTEST, least_rate=1)
     chain = craft.Chain([craft.named_effect(text) for text in effects])
     began = time.perf_counter()
     made = craft.run(chain, sound, block)
-    factor = (time.perf_counter() - began) / sound.seconds
-    path = deliver(made, "effect", out, file, bits, [file])
-    told = {"file": path, "latency_ms": 1000 * chain.latency / sound.rate, "real_time_factor": factor,
+    spent = time.perf_counter() - began
+    deliver(made, path, "effect", bits, [file])
+    told = {"file": path, "latency_ms": 1000 * chain.latency / sound.rate, **speed(spent, sound.seconds),
             "true_peak_db_before": true_peak_db(sound.samples), "true_peak_db": true_peak_db(made.samples)}  # fmt: skip
-    say.pairs([(k.replace("_", " "), f"{v:.3g}" if isinstance(v, float) else str(v)) for k, v in told.items()])
+    say.pairs(rows_of(told))
     say.result(told)

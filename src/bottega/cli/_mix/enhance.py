@@ -7,7 +7,7 @@ from typing import Annotated
 
 import typer
 
-from bottega.cli._mix._sounds import Bits, SoundOut, deliver
+from bottega.cli._mix._sounds import SHORTEST, Bits, SoundOut, deliver, heard, place, rows_of, speed
 from bottega.cli._shared import Device, Json, Out, Quiet, whole_run
 
 __all__ = ["enhance"]
@@ -35,17 +35,17 @@ def enhance(
 
     The model works at its own rate; what lies above half of it is not in the result, and it says so.
     """
-    from bottega.codecs._sound_files import read_sound
     from bottega.crafts import mix_enhance as craft
     from bottega.workshop.run import load
 
-    say, sound = Out(as_json, quiet), read_sound(file)
+    say, path = Out(as_json, quiet), place("enhanced", out, file, bits, [file])
+    sound = heard(file, most_channels=1024, least_seconds=SHORTEST, least_rate=1)
     run = load(whole_run(model), device=device)
     done = craft.enhance(run, sound, block=block, wet=wet)
-    path = deliver(done.sound, "enhanced", out, file, bits, [file], weights=run.weights_hash)
-    told = {"file": path, "latency_ms": done.latency_ms, "real_time_factor": done.real_time_factor,
+    deliver(done.sound, path, "enhanced", bits, [file], weights=run.weights_hash)
+    told = {"file": path, "latency_ms": done.latency_ms, **speed(done.real_time_factor * sound.seconds, sound.seconds),
             "taken_away_db": done.lowered_db}  # fmt: skip
-    say.pairs([(k.replace("_", " "), f"{v:.3g}" if isinstance(v, float) else str(v)) for k, v in told.items()])
+    say.pairs(rows_of(told))
     if done.above_hz:
         say.note(f"what lies above {done.above_hz:g} Hz is not in it: the model hears no more")
     say.result({**told, "above_hz": done.above_hz, "run": run.path, "weights": run.weights_hash})

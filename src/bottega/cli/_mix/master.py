@@ -8,8 +8,8 @@ from typing import Annotated
 
 import typer
 
-from bottega.cli._mix._sounds import Bits, SoundOut, deliver, sounds_of
-from bottega.cli._shared import Json, Out, Quiet, settings
+from bottega.cli._mix._sounds import Bits, SoundOut, amounts, deliver, heard, note_clipping, place, sounds_of
+from bottega.cli._shared import Json, Out, Quiet
 
 __all__ = ["master"]
 
@@ -39,19 +39,15 @@ def master(
     Each stage is reported: loudness, true peak, range, and how far the spectrum is from the references'. The true peak is
     kept before the loudness; the status is 3 when both cannot be had.
     """
-    from bottega.codecs._sound_files import read_sound
     from bottega.crafts import mix_master as craft
 
-    say, part = Out(as_json, quiet), {}
-    for name, value in settings(wet).items():
-        try:
-            part[name] = float(value)
-        except ValueError:
-            raise typer.BadParameter(f"{name}={value} is no number from 0 to 1", param_hint="--wet") from None
-    sound = read_sound(file)
-    references = [s for path in reference for _, s in sounds_of(path)]
-    made = craft.master(sound, references, target_lufs=target, peak_db=peak, wet=part)
-    path = deliver(made.sound, "master", out, file, bits, [file])
+    say, part = Out(as_json, quiet), amounts(wet, "--wet", "number from 0 to 1")
+    path = place("master", out, file, bits, [file], picture)
+    sound = heard(file)
+    references = [s for liked in reference for _, s in sounds_of(liked)]
+    made = craft.master(sound, references, target_lufs=target, peak_db=peak, wet=part, what=str(file))
+    note_clipping(say, {str(file): sound})
+    deliver(made.sound, path, "master", bits, [file])
     rows = [
         (s.name, f"{s.wet:g}", f"{s.lufs:.1f}", f"{s.true_peak_db:.1f}", f"{s.range_lu:.1f}", f"{s.crest_db:.1f}",
          "" if s.distance_db is None else f"{s.distance_db:.1f}", s.about)

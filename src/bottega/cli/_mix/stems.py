@@ -8,8 +8,8 @@ from typing import Annotated
 
 import typer
 
-from bottega.cli._mix._sounds import Bits, SoundOut, deliver
-from bottega.cli._shared import Json, Out, Quiet, settings
+from bottega.cli._mix._sounds import Bits, SoundOut, amounts, deliver, heard, note_clipping, place
+from bottega.cli._shared import Json, Out, Quiet
 
 __all__ = ["stems"]
 
@@ -42,23 +42,18 @@ def stems(
     The mix is stereo, at -20 LUFS or where its true peak is -3 dB; `bottega mix master` makes it louder. The masking index
     is how much of the stems' loudness is hidden by the others: of the stems at one loudness in the middle, and in the mix.
     """
-    from bottega.codecs._sound_files import read_sound
     from bottega.crafts import mix as craft
 
-    say = Out(as_json, quiet)
-    trims = {}
-    for name, value in settings(trim).items():
-        try:
-            trims[name] = float(value)
-        except ValueError:
-            raise typer.BadParameter(f"{name}={value} is no number of decibels", param_hint="--trim") from None
-    given = craft.read_stems(files)
+    say, trims = Out(as_json, quiet), amounts(trim, "--trim", "number of decibels")
     sources = craft.stem_files(files)
+    path = place("mix", out, files[0], bits, sources, picture)
+    given = craft.read_stems(files)
     made = craft.mix(
-        given, like=None if like is None else read_sound(like), trims_db=trims, pad=pad, rate=rate, equalise=not no_eq,
+        given, like=None if like is None else heard(like), trims_db=trims, pad=pad, rate=rate, equalise=not no_eq,
         compress=not no_compress, pan=not no_pan,
     )  # fmt: skip
-    path = deliver(made.sound, "mix", out, files[0], bits, sources)
+    note_clipping(say, given)
+    deliver(made.sound, path, "mix", bits, sources)
     rows = [
         (t.name, f"{t.loudness_lufs:.1f}", f"{t.gain_db + t.makeup_db:+.1f}", f"{t.pan:+.2f}", " ".join(f"{b.gain_db:g} dB at {b.hz:g} Hz" for b in t.cuts),
          f"{t.compressor.ratio:g} : 1" if t.compressor else "", f"{t.masking[0]:.2f} -> {t.masking[1]:.2f}")
