@@ -180,6 +180,11 @@ def test_a_bad_file_among_good_ones_is_skipped_where_asked(tmp_path: Path):
     codec = MusicCodec(on_error="skip")
     assert len(codec.read(tmp_path)) == 1
     assert "b.mid" in codec.skipped[0]
+    (tmp_path / "a.mid").unlink()
+    with pytest.raises(
+        DataError, match=r"no score that can be read \(1 cannot, the first: .*b\.mid is a damaged or truncated"
+    ):
+        codec.read(tmp_path)
 
 
 def test_wrong_settings_are_named():
@@ -336,6 +341,96 @@ def test_what_a_midi_file_has_no_room_for_is_brought_to_the_nearest():
     assert [(n.onset / back.ticks, n.duration / back.ticks, n.pitch) for n in back.notes] == [(0, 1, 60), (1, 1, 62)]
     assert back.parts[0].name == "Bb Clarinet in ?"
     assert back.metres == ((0, 3, 4),)
+
+
+def midi(*tracks):
+    """A file of tracks of mido messages, 480 ticks a quarter."""
+    import mido
+
+    file = mido.MidiFile(type=1 if len(tracks) > 1 else 0, ticks_per_beat=480)
+    for messages in tracks:
+        file.tracks.append(mido.MidiTrack(messages))
+    out = io.BytesIO()
+    file.save(file=out)
+    return out.getvalue()
+
+
+def played(score):
+    """Program and pitches of each part."""
+    return [(p.program, [n.pitch for n in line]) for p, line in zip(score.parts, score.lines(), strict=True)]
+
+
+def test_a_channel_that_changes_its_program_is_two_parts():
+    from mido import Message as M
+
+    def note(pitch, channel=0):
+        return [M("note_on", note=pitch, channel=channel), M("note_off", note=pitch, channel=channel, time=480)]
+
+    piano, flute = M("program_change", program=0), M("program_change", program=73)
+    score = files.read_midi(midi([piano, *note(60), flute, *note(72), piano, *note(62)]), "it")
+    assert played(score) == [(0, [60, 62]), (73, [72])]
+    assert [n.onset for n in score.lines()[0]] == [0, 960]
+    assert files.read_midi(files.to_midi(score), "it") == score
+    # a note that sounds while the program changes stays with the one that began it
+    over = [piano, M("note_on", note=60), flute, M("note_on", note=72), M("note_off", note=60, time=480), M("note_off", note=72)]  # fmt: skip
+    assert played(files.read_midi(midi(over), "it")) == [(0, [60]), (73, [72])]
+    # given in another track, by channel and time; a track's own comes first
+    late = M("program_change", program=40, time=480)
+    assert played(files.read_midi(midi([flute, late], [*note(60), *note(62)]), "it")) == [(73, [60]), (40, [62])]
+    assert played(files.read_midi(midi([flute], [piano, *note(60)]), "it")) == [(0, [60])]
+    kit = files.read_midi(midi([M("program_change", channel=9, program=8), *note(36, 9), M("program_change", channel=9), *note(38, 9)]), "it")  # fmt: skip
+    assert [(p.drums, p.program) for p in kit.parts] == [(True, 0)]
+
+
+def test_more_parts_than_channels_share_one_by_instrument():
+    parts = tuple(Part(f"p{k}", k % 3) for k in range(20))
+    score = Score.of([Note(4 * k, 4, 50 + k, 80, k) for k in range(20)], ticks=4, parts=parts)
+    assert files.read_midi(files.to_midi(score), "it") == score
+    with pytest.raises(DataError, match="20 instruments"):
+        files.to_midi(replace(score, parts=tuple(Part(f"p{k}", k) for k in range(20))))
+
+
+def test_genres_are_folders_or_a_csv_or_what_abc_says(tmp_path: Path):
+    for name in ("jig/a.mid", "slip jig/b.mid", "jig/c.mid"):
+        (tmp_path / "set" / name).parent.mkdir(parents=True, exist_ok=True)
+        (tmp_path / "set" / name).write_bytes(files.to_midi(Score.of([Note(0, 4, 60)], ticks=4)))
+    read = lambda where, **more: [i.value.genre for i in MusicCodec(**more).read(where)]  # noqa: E731
+    assert read(tmp_path / "set") == read(tmp_path / "set", labels="folder") == ["jig", "jig", "slip jig"]
+    assert read(tmp_path / "set", labels="none") == ["", "", ""]
+    assert read(tmp_path / "set" / "jig") == ["", ""]  # one folder tells nothing apart
+    table = tmp_path / "set" / "kinds.csv"
+    table.write_text("file,kind\njig/a.mid,dance\njig/c.mid,song\nslip jig/b.mid,dance\n")
+    assert read(tmp_path / "set", labels="kinds.csv:kind") == ["dance", "song", "dance"]
+    with pytest.raises(DataError, match="no column 'label'"):
+        read(tmp_path / "set", labels="kinds.csv")
+    table.write_text("file,kind\njig/a.mid,dance\n")
+    with pytest.raises(DataError, match=r"no kind for jig/c\.mid; add a row"):
+        read(tmp_path / "set", labels="kinds.csv:kind")
+    codec = MusicCodec(labels="kinds.csv:kind", on_error="skip")
+    assert [i.value.genre for i in codec.read(tmp_path / "set")] == ["dance"]
+    assert len(codec.skipped) == 2
+    with pytest.raises(DataError, match="stands in no class folder"):
+        read(tmp_path / "set" / "jig", labels="folder")
+    abc = tmp_path / "t.abc"
+    abc.write_text("X:1\nT:a\nR:Slip Jig\nM:9/8\nL:1/8\nK:G\nGAB GAB G3|\n\nX:2\nT:b\nR:\nM:2/4\nL:1/8\nK:G\nAB cd|\n")
+    assert read(abc) == ["slip jig", ""]
+
+
+def test_what_is_not_wished_is_as_in_training_pieces_that_have_what_is():
+    def piece(genre, metre, program=0):
+        return Score.of([Note(0, 12, 60)], ticks=4, metres=((0, *metre),), genre=genre, parts=(Part("", program),))
+
+    scores = [*[piece("slip jig", (9, 8))] * 3, piece("slip jig", (6, 8)), *[piece("march", (4, 4))] * 4]
+    codec = MusicCodec(controls="genre").fit([Item(s) for s in scores])
+    drawn = [codec.head({"genre": "slip jig"}, (k + 0.5) / 8) for k in range(8)]
+    assert sorted(map(tuple, drawn)) == [("metre=6/8", "genre=slip jig")] * 2 + [("metre=9/8", "genre=slip jig")] * 6
+    assert {codec.head({}, u)[1] for u in (0.1, 0.9)} == {"genre=march", "genre=slip jig"}
+    again = MusicCodec(controls="genre").load_state(json.loads(json.dumps(codec.state())))
+    assert again.head({"genre": "march"}, 0.3) == ["metre=4/4", "genre=march"]
+    with pytest.raises(RecipeError, match="did you mean 'march'"):
+        codec.head({"genre": "marsh"})
+    with pytest.raises(RecipeError, match="no control 'mode'"):
+        codec.head({"mode": "major"})
 
 
 def test_damage_that_makes_endless_bars_or_tempi_is_one_line():

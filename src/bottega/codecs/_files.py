@@ -13,7 +13,7 @@ from typing import Any
 
 from bottega.core import DataError
 
-__all__ = ["ARCHIVES", "contents", "is_archive", "json_rows", "read_bytes"]
+__all__ = ["ARCHIVES", "contents", "is_archive", "json_rows", "many", "read_bytes"]
 
 ARCHIVES = (".zip", ".tar", ".tar.gz", ".tgz", ".tar.bz2", ".tar.xz")
 MOST_BYTES = 1 << 30  # of one member: what a decompression bomb would exceed
@@ -22,6 +22,11 @@ MOST_BYTES = 1 << 30  # of one member: what a decompression bomb would exceed
 def is_archive(path: Path) -> bool:
     """Whether the name ends like an archive that ``contents`` opens."""
     return path.name.lower().endswith(ARCHIVES)
+
+
+def many(source: Path) -> bool:
+    """Whether a place holds many files: a folder or an archive."""
+    return source.is_dir() or is_archive(source)
 
 
 def read_bytes(path: Path) -> bytes:

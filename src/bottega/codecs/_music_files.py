@@ -7,7 +7,9 @@ import json
 import re
 import zipfile
 import zlib
+from bisect import bisect_right
 from collections import defaultdict
+from dataclasses import replace
 from fractions import Fraction
 from math import lcm
 from typing import Any
@@ -70,7 +72,9 @@ def checked(score: Score, where: str) -> Score:
 
 
 def read_midi(data: bytes, where: str) -> Score:
-    """A score from the bytes of a standard MIDI file (types 0 and 1); a part for each track and channel that plays.
+    """A score from the bytes of a standard MIDI file (types 0 and 1); a part for each track, channel and program that plays.
+
+    A track whose channel is given no program in it takes what other tracks give that channel.
 
     Raises:
         DataError: truncated, damaged, empty, or more notes in a bar than music has.
@@ -96,11 +100,16 @@ def read_midi(data: bytes, where: str) -> Score:
     parts: list[Part] = []
     notes: list[Note] = []
     end = 0
-    for track in tracks:
-        index: dict[int, int] = {}
+    changes = [[(t, m.channel, m.program) for t, m in track if m.type == "program_change"] for track in tracks]
+    elsewhere: dict[int, list[tuple[int, int]]] = defaultdict(list)  # of each channel when it gets which program
+    for tick, channel, program in sorted(change for some in changes for change in some):
+        elsewhere[channel].append((tick, program))
+    for track, own in zip(tracks, changes, strict=True):
+        index: dict[tuple[int, int], int] = {}  # of channel and program the part
         programs: dict[int, int] = {}
+        named = {channel for _, channel, _ in own}
         name = ""
-        open_: dict[tuple[int, int], list[tuple[int, int]]] = defaultdict(list)
+        open_: dict[tuple[int, int], list[tuple[int, int, int]]] = defaultdict(list)  # onset, velocity and part
         for tick, message in track:
             end = max(end, tick)
             kind = message.type
@@ -113,19 +122,22 @@ def read_midi(data: bytes, where: str) -> Score:
             elif kind == "track_name":
                 name = name or message.name.strip()
             elif kind == "program_change":
-                programs.setdefault(message.channel, message.program)
+                programs[message.channel] = message.program
             elif kind == "note_on" and message.velocity > 0:
-                open_[message.channel, message.note].append((tick, message.velocity))
+                channel = message.channel
+                program = programs.get(channel, 0)
+                if channel not in named and (known := bisect_right(elsewhere[channel], (tick, 127))):
+                    program = elsewhere[channel][known - 1][1]
+                key = (channel, 0 if channel == _DRUMS else program)
+                part = index.setdefault(key, len(parts) + len(index))
+                open_[channel, message.note].append((tick, message.velocity, part))
             elif kind in {"note_on", "note_off"} and open_[message.channel, message.note]:
-                begun, velocity = open_[message.channel, message.note].pop(0)
-                part = index.setdefault(message.channel, len(parts) + len(index))
+                begun, velocity, part = open_[message.channel, message.note].pop(0)
                 notes.append(Note(begun, max(1, tick - begun), message.note, velocity, part))
-        for (channel, pitch), left in open_.items():  # never released: they sound to the end of the track
+        for (_, pitch), left in open_.items():  # never released: they sound to the end of the track
             last = track[-1][0] if track else 0
-            for begun, velocity in left:
-                part = index.setdefault(channel, len(parts) + len(index))
-                notes.append(Note(begun, max(1, last - begun), pitch, velocity, part))
-        parts += [Part(name, 0 if c == _DRUMS else programs.get(c, 0), c == _DRUMS) for c in index]
+            notes += [Note(begun, max(1, last - begun), pitch, velocity, part) for begun, velocity, part in left]
+        parts += [Part(name, program, channel == _DRUMS) for channel, program in index]
     score = Score.of(
         notes, ticks=file.ticks_per_beat, parts=tuple(parts) or (Part(),), tempos=tuple(sorted(tempos.items())),
         metres=tuple((t, *m) for t, m in sorted(metres.items())), keys=tuple(sorted(keys.items())), length=end,
@@ -169,17 +181,17 @@ def to_midi(score: Score, mark: str = "") -> bytes:
     meta += [(t, 1, mido.MetaMessage("key_signature", key=_FIFTHS[k.mode][k.fifths + 7])) for t, k in score.keys]
     file.tracks.append(_track(mido, meta, score.length))
     channels = [c for c in range(16) if c != _DRUMS]
-    used = 0
+    # a channel for each part, or where there are too few one for each program
+    pitched = {k: k for k, part in enumerate(score.parts) if not part.drums}
+    if len(pitched) > len(channels):
+        pitched = {k: score.parts[k].program for k in pitched}
+    seats = {seat: k for k, seat in enumerate(dict.fromkeys(pitched.values()))}
+    if len(seats) > len(channels):
+        raise DataError(
+            f"a MIDI file has 15 channels for pitched parts, and this piece has {len(seats)} instruments; leave some out"
+        )
     for number, part in enumerate(score.parts):
-        if part.drums:
-            channel = _DRUMS
-        else:
-            if used == len(channels):
-                raise DataError(
-                    "a MIDI file has 15 channels for pitched parts, and this piece has more; leave some out"
-                )
-            channel = channels[used]
-            used += 1
+        channel = _DRUMS if part.drums else channels[seats[pitched[number]]]
         events: list[tuple[int, int, Any]] = [
             (0, -2, mido.MetaMessage("track_name", name=_latin(part.name))),
             (0, -1, mido.Message("program_change", channel=channel, program=part.program)),
@@ -437,7 +449,7 @@ def _marked_xml(data: bytes, mark: str) -> bytes:
 
 
 def read_abc(text: str, where: str) -> list[tuple[str, Score]]:
-    """``(name, score)`` of each tune of an ABC file; chord symbols sound as chords in a part of their own.
+    """``(name, score)`` of each tune of an ABC file; chord symbols sound as chords in a part of their own, ``R:`` is the genre.
 
     Raises:
         DataError: a tune cannot be read, or there is none.
@@ -456,6 +468,9 @@ def read_abc(text: str, where: str) -> list[tuple[str, Score]]:
             score = _of_music21(found)
         except Exception as error:  # music21 raises many kinds of its own
             raise DataError(f"{where}, tune {number} cannot be read ({str(error).splitlines()[0] if str(error) else type(error).__name__}); mend or remove it") from error  # fmt: skip
+        rhythm = re.search(r"(?m)^R:[ \t]*(.*?)[ \t]*(?:%|$)", tune)
+        if rhythm and rhythm[1]:
+            score = replace(score, genre=rhythm[1].lower())
         out.append((number, checked(score, f"{where}, tune {number}")))
     return out
 

@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Sequence
-from dataclasses import dataclass, replace
+from collections import Counter
+from collections.abc import Mapping, Sequence
+from dataclasses import replace
 from fractions import Fraction
 from pathlib import Path, PurePosixPath
 from typing import Any, Literal, Self, get_args
@@ -15,16 +16,18 @@ from torch import Tensor
 
 from bottega.codecs import _music_files as files
 from bottega.codecs import _music_pages as pages
+from bottega.codecs import _music_rows as cut
 from bottega.codecs import _synth as synth
-from bottega.codecs._files import contents, is_archive, read_bytes
-from bottega.core import Batch, DataError, Item, RecipeError, Rng, Source, Spec, nearest
+from bottega.codecs._files import contents, many, read_bytes
+from bottega.codecs._labels import labelled, no_empty_class
+from bottega.codecs._music_rows import KEYS88, Row
+from bottega.core import Batch, DataError, Item, RecipeError, Source, Spec, nearest
 from bottega.core.files import write_atomically
 from bottega.core.score import HIGHEST, LOWEST, Key, Note, Part, Score, key_name, parse_key
 
 __all__ = ["MusicCodec", "SUFFIXES", "Row", "gm_name"]
 
 SUFFIXES = frozenset({".mid", ".midi", ".xml", ".musicxml", ".mxl", ".abc", ".json"})
-KEYS88 = HIGHEST - LOWEST + 1
 BPM = tuple(round(30 * 2 ** (k / 8)) for k in range(25))  # 30 to 240, steps of 9 %
 DENSITIES = ("sparse", "medium", "dense")
 CONTROLS = ("key", "mode", "tempo", "density", "genre")
@@ -34,23 +37,6 @@ _VELOCITIES = tuple(range(8, 128, 16))  # middles of eight bins
 _UNKNOWN = "?"
 Tokens = Literal["events", "voices", "frames", "roll"]
 _C = {"major": Key(0), "minor": Key(9, "minor")}
-
-
-@dataclass(frozen=True)
-class Row:
-    """One piece or a part of one as tokens.
-
-    Attributes:
-        tokens: without padding.
-        score: what they say, on the grid, as it was before it was moved to a common key.
-        whole: whether it ends with the end of the piece.
-        shift: by how many semitones its pitches were moved.
-    """
-
-    tokens: list[int]
-    score: Score
-    whole: bool
-    shift: int
 
 
 class MusicCodec:
@@ -76,6 +62,9 @@ class MusicCodec:
         transpose: training moves each piece by up to so many semitones up or down, as far as it stays on the keyboard.
         velocity: whether events say how hard notes are struck, in eight levels.
         step: quarters that a step of a JSON file lasts.
+        labels: where genres come from: ``"auto"`` (the folder that a piece lies in, where all lie in folders), ``"folder"`` (the
+            same, and an error where a piece lies in none), ``"none"``, or a CSV relative to the data with the columns ``file``
+            and ``label``; ``"pieces.csv:genre"`` names another column. ABC says its own in ``R:``, for which a label stands in.
         on_error: ``"stop"`` at a file that cannot be read or coded, or ``"skip"`` it (its message is kept in ``skipped``).
 
     Raises:
@@ -102,6 +91,7 @@ class MusicCodec:
         transpose: int = 0,
         velocity: bool = False,
         step: float = 0.25,
+        labels: str = "auto",
         on_error: Literal["stop", "skip"] = "stop",
     ) -> None:
         for name, value, known in (
@@ -123,16 +113,20 @@ class MusicCodec:
             raise RecipeError(f"codec.steps is {steps}; it must lie between 1 and 48")
         if length < 8:
             raise RecipeError(f"codec.length is {length}; a row needs at least 8")
-        if not 1 <= voices <= 16 or not 0 <= transpose <= 11 or not step > 0:
-            raise RecipeError(
-                f"codec.voices is {voices}, transpose {transpose}, step {step}: 1 to 16 voices, 0 to 11 semitones, a step above 0"
-            )
+        if not 1 <= voices <= 16:
+            raise RecipeError(f"codec.voices is {voices}; a piece has 1 to 16")
+        if not 0 <= transpose <= 11:
+            raise RecipeError(f"codec.transpose is {transpose}; pieces are moved by 0 to 11 semitones")
+        if not step > 0:
+            raise RecipeError(f"codec.step is {step}; a step lasts more than 0 quarters")
         self.tokens_, self.steps, self.length, self.voices = tokens, steps, length, voices
         self.controls = tuple(c for c in CONTROLS if c in wanted)
         self.key_, self.transpose, self.velocity, self.on_error = key, transpose, velocity, on_error
         self.step = Fraction(step).limit_denominator(48)
+        self.labels = labels
         self.skipped: list[str] = []
         self.genres: list[str] = []
+        self.heads: dict[str, int] = {}
         self.players: list[Part] = []
         self.bounds: list[float] = []
         self.tempo = 500_000
@@ -148,30 +142,52 @@ class MusicCodec:
         """Scores of a file, a folder (sorted by name) or an archive.
 
         Raises:
-            DataError: nothing there, or a file that cannot be read.
+            DataError: nothing there, a file that cannot be read, or a piece without the label that is asked for.
         """
         source = Path(source)
         self.skipped = []
         if not source.exists():
             raise DataError(f"there is no {source}; give a MIDI, MusicXML or ABC file, or a folder of them")
-        if source.is_dir() or is_archive(source):
+        if many(source):
             found = [(n, f"{source}/{n}", d) for n, d in sorted(contents(source, lambda n: _suffix(n) in SUFFIXES))]
         else:
             if _suffix(source.name) not in SUFFIXES:
                 raise DataError(f"{source} is no score; supported: {', '.join(sorted(SUFFIXES))}, also .gz")
             found = [(source.name, str(source), read_bytes(source))]
         items: list[Item] = []
+        of: list[str] = []  # the file of each
         for name, where, data in found:
             try:
-                items += self._pieces(name, where, data)
+                inside = self._pieces(name, where, data)
+                items, of = items + inside, of + [name] * len(inside)
             except DataError as error:
                 if self.on_error == "stop":
                     raise
                 self.skipped.append(str(error))
         if not items:
-            lost = f" ({len(self.skipped)} unreadable)" if self.skipped else ""
-            raise DataError(f"{source} holds no score{lost}; supported: {', '.join(sorted(SUFFIXES))}, also .gz")
-        return items
+            if self.skipped:
+                raise DataError(
+                    f"{source} holds no score that can be read ({len(self.skipped)} cannot, the first: {self.skipped[0]})"
+                )
+            raise DataError(f"{source} holds no score; supported: {', '.join(sorted(SUFFIXES))}, also .gz")
+        return self._with_genres(source, items, of)
+
+    def _with_genres(self, source: Path, items: list[Item], of: Sequence[str]) -> list[Item]:
+        """The pieces with their genres, as ``labels`` says; ``of`` names the file of each."""
+        if self.labels == "none":
+            return items
+        skipped = self.skipped if self.on_error == "skip" else None
+        numbered = [Item(k, name=name) for k, name in enumerate(of)]
+        root = source if source.is_dir() else source.parent
+        known = labelled(root, numbered, self.labels, skipped, "score", one=not many(source))
+        if source.is_dir() and self.labels in {"auto", "folder"}:
+            no_empty_class(source, known, skipped, "score")
+        return [
+            items[i.value]
+            if i.cond is None
+            else replace(items[i.value], value=replace(items[i.value].value, genre=i.cond))
+            for i in known
+        ]
 
     def _pieces(self, name: str, where: str, data: bytes) -> list[Item]:
         if not data:
@@ -208,7 +224,10 @@ class MusicCodec:
         self.bounds = [dense[len(dense) // 3], dense[2 * len(dense) // 3]] if dense else [2.0, 4.0]
         paces = sorted(s.tempos[0][1] for s in scores)
         self.tempo = paces[len(paces) // 2] if paces else 500_000
-        return self._ready()
+        self._ready()
+        heads = Counter("\t".join(self.prefix(s)) for s in scores) if self.controls else Counter[str]()
+        self.heads = {k: c for k, c in sorted(heads.items()) if all(w in self.number for w in k.split("\t"))}
+        return self
 
     def _ready(self) -> Self:
         if self.kind == "roll":
@@ -296,7 +315,7 @@ class MusicCodec:
             shift = (_C[key.mode].tonic - key.tonic + 6) % 12 - 6
         moved = score.transposed(shift)
         placed = moved.quantised(self.steps)
-        return (_thinned(placed) if self.kind == "voices" and moved.voices() is not None else placed), shift
+        return (cut.thinned(placed) if self.kind == "voices" and moved.voices() is not None else placed), shift
 
     def prefix(self, score: Score, controls: dict[str, str] | None = None) -> list[str]:
         """What stands before the notes: the metre, then the controls."""
@@ -320,6 +339,34 @@ class MusicCodec:
                     raise RecipeError(f"{control} is {said[control]!r}{nearest(said[control], self._values(control))}")
             head.append(word)
         return head
+
+    def head(self, wishes: Mapping[str, str], u: float = 0.5) -> list[str]:
+        """What stands before the notes of a piece as wished; the metre and what is not wished are drawn from training pieces.
+
+        Those pieces count that have all that is wished, or, where none has, as much of it as any.
+
+        Args:
+            wishes: values of controls, such as ``{"genre": "jig"}``.
+            u: from 0 to 1, says which piece.
+
+        Raises:
+            RecipeError: a wish that is no control, or a value that was not learned.
+        """
+        for name, value in wishes.items():
+            if name not in self.controls:
+                raise RecipeError(f"there is no control {name!r}{nearest(name, self.controls)}")
+            if f"{name}={value}" not in self.number:
+                raise RecipeError(f"{name} is {value!r}{nearest(value, self._values(name))}")
+        words = {f"{name}={value}" for name, value in wishes.items()}
+        if not self.heads:  # a run from before they were kept
+            return self.prefix(
+                Score.of([Note(0, 1, 60)], ticks=1), dict.fromkeys(self.controls, _UNKNOWN) | dict(wishes)
+            )
+        agree = {head: len(words & set(head.split("\t"))) for head in self.heads}
+        fitting = [head for head, count in agree.items() if count == max(agree.values())]
+        sums = np.cumsum([self.heads[head] for head in fitting])
+        drawn = fitting[min(int(np.searchsorted(sums, u * sums[-1], side="right")), len(fitting) - 1)].split("\t")
+        return [f"{name}={wishes[name]}" if (name := w.partition("=")[0]) in wishes else w for w in drawn]
 
     def _groups(
         self, score: Score, name: str, controls: dict[str, str] | None = None
@@ -375,8 +422,8 @@ class MusicCodec:
         found = score.voices()
         if found is not None and len(found) == self.voices:
             return found
-        if found is None and (split := _split(score)) is not None and len(split) == self.voices:
-            return split
+        if found is None and (apart := cut.split(score)) is not None and len(apart) == self.voices:
+            return apart
         how = "with two notes at once" if found is None else f"{len(found)}"
         raise DataError(
             f"{name} has parts {how}, not {self.voices} single voices; use codec.tokens = 'events', or leave it out"
@@ -445,14 +492,14 @@ class MusicCodec:
             head, groups = self._groups(placed, name)
             first = [self.number[w] for w in head]
             coded = [[self.number[w] for w in group] for group in groups]
-            alone = [[self.number[w] for w in group] for group in _opened(head, groups)]
+            alone = [[self.number[w] for w in group] for group in cut.opened(head, groups)]
             sizes = [len(g) for g in alone]
             room = self.length - len(first)
             if max(sizes, default=0) > room:
                 raise DataError(
                     f"{name} has a bar of {max(sizes)} tokens, and a row has room for {room}; set codec.length"
                 )
-            starts = _cuts(sizes, room)
+            starts = cut.cuts(sizes, room)
             if overlap and len(starts) > 1:
                 starts += [(min(b, a + (b - a) // 2), len(sizes)) for a, b in starts]
             for a, b in starts:
@@ -512,11 +559,11 @@ class MusicCodec:
         """Rows for training, each moved by a drawn interval where ``transpose`` says so; or the rows of ``encode``."""
         if self.kind == "roll":
             batch = self._rolls(items)
-            return _MovedRolls(batch, self.transpose) if train and self.transpose else batch
+            return cut.MovedRolls(batch, self.transpose) if train and self.transpose else batch
         if not train:
             return self.encode(items)
         batch = self._padded([row.tokens for row in self.rows(self._coded(items), overlap=True)])
-        return _Moved(batch, self._moves)
+        return cut.Moved(batch, self._moves)
 
     def encode_cond(self, values: Sequence[Any]) -> Tensor:
         """Refuses: what a piece is to be is said by tokens before its notes; see ``prefix``."""
@@ -538,9 +585,11 @@ class MusicCodec:
             w.partition("=") for w in reversed(words) if "=" in w
         )  # what is said first counts: it stands before the notes
         said = {k: v for k, _, v in every if k in self.controls}
-        reading = {"events": self._from_events, "voices": self._from_voices, "frames": self._from_frames}[self.kind](
-            words
-        )
+        parts = tuple(self.players)
+        if self.kind == "voices":
+            reading = cut.of_voices(words, self.steps, parts, self.voices)
+        else:
+            reading = (cut.of_events if self.kind == "events" else cut.of_frames)(words, self.steps, parts)
         keys: tuple[tuple[int, Key], ...] = ()
         if said.get("key", _UNKNOWN) != _UNKNOWN:
             keys = ((0, parse_key(said["key"])),)
@@ -559,98 +608,7 @@ class MusicCodec:
         sounding = np.flatnonzero(roll.any(1))
         for step in roll[: int(sounding[-1]) + 1] if len(sounding) else []:
             words += [*(str(LOWEST + p) for p in np.flatnonzero(step)[::-1]), "next"]
-        return replace(self._from_frames(words), tempos=((0, self.tempo),))
-
-    def _from_frames(self, words: Sequence[str]) -> Score:
-        notes: list[Note] = []
-        sounding: dict[int, int] = {}
-        now: set[int] = set()
-        at = 0
-        for word in words:
-            if word.isdecimal():
-                now.add(int(word))
-            elif word == "next":
-                for pitch in [p for p in sounding if p not in now]:
-                    del sounding[pitch]
-                for pitch in now:
-                    if pitch in sounding:
-                        i = sounding[pitch]
-                        notes[i] = notes[i]._replace(duration=notes[i].duration + 1)
-                    else:
-                        sounding[pitch] = len(notes)
-                        notes.append(Note(at, 1, pitch))
-                now = set()
-                at += 1
-        return Score.of(
-            notes, ticks=self.steps, parts=(self.players[0] if self.players else Part(),), tempos=(), length=at
-        )
-
-    def _from_voices(self, words: Sequence[str]) -> Score:
-        notes: list[Note] = []
-        last: dict[int, int | None] = {}
-        metres: dict[int, tuple[int, int]] = {}
-        step = -1
-        bar_at = 0
-        voice = self.voices - 1  # of the last token
-        for word in words:
-            if word.startswith("metre="):
-                metres[bar_at] = _metre(word)
-            elif word == "bar":
-                bar_at = step + 1
-            elif ":" in word:
-                v, what = word.split(":")
-                if int(v) <= voice:
-                    step += 1
-                voice = int(v)
-                if what == "hold" and last.get(voice) is not None and notes[last[voice]].onset + notes[last[voice]].duration == step:  # type: ignore[index]  # fmt: skip
-                    i = last[voice]
-                    assert i is not None
-                    notes[i] = notes[i]._replace(duration=notes[i].duration + 1)
-                elif what == "rest" or what == "hold":
-                    last[voice] = None
-                else:
-                    last[voice] = len(notes)
-                    notes.append(Note(step, 1, int(what), 80, voice))
-        return Score.of(
-            notes, ticks=self.steps, parts=tuple(self.players), tempos=(), metres=_metres(metres), length=step + 1
-        )
-
-    def _from_events(self, words: Sequence[str]) -> Score:
-        notes: list[Note] = []
-        metres: dict[int, tuple[int, int]] = {}
-        tempos: dict[int, int] = {}
-        begin, long, at = 0, 0, 0
-        metre = (4, 4)
-        player, velocity = 0, 80
-        pitch: int | None = None
-        bars = 0
-        for word in words:
-            head, _, value = word.partition("=")
-            if word == "bar":
-                begin += long
-                long = max(1, 4 * metre[0] * self.steps // metre[1])
-                at, bars = begin, bars + 1
-            elif head == "metre":
-                metre = _metre(word)
-                metres[begin] = metre
-                if bars:
-                    long = max(1, 4 * metre[0] * self.steps // metre[1])
-            elif head == "at":
-                at = begin + int(value)
-            elif head == "bpm":
-                tempos[at] = round(60e6 / int(value))
-            elif head == "play":
-                player = int(value)
-            elif head == "v":
-                velocity = int(value)
-            elif word.isdecimal():
-                pitch = int(word)
-            elif head == "long" and pitch is not None:
-                notes.append(Note(at, int(value), pitch, velocity, player))
-                pitch = None
-        length = begin + long
-        notes = [n._replace(duration=min(n.duration, max(1, length - n.onset))) for n in notes]
-        return Score.of(notes, ticks=self.steps, parts=tuple(self.players), tempos=tuple(tempos.items()), metres=_metres(metres), length=length)  # fmt: skip
+        return replace(cut.of_frames(words, self.steps, tuple(self.players)), tempos=((0, self.tempo),))
 
     def encode_prompt(self, score: Score, controls: dict[str, str] | None = None) -> Tensor:
         """The beginning of a piece to be continued, int64 ``(tokens,)``, without ``end``."""
@@ -703,10 +661,11 @@ class MusicCodec:
         return pages.rolls(items, path)
 
     def state(self) -> dict[str, Any]:
-        """Instruments, genres, usual tempo and density."""
+        """Instruments, genres, what stands before the training pieces, usual tempo and density."""
         return {
             "players": [list(p) for p in self.players],
             "genres": self.genres,
+            "heads": self.heads,
             "bounds": self.bounds,
             "tempo": self.tempo,
         }
@@ -715,56 +674,8 @@ class MusicCodec:
         """The inverse of ``state``."""
         self.players = [Part(*p) for p in state["players"]]
         self.genres, self.bounds, self.tempo = list(state["genres"]), list(state["bounds"]), int(state["tempo"])
+        self.heads = dict(state.get("heads", {}))
         return self._ready()
-
-
-@dataclass(frozen=True)
-class _Moved:
-    """Rows of tokens as wide as the longest of a batch, their pitches moved by a drawn interval that all of them bear."""
-
-    batch: Batch
-    moves: dict[int, Tensor]
-
-    def __len__(self) -> int:
-        return len(self.batch)
-
-    def take(self, rows: Tensor) -> Batch:
-        batch = self.batch.take(rows)
-        assert batch.mask is not None  # ``_padded`` gives one
-        width = max(1, int(batch.mask.sum(1).max()))  # what lies behind is padding of all of them
-        return Batch(batch.x[:, :width], None, batch.mask[:, :width])
-
-    def draw(self, rows: Tensor, rng: Rng) -> Batch:
-        batch = self.take(rows)
-        each = torch.stack([table[batch.x] for table in self.moves.values()])  # (moves, B, width)
-        fits = (each >= 0).all(2).T  # (B, moves)
-        u = rng.uniform(len(rows))[:, None].double() * fits.sum(1, keepdim=True)
-        pick = (fits.double().cumsum(1) > u).double().argmax(1)
-        return Batch(each[pick, torch.arange(len(rows))], None, batch.mask)
-
-
-@dataclass(frozen=True)
-class _MovedRolls:
-    """Rolls that training moves up or down by a drawn interval, as far as no key falls off."""
-
-    batch: Batch
-    most: int
-
-    def __len__(self) -> int:
-        return len(self.batch)
-
-    def take(self, rows: Tensor) -> Batch:
-        return self.batch.take(rows)
-
-    def draw(self, rows: Tensor, rng: Rng) -> Batch:
-        batch = self.batch.take(rows)
-        by = rng.integers(2 * self.most + 1, len(rows)) - self.most
-        out = []
-        for x, k in zip(batch.x, by.tolist(), strict=True):
-            used = x.any(dim=1)[0].nonzero()[:, 0]
-            low, high = (int(used[0]), int(used[-1])) if len(used) else (0, KEYS88 - 1)
-            out.append(x.roll(max(-low, min(k, KEYS88 - 1 - high)), 2))
-        return Batch(torch.stack(out), None, batch.mask)
 
 
 _GM = ("Piano", "Bells", "Organ", "Guitar", "Bass", "Strings", "Ensemble", "Brass", "Reed", "Flute", "Lead", "Pad", "Effects",
@@ -786,93 +697,3 @@ def _suffix(name: str) -> str:
 
 def _bin(us: int) -> int:
     return min(BPM, key=lambda b: abs(b - 60e6 / us))
-
-
-def _metre(word: str) -> tuple[int, int]:
-    n, _, d = word.removeprefix("metre=").partition("/")
-    return int(n), int(d)
-
-
-def _metres(found: dict[int, tuple[int, int]]) -> tuple[tuple[int, int, int], ...]:
-    """Metres at ticks, those left out that say what holds already."""
-    out: list[tuple[int, int, int]] = []
-    for t, m in sorted(found.items()):
-        if not out or out[-1][1:] != m:
-            out.append((t, *m))
-    return tuple(out) if out and out[0][0] == 0 else ((0, 4, 4), *out)
-
-
-def _thinned(score: Score) -> Score:
-    """Single lines again, where notes shorter than a step have come to begin together: the longest stays, of two the last."""
-    kept: dict[tuple[int, int], Note] = {}
-    for n in score.notes:
-        old = kept.get((n.part, n.onset))
-        if old is None or old.duration <= n.duration:
-            kept[n.part, n.onset] = n
-    out: list[Note] = []
-    for n in sorted(kept.values(), key=lambda n: (n.part, n.onset)):
-        if out and out[-1].part == n.part:
-            out[-1] = out[-1]._replace(duration=min(out[-1].duration, n.onset - out[-1].onset))
-        out.append(n)
-    return score.with_notes(out)
-
-
-def _split(score: Score) -> list[list[Note]] | None:
-    """The parts of a score as single lines, those of chords from the top down; None where a part's chords differ in size."""
-    out: list[list[Note]] = []
-    for notes in score.lines():
-        if not notes:
-            continue
-        edges = sorted({t for n in notes for t in (n.onset, n.onset + n.duration)})
-        sounding = [
-            (a, b, sorted((n for n in notes if n.onset <= a < n.onset + n.duration), key=lambda n: -n.pitch))
-            for a, b in zip(edges, edges[1:], strict=False)
-        ]
-        sizes = {len(now) for _, _, now in sounding if now}
-        if len(sizes) != 1:
-            return None
-        lines: list[list[Note]] = [[] for _ in range(sizes.pop())]
-        for a, b, now in sounding:
-            for line, n in zip(lines, now, strict=False):
-                last = line[-1] if line else None
-                if last and last.pitch == n.pitch and n.onset < a and last.onset + last.duration == a:
-                    line[-1] = last._replace(duration=b - last.onset)
-                else:
-                    line.append(n._replace(onset=a, duration=b - a))
-        out += lines
-    return [[n._replace(part=v) for n in line] for v, line in enumerate(out)]
-
-
-def _opened(head: Sequence[str], groups: Sequence[Sequence[str]]) -> list[list[str]]:
-    """Each bar as it is said where a row begins with it: with the metre, tempo and player that bars before it left behind."""
-    metre = usual = next((w for w in head if w.startswith("metre=")), "")
-    pace, player, out = "", "play=0", []
-    for group in groups:
-        words = list(group)
-        if metre != usual and not any(w.startswith("metre=") for w in words):
-            words.insert(1, metre)
-        if pace and not any(w.startswith("bpm=") for w in words[:4]):
-            at = next((i for i, w in enumerate(words) if w.startswith("at=")), len(words))
-            words[at:at] = ["at=0", pace]
-        note = next((i for i, w in enumerate(words) if w.isdecimal()), -1)
-        if player != "play=0" and note >= 0 and not words[note - 1].startswith("play="):
-            words.insert(note, player)
-        out.append(words)
-        for w in group:
-            kind = w.partition("=")[0]
-            metre = w if kind == "metre" else metre
-            pace = w if kind == "bpm" else pace
-            player = w if kind == "play" else player
-    return out
-
-
-def _cuts(sizes: Sequence[int], room: int) -> list[tuple[int, int]]:
-    """Runs of groups that have room together, one after another."""
-    out, first, used = [], 0, 0
-    for k, size in enumerate(sizes):
-        if used + size > room:
-            out.append((first, k))
-            first, used = k, 0
-        used += size
-    out.append((first, len(sizes)))
-    return out

@@ -11,6 +11,7 @@ import typer
 from bottega.cli._shared import Out
 
 if TYPE_CHECKING:
+    from bottega.core import Item
     from bottega.crafts.compose import Made
     from bottega.workshop.run import Run
 
@@ -21,6 +22,7 @@ __all__ = [
     "Key",
     "Particles",
     "Piece",
+    "Reader",
     "RunOf",
     "RunWithCodes",
     "Temperature",
@@ -39,6 +41,32 @@ Accidentals = Annotated[float, typer.Option("--accidentals", metavar="X", help="
 Particles = Annotated[int, typer.Option("--particles", metavar="N", min=1, help="Drafts that follow each way; more find likelier ones.")]  # fmt: skip
 Key = Annotated[str | None, typer.Option("--key", metavar="KEY", help="The key, such as 'G major'; as written in the file, else as heard.")]  # fmt: skip
 ALL = "mid,musicxml,wav,png"
+
+
+class Reader:
+    """Reads scores: a file must be whole, of a folder or archive what cannot be read is left out and remembered.
+
+    Attributes:
+        skipped: why each was left out, of all that was read.
+    """
+
+    def __init__(self) -> None:
+        self.skipped: list[str] = []
+
+    def read(self, path: Path) -> list[Item]:
+        """The scores there; raises DataError for a file that cannot be read, and for a folder of which nothing can."""
+        from bottega.codecs._files import many
+        from bottega.codecs.music import MusicCodec
+
+        codec = MusicCodec(on_error="skip" if many(path) else "stop", labels="none")
+        items = codec.read(path)
+        self.skipped += codec.skipped
+        return items
+
+    def tell(self, say: Out) -> None:
+        """A line that says how many were left out, and why the first was."""
+        if self.skipped:
+            say.note(f"{len(self.skipped)} files that cannot be read were left out, the first: {self.skipped[0]}")
 
 
 def wanted(formats: str) -> list[str]:

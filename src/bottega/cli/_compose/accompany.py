@@ -16,12 +16,14 @@ PANEL, PLACE = "Without a run", 33
 EXAMPLES = """\
   bottega compose accompany melody.mid                 the file is played note by note, as if live
   bottega compose accompany --port "My keyboard"       until Ctrl-C; what was played is written then
+  bottega compose accompany --port keys --to synth     hear one port, play to another
 """
 
 
 def accompany(
     file: Annotated[Path | None, typer.Argument(metavar="[FILE]", help="A melody to replay; without one a live port is heard.")] = None,
-    port: Annotated[str | None, typer.Option("--port", metavar="NAME", help="The MIDI port to hear; the first by default.")] = None,
+    port: Annotated[str | None, typer.Option("--port", metavar="NAME", help="The MIDI port to hear, by its name or a part of it; the first by default.")] = None,
+    to: Annotated[str | None, typer.Option("--to", metavar="NAME", help="The MIDI port to play to; that of the same name, else the first, by default.")] = None,
     key: Key = None,
     out: Annotated[Path | None, typer.Option("--out", metavar="STEM", help="Where the music goes, without the ending; beside FILE, or accompanied, by default.")] = None,
     formats: Formats = "mid,musicxml,wav,png",
@@ -40,9 +42,13 @@ def accompany(
         home = None if key is None else parse_key(key)
     except ValueError as error:
         raise RecipeError(str(error)) from None
+    if file is not None and (port is not None or to is not None):
+        raise typer.BadParameter(
+            "a file is replayed without a port; give FILE, or the ports", param_hint="--port" if port else "--to"
+        )
     if file is None:
-        heard, sounds = craft.port(port)
-        say.note("listening; Ctrl-C ends")
+        heard, sounds = craft.ports(port, to)
+        say.note(f"listening to {heard.name}, playing to {sounds.name}; Ctrl-C ends")
         with heard, sounds:
             played = craft.live(heard, sounds.send, home)
         place = out or Path("accompanied")

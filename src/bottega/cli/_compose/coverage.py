@@ -8,6 +8,7 @@ from typing import Annotated
 
 import typer
 
+from bottega.cli._compose._scores import Reader
 from bottega.cli._shared import Json, Out, Quiet
 
 __all__ = ["coverage"]
@@ -27,16 +28,19 @@ def coverage(
     as_json: Json = False,
     quiet: Quiet = False,
 ) -> None:  # fmt: skip
-    """Show how many pieces have each style, mode, metre, tempo, density and key, and mark what there is too little of."""
-    from bottega.codecs.music import MusicCodec
+    """Show how many pieces have each style, mode, metre, tempo, density and key, and mark what there is too little of.
+
+    Files that cannot be read are left out, and it says so.
+    """
     from bottega.crafts.compose_coverage import AXES
     from bottega.crafts.compose_coverage import coverage as craft
 
     if axis is not None and axis not in AXES:
         raise typer.BadParameter(f"no axis called {axis!r}; there are {', '.join(AXES)}", param_hint="--axis")
-    say, codec = Out(as_json, quiet), MusicCodec(on_error="skip")
-    items = codec.read(folder)
-    cells = [c for c in craft(items, codec.read(against) if against else (), style) if axis in {None, c.axis}]
+    say, scores = Out(as_json, quiet), Reader()
+    items = scores.read(folder)
+    cells = [c for c in craft(items, scores.read(against) if against else (), style) if axis in {None, c.axis}]
     rows = [(c.axis, c.value, str(c.pieces), f"{100 * c.share:.1f}", f"{100 * c.low:.1f} to {100 * c.high:.1f}", f"{100 * c.wanted:.1f}", "too few" if c.few else "") for c in cells]  # fmt: skip
     say.table(("axis", "value", "pieces", "%", "95 %", "wanted %", ""), rows, numeric=(2, 3, 4, 5))
-    say.result({"pieces": len(items), "cells": [asdict(c) for c in cells]})
+    scores.tell(say)
+    say.result({"pieces": len(items), "cells": [asdict(c) for c in cells], "skipped": scores.skipped})

@@ -7,6 +7,7 @@ from typing import Annotated
 
 import typer
 
+from bottega.cli._compose._scores import Reader
 from bottega.cli._shared import Json, Out, Quiet, Seed
 
 __all__ = ["playlist"]
@@ -29,7 +30,6 @@ def playlist(
     quiet: Quiet = False,
 ) -> None:  # fmt: skip
     """Rank the pieces that a listener has not heard by taste, learned from what all listeners played."""
-    from bottega.codecs.music import MusicCodec
     from bottega.core import DataError, nearest
     from bottega.crafts import compose_playlist as craft
 
@@ -47,13 +47,14 @@ def playlist(
         say.say(f"{place:3d}  {name}")
     told = {}
     if scores is not None and new is not None:
-        codec = MusicCodec(on_error="skip")
-        heard = {Path(item.name).stem: item for item in codec.read(scores)}
+        reader = Reader()
+        heard = {Path(item.name).stem: item for item in reader.read(scores)}
         known = [(heard[Path(name).stem], plays[me, k]) for k, name in enumerate(what) if Path(name).stem in heard]
-        fresh = codec.read(new)
+        fresh = reader.read(new)
+        reader.tell(say)
         best, share, _ = craft.near_taste([item for item, _ in known], [count for _, count in known], fresh)
         say.say(
             f"nearest new piece: {fresh[best].name} (nearer to {listener}'s taste than {100 * share:.0f} % of the known pieces)"
         )
-        told = {"new": fresh[best].name, "nearer_than": share}
+        told = {"new": fresh[best].name, "nearer_than": share, "skipped": reader.skipped}
     say.result({"listener": listener, "pieces": ranked, **told})
