@@ -228,8 +228,10 @@ def test_bad_input_is_refused(run):
         compose.continue_(run, chorale(2), keep_bars=7)
     with pytest.raises(DataError, match="2 voices, and four"):
         compose.continue_(run, two)
-    with pytest.raises(RecipeError, match="temperature"):
-        compose.continue_(run, chorale(2), temperature=0.0)
+    for wrong in ({"temperature": 0.0}, {"top_p": 1.5}, {"accidentals": -0.1}, {"particles": 0}):
+        (name,) = wrong
+        with pytest.raises(RecipeError, match=rf"^{name} is {wrong[name]}; give a number [a-z0-9 ]*$"):
+            compose.continue_(run, chorale(2), **wrong)
     other = Run(run.path, run.recipe, MusicCodec(tokens="frames").fit([Item(chorale())]), run.model, {"step": 0})
     with pytest.raises(BottegaError, match="does not write four voices"):
         compose.continue_(other, chorale(2))

@@ -8,7 +8,7 @@ import torch
 import bottega
 from bottega.cli import main
 from bottega.codecs.music import MusicCodec
-from bottega.core import BottegaError, Item, RecipeError
+from bottega.core import BottegaError, DataError, Item, RecipeError
 from bottega.core.score import Note, Score
 from bottega.crafts import compose_blend as craft
 from bottega.data import worlds
@@ -84,11 +84,18 @@ def test_a_direction_that_was_found_serves_many_pieces(fresh, pieces):
 def test_what_is_refused(fresh, pieces, tmp_path):
     with pytest.raises(RecipeError, match="two ends"):
         craft.blend(fresh, *pieces[:2], n=1)
-    with pytest.raises(RecipeError, match="two ends"):
+    with pytest.raises(RecipeError, match="most is 0"):
         craft.move(fresh, pieces[0], "density", most=0.0)
+    one = pieces[0].with_notes([n for n in pieces[0].notes if n.part == 0])
+    with pytest.raises(
+        DataError, match="the last piece has 1 voice, and musicvae takes 4 single voices; give a piece of 4"
+    ):
+        craft.blend(fresh, pieces[0], one)
+    with pytest.raises(DataError, match="the piece has 1 voice,"):
+        craft.move(fresh, one, "density")
     toml = write_recipe(tmp_path, "ngram", data=TUNES, codec=CODEC, size=2, steps=1)
     plain = bottega.train(toml, out=tmp_path / "plain", judge=False)
-    with pytest.raises(BottegaError, match="no codes of real numbers"):
+    with pytest.raises(BottegaError, match="^family ngram has no codes of real numbers"):
         craft.blend(plain, *pieces[:2])
     points = bottega.train(write_recipe(tmp_path, "vae", steps=1), out=tmp_path / "points", judge=False)
     with pytest.raises(BottegaError, match="not music"):

@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import json
+import sys
 import time
+import types
 from dataclasses import replace
 
 import numpy as np
@@ -11,7 +13,7 @@ import pytest
 
 from bottega.cli import main
 from bottega.codecs.music import MusicCodec
-from bottega.core import BottegaError, DataError, Item
+from bottega.core import DataError, Item
 from bottega.core.score import Key, Note, Part, Score
 from bottega.core.voicing import faults
 from bottega.crafts import compose_accompany, compose_check, compose_coverage, compose_cues, compose_playlist
@@ -66,6 +68,44 @@ def test_check_ends_with_status_3_where_a_copy_is_found(tmp_path, capsys):
     assert (said["name"], said["transposed"], said["copy"]) == ("03.mid", 4, True)
     assert main(["compose", "check", str(tmp_path / "own.mid"), "--against", str(tmp_path / "mine")]) == 0
     assert main(["compose", "check", str(tmp_path / "own.mid")]) == 2
+    capsys.readouterr()
+    assert main(["compose", "check", "--help"]) == 0
+    assert "Exit status 3 where one is found" in capsys.readouterr().out
+
+
+def test_files_that_cannot_be_read_are_told(tmp_path, capsys):
+    """In a folder they are left out and named, and in the JSON; alone they are an error."""
+    items = worlds.load("tunes", n=6, seed=8).items
+    for k, item in enumerate(items):
+        MusicCodec().write(item, tmp_path / "mine" / f"{k}.mid")
+    bad = tmp_path / "mine" / "bad.mid"
+    bad.write_bytes((tmp_path / "mine" / "0.mid").read_bytes()[:90])
+    (tmp_path / "mine" / "worse.mid").write_bytes(b"MThd")
+    plays = tmp_path / "plays.csv"
+    plays.write_text(
+        "listener,piece\n" + "".join(f"{a},{k}\n" for a, k in (("anna", 0), ("anna", 1), ("ben", 1), ("ben", 2)))
+    )
+    mine = str(tmp_path / "mine")
+    for args in (
+        ["check", f"{mine}/5.mid", "--against", mine],
+        ["coverage", mine],
+        ["playlist", str(plays), "--listener", "anna", "--scores", mine, "--new", f"{mine}/5.mid"],
+    ):
+        assert main(["compose", *args, "--json"]) in {0, 3}
+        told = capsys.readouterr()
+        skipped = json.loads(told.out)["skipped"]
+        assert len(skipped) == 2
+        assert "bad.mid is a damaged or truncated MIDI file" in skipped[0]
+        assert f"2 files that cannot be read were left out, the first: {skipped[0]}" in told.err
+    for args in (
+        ["check", str(bad), "--against", mine],
+        ["check", f"{mine}/5.mid", "--against", str(bad)],
+        ["coverage", str(bad)],
+    ):
+        assert main(["compose", *args]) == 2
+        error = capsys.readouterr().err
+        assert "bad.mid is a damaged or truncated MIDI file" in error
+        assert error.count("\n") == 1
 
 
 def test_rare_styles_are_marked(tmp_path, capsys):
@@ -125,7 +165,14 @@ def test_cue_lists_as_toml_and_csv_and_what_is_wrong_with_them(tmp_path, capsys)
     film = compose_cues.read(table)
     assert (len(film.cues), film.length) == (2, 9)
     for text, why in (
-        ("[[cue]]\ntime = 5\nintensity = 2\n", "intensities from 0 to 1"),
+        (
+            "length = 9\n[[cue]]\ntime = 5\nintensity = 2\n",
+            "the cue at 5 s has intensity 2; intensities lie from 0 to 1",
+        ),
+        ("length = 9\n[[cue]]\ntime = 9\nintensity = 1\n", "times lie from 0 to before the end at 9 s"),
+        ("length = 0.5\n[[cue]]\ntime = 0\nintensity = 1\n", "length is 0.5"),
+        ("length = 9\ntempo = 500\n[[cue]]\ntime = 0\nintensity = 1\n", "tempo is 500"),
+        ("[[cue]]\ntime = 5\nintensity = 1\n", "has one cue, at 5 s, and no end; add length"),
         ("length = 9\n[[cue]]\ntime = 5\nintensity = 1\n[[cue]]\ntime = 2\nintensity = 1\n", "in time"),
         ("length = 9\n", "no cues"),
         ("[[cue]]\nintensity = 1\n", "lacks a number"),
@@ -134,6 +181,14 @@ def test_cue_lists_as_toml_and_csv_and_what_is_wrong_with_them(tmp_path, capsys)
         good.write_text(text)
         with pytest.raises(DataError, match=why):
             compose_cues.read(good)
+
+
+def test_a_cue_list_of_one_row_is_refused(tmp_path, capsys):
+    table = tmp_path / "cues.csv"
+    table.write_text("time,intensity,what\n4,0.8,jump\n")
+    assert main(["compose", "cues", str(table), "--out", str(tmp_path / "film")]) == 2
+    assert "has one cue, at 4 s, and no end; add a row below it" in capsys.readouterr().err
+    assert [p.name for p in tmp_path.iterdir()] == ["cues.csv"]
 
 
 def tune_of(key: Key, seed: int = 0, notes: int = 40) -> Score:
@@ -194,19 +249,110 @@ def test_ctrl_c_ends_a_live_session_and_what_was_played_is_there():
     assert sorted(on) == sorted(m.note for m in sent if m.type == "note_off")
 
 
-def test_no_port_is_one_line(monkeypatch):
+@pytest.fixture
+def midi_ports(monkeypatch):
+    """A backend of mido whose ports the test names; what is coming is heard, what is sent is kept."""
     mido = pytest.importorskip("mido")
-    monkeypatch.setattr(mido, "get_input_names", list)
-    monkeypatch.setattr(mido, "get_output_names", list)
-    with pytest.raises(BottegaError, match="no such MIDI port"):
-        compose_accompany.port()
+    from mido.ports import BaseInput, BaseOutput
 
-    def broken():
-        raise ImportError("rtmidi")
+    backend = types.ModuleType("ports_of_a_test")
+    backend.ins, backend.outs, backend.coming, backend.sent, backend.busy = [], [], [], [], []
 
-    monkeypatch.setattr(mido, "get_input_names", broken)
-    with pytest.raises(BottegaError, match="no live port"):
-        compose_accompany.port()
+    class Input(BaseInput):
+        def _open(self, **settings):
+            if self.name in backend.busy:
+                raise OSError("device busy")
+            self.left = list(backend.coming)
+
+        def _receive(self, block=True):
+            if self.left:
+                self._messages.append(self.left.pop(0))
+            else:
+                self.close()
+
+    class Output(BaseOutput):
+        def _open(self, **settings):
+            if self.name in backend.busy:
+                raise OSError("device busy")
+
+        def _send(self, message):
+            backend.sent.append((self.name, message))
+
+    def get_devices(**settings):
+        return [
+            {"name": n, "is_input": n in backend.ins, "is_output": n in backend.outs}
+            for n in dict.fromkeys([*backend.ins, *backend.outs])
+        ]
+
+    backend.Input, backend.Output, backend.get_devices = Input, Output, get_devices
+    monkeypatch.setitem(sys.modules, "ports_of_a_test", backend)
+    before = mido.backend
+    mido.set_backend("ports_of_a_test")
+    yield backend
+    mido.set_backend(before)
+
+
+def test_a_live_port_is_heard_and_answered_on_another(midi_ports, tmp_path, capsys):
+    import mido
+
+    midi_ports.ins = ["Midi Through Port-0 14:0", "Keys 20:0", "Pads 24:0"]
+    midi_ports.outs = ["Midi Through Port-0 14:0", "Synth 28:0", "Keys 20:0"]
+    midi_ports.coming = [mido.Message("note_on", note=p, velocity=90) for p in (72, 74, 76)]
+    out = ["--key", "C major", "--out", str(tmp_path / "live"), "--formats", "mid", "--json"]
+    assert main(["compose", "accompany", *out]) == 0
+    told = capsys.readouterr()
+    assert "listening to Keys 20:0, playing to Keys 20:0" in told.err  # never what passes on what it is given
+    assert len(json.loads(told.out)["milliseconds"]) == 3
+    on = [m.note for name, m in midi_ports.sent if m.type == "note_on"]
+    assert len(on) == 9
+    assert sorted(on) == sorted(m.note for _, m in midi_ports.sent if m.type == "note_off")
+    heard = MusicCodec().read(tmp_path / "live.mid")[0].value
+    assert [n.pitch for n in heard.lines()[0]] == [72, 74, 76]
+    midi_ports.sent.clear()
+    assert main(["compose", "accompany", "--port", "pads", "--to", "SYNTH", *out]) == 0
+    assert "listening to Pads 24:0, playing to Synth 28:0" in capsys.readouterr().err
+    assert {name for name, _ in midi_ports.sent} == {"Synth 28:0"}
+
+
+@pytest.mark.parametrize(
+    ("ins", "outs", "args", "said"),
+    [
+        ([], [], [], "no MIDI port to hear; there are none: plug one in"),
+        (["Midi Through 14:0"], ["Midi Through 14:0"], [], "no MIDI port to hear; there is Midi Through 14:0: plug one in, name one with --port"),
+        (["Keys", "Pads"], ["Keys"], ["--port", "organ"], "no MIDI port to hear called 'organ'; there are Keys, Pads: give --port"),
+        (["Keys 1", "Keys 2"], ["Keys 1"], ["--port", "keys"], "2 MIDI ports to hear called 'keys'; there are Keys 1, Keys 2"),
+        (["Keys"], ["Synth"], ["--to", "organ"], "no MIDI port to play to called 'organ'; there is Synth: give --to"),
+        (["Busy"], ["Synth"], [], "the MIDI port Busy cannot be opened (device busy); close"),
+        (["Keys"], ["Busy"], [], "the MIDI port Busy cannot be opened (device busy); close"),
+    ],
+)  # fmt: skip
+def test_a_port_that_is_not_there_is_one_line_with_those_that_are(midi_ports, tmp_path, capsys, ins, outs, args, said):
+    midi_ports.ins, midi_ports.outs, midi_ports.busy = ins, outs, ["Busy"]
+    assert main(["compose", "accompany", *args, "--out", str(tmp_path / "x")]) == 2
+    error = capsys.readouterr().err
+    assert error.count("\n") == 1
+    assert said in error
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_without_a_backend_a_file_can_still_be_replayed(monkeypatch, tmp_path, capsys):
+    mido = pytest.importorskip("mido")
+    for fault, said in (
+        (ImportError("rtmidi"), "pip install mido python-rtmidi"),
+        (RuntimeError("no sequencer"), "(no sequencer)"),
+    ):
+
+        def broken(fault=fault):
+            raise fault
+
+        monkeypatch.setattr(mido, "get_input_names", broken)
+        assert main(["compose", "accompany"]) == 2
+        assert said in capsys.readouterr().err
+    MusicCodec().write(Item(tune_of(Key(0), notes=4)), tmp_path / "tune.mid")
+    for option in ("--port", "--to"):
+        assert main(["compose", "accompany", str(tmp_path / "tune.mid"), option, "keys"]) == 2
+        assert "a file is replayed without a port" in capsys.readouterr().err
+    assert main(["compose", "accompany", str(tmp_path / "tune.mid"), "--formats", "mid"]) == 0
 
 
 def test_two_voices_are_no_melody():

@@ -23,7 +23,7 @@ def need_codes(run: Run) -> None:
     model = run.model
     if not has(model, Encodes) or model.latent.is_tokens:
         raise BottegaError(
-            f"a {run.recipe.family['name']} has no codes of real numbers to move in; use a run of autoencoder, vae, hvae, flow or musicvae"
+            f"family {run.recipe.family['name']} has no codes of real numbers to move in; use a run of autoencoder, vae, hvae, flow or musicvae"
         )
 
 

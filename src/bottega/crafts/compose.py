@@ -15,7 +15,7 @@ from typing import Any
 import torch
 
 from bottega.codecs import _music_pages as pages
-from bottega.codecs.music import CONTROLS
+from bottega.codecs.music import BPM, CONTROLS
 from bottega.core import Batch, BottegaError, DataError, Item, RecipeError, Rng
 from bottega.core.score import Note, Part, Score, key_name
 from bottega.core.voicing import RANGES, Fault, faults, moments, parallels
@@ -35,6 +35,7 @@ __all__ = [
     "save",
     "save_given",
     "save_plain",
+    "wishes_like",
 ]
 
 VOICES = chorus.VOICES
@@ -108,11 +109,14 @@ def _four(score: Score, what: str) -> list[list[Note]]:
 def _taste(
     score: Score, temperature: float, top_p: float, accidentals: float, particles: int, rules: bool
 ) -> chorus.Taste:
-    if not 0 <= accidentals <= 1 or not 1 <= particles <= 256 or not temperature > 0 or not 0 < top_p <= 1:
-        raise RecipeError(
-            f"temperature={temperature}, top_p={top_p}, accidentals={accidentals}, particles={particles}: a temperature above 0, "
-            "top_p above 0 and at most 1, accidentals from 0 to 1, 1 to 256 particles"
-        )
+    for name, value, good, wanted in (
+        ("temperature", temperature, temperature > 0, "above 0"),
+        ("top_p", top_p, 0 < top_p <= 1, "above 0 and at most 1"),
+        ("accidentals", accidentals, 0 <= accidentals <= 1, "from 0 to 1"),
+        ("particles", particles, 1 <= particles <= 256, "from 1 to 256"),
+    ):
+        if not good:
+            raise RecipeError(f"{name} is {value}; give a number {wanted}")
     return chorus.Taste(temperature, top_p, accidentals, score.key().usual, particles, rules)
 
 
@@ -385,24 +389,29 @@ def differ(a: Score, b: Score) -> float:
     return sum(at(one, m.tick) != at(two, m.tick) for m in one) / len(one)
 
 
+def _need_tokens(run: Run) -> Any:
+    codec: Any = run.codec
+    if codec.medium != "music" or codec.kind == "roll" or not hasattr(run.model, "edit"):
+        raise BottegaError(f"{run.recipe.name} writes no music as tokens; sample it with bottega sample")
+    return codec
+
+
 def new(run: Run, *, n: int = 1, seed: int = 0, wishes: dict[str, str] | None = None, **knobs: Any) -> list[Made]:
     """Pieces from nothing, as wished: key, mode, tempo, density and genre, of those that the run's codec has.
+
+    The metre, and what is not wished, are as in a drawn training piece that has what is wished (``MusicCodec.head``).
 
     Args:
         run: of music as tokens.
         n: how many.
         seed: of the first.
-        wishes: ``{"mode": "minor", "tempo": "120"}``; a tempo is met by the nearest that there is.
+        wishes: ``{"mode": "minor", "tempo": "120"}``; the model is told the nearest tempo that it knows, the piece has the one asked for.
         **knobs: of the family's ``edit`` (temperature, top_p, ...).
 
     Raises:
         RecipeError: a wish that the codec has not, or a value that it does not know.
     """
-    from bottega.codecs.music import BPM
-
-    codec: Any = run.codec
-    if codec.medium != "music" or codec.kind == "roll" or not hasattr(run.model, "edit"):
-        raise BottegaError(f"{run.recipe.name} writes no music as tokens; sample it with bottega sample")
+    codec = _need_tokens(run)
     wishes = dict(wishes or {})
     for name in wishes:
         if name not in codec.controls:
@@ -410,26 +419,58 @@ def new(run: Run, *, n: int = 1, seed: int = 0, wishes: dict[str, str] | None = 
             raise RecipeError(
                 f"{run.recipe.name} cannot be asked for a {name} ({has}; {', '.join(CONTROLS)} are known)"
             )
+    pace = 0.0
     if "tempo" in wishes:
         try:
             pace = float(wishes["tempo"])
         except ValueError:
-            raise RecipeError(f"tempo is {wishes['tempo']!r}; give quarters a minute, such as 96") from None
+            pace = math.nan
+        if not 10 <= pace <= 1000:
+            raise RecipeError(f"tempo is {wishes['tempo']!r}; give quarters a minute, such as 96")
         wishes["tempo"] = str(min(BPM, key=lambda b: abs(b - pace)))
     check_knobs(run.model.edit, knobs, skip=3, without=("max_new", "stop", "overflow"))
-    blank = Score.of([Note(0, 1, 60)], ticks=1)
-    unsaid = dict.fromkeys(codec.controls, "?") | wishes
-    start = torch.tensor([codec.number[w] for w in codec.prefix(blank, unsaid)])
-    x = torch.full((n, codec.length), codec.end)
-    x[:, : len(start)] = start
-    keep = (torch.arange(codec.length)[None] < len(start)).expand(n, -1)
     seeds = list(range(seed, seed + n))
+    heads = [codec.head(wishes, float(Rng(s).uniform(1))) for s in seeds]
+    start = torch.tensor([[codec.number[w] for w in head] for head in heads])
+    x = torch.full((n, codec.length), codec.end)
+    x[:, : start.shape[1]] = start
+    keep = (torch.arange(codec.length)[None] < start.shape[1]).expand(n, -1)
     run.model.eval()
     rows = run.model.edit(Batch(x.to(run.device)), keep.to(run.device), Rng.for_rows(seeds, run.device), **knobs).cpu()
     out = []
     for s, item in zip(seeds, codec.decode(rows), strict=True):
-        out.append(Made(item.value, s, math.nan, [], (0, item.value.length)))
+        score: Score = item.value
+        if pace:
+            score = replace(score, tempos=((0, round(60e6 / pace)), *score.tempos[1:]))
+        out.append(Made(score, s, math.nan, [], (0, score.length)))
     return out
+
+
+@torch.no_grad()
+def wishes_like(run: Run, score: Score) -> dict[str, str]:
+    """What a piece is like, of the controls that the run's codec has; for ``new``.
+
+    Key, mode, tempo and density are measured. The genre is the piece's own where the run knows it, else the one under which the run
+    finds it likeliest (of a piece longer than a row, its beginning).
+
+    Raises:
+        BottegaError: the run writes no music as tokens, or has no controls.
+        DataError: a piece that its tokens cannot carry.
+    """
+    codec = _need_tokens(run)
+    if not codec.controls:
+        raise BottegaError(
+            f"{run.recipe.name} cannot be asked for anything; train with codec.controls, or leave --like out"
+        )
+    placed, _ = codec.placed(score)
+    said = dict(w.split("=", 1) for w in codec.prefix(placed) if w.partition("=")[0] in codec.controls)
+    if said.get("genre") == "?" and codec.genres:
+        rows = [codec.piece(score, "the piece", said | {"genre": g})[: codec.length] for g in codec.genres]
+        x = torch.tensor(rows, device=run.device)
+        mask = torch.ones_like(x, dtype=torch.bool)
+        found = run.model.eval().log_prob(Batch(x, None, mask), Rng.for_rows([0] * len(rows), run.device))
+        said["genre"] = codec.genres[int(found.argmax())]
+    return {name: value for name, value in said.items() if value != "?"}
 
 
 def save(run: Run, made: Made, stem: Path, formats: Sequence[str] = FORMATS, title: str = "") -> list[Path]:

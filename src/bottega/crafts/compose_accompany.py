@@ -14,7 +14,7 @@ from bottega.core import BottegaError, DataError
 from bottega.core.score import Key, Note, Part, Score, estimate_key
 from bottega.core.voicing import allowed
 
-__all__ = ["Accompanist", "Played", "live", "port", "replay"]
+__all__ = ["Accompanist", "Played", "live", "ports", "replay"]
 
 PARTS = (Part("Melody", 73), Part("Alto", 48), Part("Tenor", 48), Part("Bass", 43))
 _TRIADS = {"major": ((0, 4, 7), (2, 5, 9), (4, 7, 11), (5, 9, 0), (7, 11, 2), (9, 0, 4)),
@@ -135,25 +135,59 @@ def replay(melody: Score, key: Key | None = None) -> Played:
     return Played(melody.with_notes(notes, parts=PARTS), spent, rests)
 
 
-def port(name: str | None = None) -> tuple[Any, Any]:
-    """Ports of this machine to hear and to play, by mido.
+def ports(hear: str | None = None, play: str | None = None) -> tuple[Any, Any]:
+    """Ports of this machine to hear and to play, open, by mido's backend (python-rtmidi, where ``MIDO_BACKEND`` names no other).
+
+    A name is that of a port or a part of it that no other port has. By default the first port is heard, and the one of the same name
+    played to, else the first; ports that only pass on what they are given (ALSA's "Midi Through") are not chosen by themselves,
+    since what is played would be heard again.
+
+    Args:
+        hear: name of the port to hear.
+        play: name of the port to play to.
 
     Raises:
-        BottegaError: mido or its backend is missing, or there is no such port.
+        BottegaError: mido or its backend is missing, or there is no such port; the message names those that there are.
     """
     try:
         import mido
 
-        ins, outs = mido.get_input_names(), mido.get_output_names()
+        ins, outs = list(mido.get_input_names()), list(mido.get_output_names())
     except ImportError as error:
         raise BottegaError(
             f"no live port can be opened ({error}); pip install mido python-rtmidi, or give a MIDI file to replay"
         ) from error
     except Exception as error:  # a backend fails in ways of its own
         raise BottegaError(f"no live port can be opened ({error}); give a MIDI file to replay") from error
-    if not ins or not outs or (name is not None and name not in ins):
-        raise BottegaError(f"no such MIDI port; there are {', '.join(ins) or 'none'}: give a MIDI file to replay")
-    return mido.open_input(name or ins[0]), mido.open_output(name if name in outs else outs[0])
+    heard = _port(ins, hear, "to hear", "--port")
+    played = _port(outs, play or (heard if heard in outs else None), "to play to", "--to")
+    opened = None
+    try:
+        opened = mido.open_input(heard)
+        return opened, mido.open_output(played)
+    except Exception as error:
+        if opened is not None:
+            opened.close()
+        name = heard if opened is None else played
+        raise BottegaError(f"the MIDI port {name} cannot be opened ({error}); close what else uses it") from error
+
+
+def _port(found: Sequence[str], name: str | None, what: str, option: str) -> str:
+    there = f"there {'is' if len(found) == 1 else 'are'} {', '.join(found) or 'none'}"
+    if name is None:
+        own = [p for p in found if "through" not in p.lower()]
+        if not own:
+            raise BottegaError(
+                f"no MIDI port {what}; {there}: plug one in, name one with {option}, or give a MIDI file to replay"
+            )
+        return own[0]
+    fitting = [name] if name in found else [p for p in found if name.lower() in p.lower()]
+    if len(fitting) != 1:
+        many = "no MIDI port" if not fitting else f"{len(fitting)} MIDI ports"
+        raise BottegaError(
+            f"{many} {what} called {name!r}; {there}: give {option} one of these, or a MIDI file to replay"
+        )
+    return fitting[0]
 
 
 def live(
@@ -201,7 +235,9 @@ def _written(heard: Sequence[tuple[float, int, int, tuple[int, ...]]], end: floa
     """Seconds, notes, velocities and answers as a score of 480 ticks a quarter, two quarters a second."""
     if not heard:
         return Score.of([])
-    at = [round(960 * (row[0] - heard[0][0])) for row in heard]
+    at: list[int] = []
+    for row in heard:  # of keys that are struck together each has a tick of its own: a part is a single line
+        at.append(max(at[-1] + 1 if at else 0, round(960 * (row[0] - heard[0][0]))))
     ends = [*at[1:], max(at[-1] + 1, round(960 * min(end - heard[0][0], heard[-1][0] - heard[0][0] + 2)))]
     notes = [
         Note(a, max(1, b - a), pitch, max(1, velocity - 16 * (v > 0)), v)

@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from typing import Any
 
 import torch
 from torch import Tensor
@@ -132,8 +133,10 @@ def move(
     Raises:
         BottegaError, DataError, RecipeError: as ``direction`` and ``blend``.
     """
-    if n < 2 or not most > 0:
-        raise RecipeError(f"n is {n} and most {most}; a way has two ends at least, and a length")
+    if n < 2:
+        raise RecipeError(f"n is {n}; a way has two ends at least")
+    if not most > 0:
+        raise RecipeError(f"most is {most}; a way has a length above 0")
     unit, spread = direction(run, name) if along is None else along
     z = _codes(run, [piece])
     at = torch.linspace(-most, most, n)
@@ -146,7 +149,24 @@ def _codes(run: Run, scores: Sequence[Score]) -> Tensor:
     if run.codec.medium != "music":
         raise BottegaError(f"{run.recipe.name} models {run.codec.medium}, not music; use a run of music with codes")
     need_codes(run)
-    return torch.cat([codes_of(run, run.codec.encode([Item(s, name="the piece")])).flatten(1)[:1] for s in scores])
+    codec: Any = run.codec
+    which = ["the piece"] if len(scores) == 1 else ["the first piece", "the last piece"]
+    if codec.kind == "voices":
+        for score, name in zip(scores, which, strict=True):
+            try:
+                codec.lines(score)
+            except DataError as error:
+                lines = score.voices()
+                has = (
+                    "a part with chords of several sizes"
+                    if lines is None
+                    else f"{len(lines)} voice" + "s" * (len(lines) != 1)
+                )
+                raise DataError(
+                    f"{name} has {has}, and {run.recipe.name} takes {codec.voices} single voices; give a piece of {codec.voices}"
+                ) from error
+    items = [Item(s, name=name) for s, name in zip(scores, which, strict=True)]
+    return torch.cat([codes_of(run, run.codec.encode([item])).flatten(1)[:1] for item in items])
 
 
 def _arc(a: Tensor, b: Tensor, t: float) -> Tensor:

@@ -79,21 +79,32 @@ def read(path: Path) -> Film:
         key, tempo = parse_key(str(settings.get("key", "D minor"))), float(settings.get("tempo", 96))
     except (TypeError, ValueError) as error:
         raise DataError(f"{path}: {error}; give length and tempo as numbers, and a key such as 'D minor'") from error
-    if "length" not in settings and len(cues) > 1:
+    if "length" not in settings:  # the last says where the music ends
+        if len(cues) == 1:
+            more = "a row below it" if path.suffix.lower() == ".csv" else "length, or a cue behind it,"
+            raise DataError(
+                f"{path} has one cue, at {length:g} s, and no end; add {more} that says when the music ends"
+            )
         cues = cues[:-1]
     return checked(Film(tuple(cues), length, key, tempo), str(path))
 
 
 def checked(film: Film, where: str = "the cue list") -> Film:
     """The film, if its cues can be met; raises DataError otherwise."""
-    if not 1 <= film.length <= 3600 or not 30 <= film.tempo <= 240:
-        raise DataError(
-            f"{where}: length {film.length:g} s, tempo {film.tempo:g}; give 1 to 3600 seconds and 30 to 240"
-        )
+    if not 1 <= film.length <= 3600:
+        raise DataError(f"{where}: length is {film.length:g}; give 1 to 3600 seconds")
+    if not 30 <= film.tempo <= 240:
+        raise DataError(f"{where}: tempo is {film.tempo:g}; give 30 to 240 quarters a minute")
     before = -math.inf
     for cue in film.cues:
-        if not (0 <= cue.time <= film.length and 0 <= cue.intensity <= 1):
-            raise DataError(f"{where}: a cue at {cue.time:g} s of intensity {cue.intensity:g}; times lie from 0 to {film.length:g}, intensities from 0 to 1")  # fmt: skip
+        if not 0 <= cue.time < film.length:
+            raise DataError(
+                f"{where}: a cue at {cue.time:g} s; times lie from 0 to before the end at {film.length:g} s"
+            )
+        if not 0 <= cue.intensity <= 1:
+            raise DataError(
+                f"{where}: the cue at {cue.time:g} s has intensity {cue.intensity:g}; intensities lie from 0 to 1"
+            )
         if cue.time - before < SHORTEST:
             raise DataError(
                 f"{where}: cues at {before:g} and {cue.time:g} s; they must come in time, {SHORTEST} s apart"

@@ -551,14 +551,20 @@ def espeak(
         cast[name] = everyone[name]
     if not cast:
         raise DataError(f"voices is {voices!r}; name a cast ({', '.join(CASTS)}) or voices")
-    people = {name if k == 1 else f"{name} {100 * k:.0f}": (voice, k) for k in _THROATS[:throats] for name, voice in cast.items()}
+    people = {
+        name if k == 1 else f"{name} {100 * k:.0f}": (voice, k)
+        for k in _THROATS[:throats]
+        for name, voice in cast.items()
+    }
     draw, names = Draw(seed + 7919), list(people)
     lines, conds = [], []
     for i, text in enumerate(sentences(n, seed)):
         name = names[i % len(names)]
         voice, throat = people[name]
         high = max(0, min(99, voice.pitch + draw.between(-pitch, pitch)))
-        lines.append(Line(text, voice, high, round(voice.speed * draw.between(88, 112) / 100), draw.between(70, 120), throat))
+        lines.append(
+            Line(text, voice, high, round(voice.speed * draw.between(88, 112) / 100), draw.between(70, 120), throat)
+        )
         conds.append(f"{name}|{text}")
     made = _all(lines, language, rate)
     items = [

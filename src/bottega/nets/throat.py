@@ -28,7 +28,9 @@ def pulses(hz: Tensor, hop: int, rate: int, length: int) -> Tensor:
     """
     voiced = hz > 0
     log = _nearest(torch.where(voiced, hz.clamp_min(1).double().log2(), 0.0), voiced)
-    weight = torch.tensor([1.0, 2.0, 3.0, 2.0, 1.0], dtype=log.dtype, device=hz.device)[None, None] / 9  # as one glides, not steps
+    weight = (
+        torch.tensor([1.0, 2.0, 3.0, 2.0, 1.0], dtype=log.dtype, device=hz.device)[None, None] / 9
+    )  # as one glides, not steps
     log = F.conv1d(F.pad(log[:, None], (2, 2), mode="replicate"), weight)[:, 0]
     at = torch.arange(length, device=hz.device) / hop
     low = at.long().clamp(max=hz.shape[1] - 1)
