@@ -13,7 +13,7 @@ from numpy.typing import NDArray
 
 from bottega.core.score import Note, Score
 
-__all__ = ["RANGES", "Fault", "Moment", "allowed", "faults", "moments", "parallels"]
+__all__ = ["RANGES", "Fault", "Moment", "allowed", "faults", "leaps", "moments", "parallels"]
 
 RANGES = {"soprano": (57, 81), "alto": (53, 74), "tenor": (48, 69), "bass": (36, 64)}
 """MIDI numbers of the lowest and highest note of each voice in Bach's chorales (363 of them, 80,000 notes)."""
@@ -130,12 +130,13 @@ def faults(score: Score | Sequence[Sequence[Note]], given: Sequence[int] = ()) -
             if four and not _ORDER[v][0] <= n.pitch <= _ORDER[v][1]:
                 out.append(Fault("range", n.onset, (v,), f"pitch {n.pitch} of voice {v + 1} is outside {_ORDER[v][0]} to {_ORDER[v][1]}"))  # fmt: skip
         for a, b in zip(line, line[1:], strict=False):
-            if a.onset + a.duration == b.onset and _leaps(b.pitch - a.pitch):
+            if a.onset + a.duration == b.onset and leaps(b.pitch - a.pitch):
                 out.append(Fault("leap", b.onset, (v,), f"a leap of {b.pitch - a.pitch:+d} semitones in voice {v + 1}"))
     return sorted(out, key=lambda f: (f.tick, f.voices, f.rule))
 
 
-def _leaps(interval: int) -> bool:
+def leaps(interval: int) -> bool:
+    """Whether a step of so many semitones is a leap that the rules forbid: a seventh, or more than an octave."""
     return abs(interval) > 12 or abs(interval) in {10, 11}
 
 
