@@ -5,8 +5,10 @@ from __future__ import annotations
 import bisect
 import itertools
 import math
+from collections import Counter
 from collections.abc import Iterator
 from dataclasses import replace
+from itertools import pairwise
 
 import numpy as np
 
@@ -15,7 +17,7 @@ from bottega.core.score import DEGREES, Key, Note, Part, Score, key_name
 from bottega.data._draw import LICENCE, SOURCE, uniforms
 from bottega.data.dataset import Dataset
 
-__all__ = ["mood", "tunes"]
+__all__ = ["genre", "mood", "tunes"]
 
 Rhythms = tuple[tuple[tuple[float, ...], float], ...]
 
@@ -38,6 +40,14 @@ PACES = {
     "sparse": (((2, 2), 0.5), ((4,), 0.25), ((3, 1), 0.25)),
     "dense": (((0.5,) * 8, 0.3), ((1, 0.5, 0.5, 1, 0.5, 0.5), 0.4), ((0.5, 0.5, 1, 0.5, 0.5, 1), 0.3)),
 }  # quarters of a bar
+GENRES = {
+    "march": ((4, 4), (((1, 1, 1, 1), 0.3), ((1.5, 0.5, 1, 1), 0.3), ((1, 1, 2), 0.2), ((1.5, 0.5, 2), 0.2))),
+    "reel": ((4, 4), (((0.5,) * 8, 0.5), ((1, 0.5, 0.5, 1, 0.5, 0.5), 0.3), ((0.5, 0.5, 0.5, 0.5, 1, 1), 0.2))),
+    "hornpipe": ((4, 4), (((0.75, 0.25) * 4, 0.5), ((0.75, 0.25, 0.75, 0.25, 1, 1), 0.3), ((1, 0.75, 0.25, 1, 0.75, 0.25), 0.2))),
+    "waltz": ((3, 4), (((2, 1), 0.4), ((1, 1, 1), 0.4), ((3,), 0.1), ((1, 2), 0.1))),
+    "mazurka": ((3, 4), (((0.75, 0.25, 1, 1), 0.5), ((0.5, 0.5, 1, 1), 0.3), ((0.75, 0.25, 2), 0.2))),
+    "jig": ((6, 8), (((0.5,) * 6, 0.4), ((1, 0.5, 0.5, 0.5, 0.5), 0.3), ((1, 0.5, 1, 0.5), 0.3))),
+}  # fmt: skip  # metre, and rhythms of a bar in quarters, which no other genre has
 PLACES = 15  # of the tune, in steps of the scale from the tonic: two octaves
 REACH = {0: 1.0, 1: 3.0, 2: 1.5, 3: 0.5, 4: 0.5}  # weight of a leap of so many steps
 FIRST = range(4, 10)
@@ -112,15 +122,17 @@ def _end(place: int) -> int:
 
 
 def _make(
-    key: Key, bars: int, draw: Iterator[float], rhythms: Rhythms = RHYTHMS, tempo: float = 0.0, genre: str = "tune"
-) -> Score:
+    key: Key, bars: int, draw: Iterator[float], rhythms: Rhythms = RHYTHMS, tempo: float = 0.0, genre: str = "tune",
+    metre: tuple[int, int] = (4, 4),
+) -> Score:  # fmt: skip
     notes: list[Note] = []
+    whole = 4 * TICKS * metre[0] // metre[1]
     chord, place = 0, -1
     for bar in range(bars):
-        at = 4 * TICKS * bar
+        at = whole * bar
         if bar == bars - 1:
             chord = 0
-            notes.append(Note(at, 4 * TICKS, _pitch(key, _end(place))))
+            notes.append(Note(at, whole, _pitch(key, _end(place))))
         else:
             chord = _pick(NEXT[chord], next(draw)) if bar else 0
             pattern = rhythms[_pick(np.array([p for _, p in rhythms]), next(draw))][0]
@@ -128,10 +140,17 @@ def _make(
                 place = _pick(_START if place < 0 else _LEAPS[chord][place], next(draw))
                 notes.append(Note(at, long, _pitch(key, place)))
                 at += long
-        notes += [Note(4 * TICKS * bar, 4 * TICKS, p, 64, 1) for p in _triad(key, chord)]
+        notes += [Note(whole * bar, whole, p, 64, 1) for p in _triad(key, chord)]
     tempos = {"tempos": ((0, round(60e6 / tempo)),)} if tempo else {}
     return Score.of(
-        notes, ticks=TICKS, parts=(TUNE, CHORDS), keys=((0, key),), length=4 * TICKS * bars, genre=genre, **tempos
+        notes,
+        ticks=TICKS,
+        parts=(TUNE, CHORDS),
+        keys=((0, key),),
+        length=whole * bars,
+        genre=genre,
+        metres=((0, *metre),),
+        **tempos,
     )
 
 
@@ -186,7 +205,7 @@ def _log_prob_in(key: Key, bars: int, tune: list[tuple[float, float, int]], chor
     return total
 
 
-def tunes(*, n: int = 1000, bars: int = 8, moods: bool = False, seed: int = 0) -> Dataset:
+def tunes(*, n: int = 1000, bars: int = 8, moods: bool = False, genres: bool = False, seed: int = 0) -> Dataset:
     """Tunes over a chord in each bar, in all 24 keys: chords and notes are Markov chains that end on the tonic.
 
     ``truth`` has ``entropy_nats`` of a piece, ``log_prob(score)`` in nats, and ``keys``, the key of each piece; with
@@ -195,16 +214,22 @@ def tunes(*, n: int = 1000, bars: int = 8, moods: bool = False, seed: int = 0) -
     Args:
         n: pieces.
         bars: of each, at least 2.
+        genres: each piece is a march, reel, hornpipe, waltz, mazurka or jig: its metre, and rhythms that no other genre has.
+            ``truth`` is as with moods: ``genres`` of the pieces, and ``read(score)``, the genre of its rhythms ("" for none).
         moods: each piece is calm, sad, happy or tense (its genre): major or minor, slow and sparse or fast and dense.
         seed: of the draws.
     """
     if n < 1 or bars < 2:
         raise DataError(f"tunes with n={n}, bars={bars}: at least one piece of two bars")
+    if moods and genres:
+        raise DataError("tunes have moods or genres, not both; set one of the two")
     draw = uniforms(Rng(seed))
     every = [Key(t, m) for t in range(12) for m in ("major", "minor")]  # type: ignore[arg-type]
     keys = [every[min(int(next(draw) * 24), 23)] for _ in range(n)]
     if moods:
         return _moody(keys, bars, draw)
+    if genres:
+        return _of_genres(keys, bars, draw)
     items = [Item(_make(key, bars, draw), name=f"tune {i}") for i, key in enumerate(keys)]
     truth = {
         "entropy_nats": _entropy_nats(bars), "log_prob": lambda score: _log_prob(bars, score),
@@ -228,6 +253,36 @@ def _moody(keys: list[Key], bars: int, draw: Iterator[float]) -> Dataset:
     about = f"tunes of {bars} bars over chords, calm, sad, happy or tense"
     truth = {"keys": said, "moods": moods, "read": mood}
     return Dataset("tunes", "music", items, LICENCE, SOURCE, about, truth)
+
+
+def _of_genres(keys: list[Key], bars: int, draw: Iterator[float]) -> Dataset:
+    """Pieces of the six genres by turns."""
+    items = []
+    for i, key in enumerate(keys):
+        name = list(GENRES)[i % len(GENRES)]
+        metre, rhythms = GENRES[name]
+        items.append(Item(_make(key, bars, draw, rhythms, 0.0, name, metre), name=f"tune {i}"))
+    about = f"tunes of {bars} bars over chords: {', '.join(GENRES)}"
+    truth = {"keys": [key_name(key) for key in keys], "genres": [i.value.genre for i in items], "read": genre}
+    return Dataset("tunes", "music", items, LICENCE, SOURCE, about, truth)
+
+
+def genre(score: Score) -> str:
+    """The genre whose rhythms most bars of the highest part have (the last bar, one long note, apart); ``""`` where none has one.
+
+    The metre is not looked at but for where bars begin, and what the score says of its genre is not either.
+    """
+    lines = [line for line in score.lines() if line]
+    high = max(lines, key=lambda line: sum(n.pitch for n in line) / len(line), default=[])
+    own = {rhythm: name for name, (_, rhythms) in GENRES.items() for rhythm, _ in rhythms}
+    votes: Counter[str] = Counter()
+    for start, long in score.bars()[:-1]:
+        inside = [n for n in high if start <= n.onset < start + long]
+        edges = [*(n.onset for n in inside), start + long]
+        rhythm = tuple((b - a) / score.ticks for a, b in pairwise(edges))
+        if rhythm in own:
+            votes[own[rhythm]] += 1
+    return votes.most_common(1)[0][0] if votes else ""
 
 
 def mood(score: Score) -> dict[str, str]:
