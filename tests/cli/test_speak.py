@@ -10,10 +10,11 @@ pytest.importorskip("soundfile", reason="sound files need soundfile, extra audio
 pytest.importorskip("soxr", reason="resampling needs soxr, extra audio, which is not installed")
 
 import bottega
-from bottega.codecs._sound_files import write_sound
+from bottega.codecs._sound_files import read_sound, write_sound
 from bottega.core import Rng, Sound
 from bottega.data._sounds import spoken
 from bottega.trust.mark import read
+from bottega.trust.watermark import watermarked
 
 RECIPE = """
 [data]
@@ -64,6 +65,14 @@ def test_a_text_is_said(call, studio, tmp_path):
         assert told.status == 2
         assert why in told.err
         assert not (tmp_path / "b.wav").exists()
+    latin, gone = tmp_path / "latin.txt", tmp_path / "gone.txt"
+    latin.write_bytes(b"caf\xe9")
+    for text, why in ((latin, "is not UTF-8 text"), (gone, "No such file"), ("\u4f60\u597d", "CJK letters")):
+        told = call("speak", "say", text, "--run", studio / "run", "--out", tmp_path / "b.wav")
+        assert (told.status, told.err.count("\n")) == (2, 1)
+        assert why in told.err
+        assert "Errno" not in told.err
+        assert "codec" not in told.err
     told = call("speak", "say", "\U0001f642", "--run", studio / "run", "--out", tmp_path / "b.wav")
     assert (told.status, told.err.count("\n")) == (2, 1)
 
@@ -74,6 +83,15 @@ def test_a_book_is_read(call, studio, tmp_path):
     assert told.status == 0, told.err
     assert len(told.json["files"]) == 1
     assert Path(told.json["files"][0]).suffix == ".wav"
+    (tmp_path / "book.txt").write_text("# one\n\none two.\n\n# \U0001f642\n\n\U0001f642\n")
+    told = call("speak", "read", tmp_path / "book.txt", "--run", studio / "run", "--out", tmp_path / "more")
+    assert told.status == 0, told.err
+    assert "chapter 2 is left out: there is no word" in told.err
+    assert len(list((tmp_path / "more").glob("*.flac"))) == 1
+    for which in ("x", "0", "0-1"):
+        told = call("speak", "read", tmp_path / "book.txt", "--run", studio / "run", "--chapters", which, "--out", tmp_path / "no")  # fmt: skip
+        assert (told.status, told.err.count("\n")) == (2, 1)
+        assert f"{which!r} is no chapter; write 1-15" in told.err
 
 
 def test_no_voice_of_a_person_without_their_consent(call, studio, tmp_path):
@@ -136,3 +154,79 @@ def test_a_profile_needs_its_consent_each_time(call, studio, tmp_path):
     assert told.status == 0, told.err
     assert told.json["voice"] == "Ann Lee"
     assert json.loads((tmp_path / "ann.json").read_text())["name"] == "Ann Lee"
+    forged = json.loads((tmp_path / "ann.json").read_text()) | {"recordings": ["00" * 32]}
+    (tmp_path / "forged.json").write_text(json.dumps(forged))
+    for name, why in (("forged.json", "was changed after it was made"), ("none.json", "No such file")):
+        told = call("speak", "say", "one", "--profile", tmp_path / name, "--consent", good, *run, "--out", tmp_path / "b.wav")  # fmt: skip
+        assert (told.status, told.err.count("\n")) == (2, 1)
+        assert why in told.err
+        assert "Errno" not in told.err
+    assert not (tmp_path / "b.wav").exists()
+
+
+def test_a_consent_is_about_a_voice_and_its_dates(call, studio, tmp_path):
+    write_sound(Sound(np.zeros((1, 48000), np.float32), 16000), tmp_path / "silent.wav")
+    write_sound(Sound(np.full((1, 1), 0.5, np.float32), 16000), tmp_path / "sample.wav")
+    out = tmp_path / "new.toml"
+    base = ["speak", "consent", "--who", "Ann", "--purpose", "a test", "--out", out]
+    for more, why in (
+        (["--voice", studio / "ann.wav", "--from", "2026-01-01", "--until", "2027-13-45"], "--until '2027-13-45' is no date"),
+        (["--voice", studio / "ann.wav", "--from", "2026-02-30", "--until", "2027-01-01"], "--from '2026-02-30' is no date"),
+        (["--voice", tmp_path / "silent.wav", "--until", "2999-01-01"], "silent.wav is silent"),
+        (["--voice", tmp_path / "sample.wav", "--until", "2999-01-01"], "sample.wav holds 0.00 seconds of speech"),
+    ):  # fmt: skip
+        told = call(*base, *more)
+        assert (told.status, told.err.count("\n")) == (2, 1)
+        assert why in told.err
+        assert not out.exists()
+    record = _consent(call, studio, "again.toml")
+    before = record.read_text()
+    for more in (["--who", "Bob"], ["--until", "2030-01-01"], ["--voice", studio / "ann.wav"], ["--use", "clone"], ["--out", out]):  # fmt: skip
+        told = call("speak", "consent", "--revoke", record, *more)
+        assert told.status == 2
+        assert more[0] in told.err
+    assert record.read_text() == before
+    assert call("speak", "consent", "--revoke", record).status == 0
+    assert record.read_text() != before
+
+
+def test_a_pitch_out_of_range_makes_nothing(call, studio, tmp_path):
+    good, run = _consent(call, studio, "good.toml"), ["--run", studio / "run"]
+    for pitch in ("5000", "nan", "-25"):
+        told = call("speak", "convert", studio / "bob.wav", "--reference", studio / "ann.wav", "--consent", good, *run,
+                    "--pitch", pitch, "--out", tmp_path / "c.wav")  # fmt: skip
+        assert (told.status, told.err.count("\n")) == (2, 1)
+        assert f"pitch would be {pitch}; it must lie between -24 and 24" in told.err
+    assert not (tmp_path / "c.wav").exists()
+
+
+def test_mark_and_watermark_are_shown(call, studio, tmp_path):
+    """Of what was said, of the same without its comment, of pieces that were sampled, and of a recording that nobody made."""
+    text = " ".join(["one two four six five nine."] * 8)
+    told = call("speak", "say", text, "--run", studio / "run", "--voice", "alto", "--out", tmp_path / "a.wav")
+    assert told.status == 0, told.err
+    told = call("show", tmp_path / "a.wav", "--json").json
+    assert told["marked"]
+    assert told["watermark"]["found"]
+    assert told["watermark"]["deviations"] > told["watermark"]["sure"]
+    assert "watermark  found: its pattern stands out by" in call("show", tmp_path / "a.wav").out
+    write_sound(read_sound(tmp_path / "a.wav"), tmp_path / "bare.wav")
+    told = call("show", tmp_path / "bare.wav", "--json").json
+    assert (told["marked"], told["watermark"]["found"]) == (False, True)
+    told = call("show", studio / "ann.wav", "--json").json
+    assert (told["marked"], told["watermark"]["found"]) == (False, False)
+    write_sound(Sound(np.full((1, 800), 0.5, np.float32), 16000), tmp_path / "short.wav")
+    assert "0.05 seconds are too few" in call("show", tmp_path / "short.wav").out
+    (tmp_path / "none.wav").write_bytes(b"RIFF")
+    told = call("show", tmp_path / "none.wav")
+    assert (told.status, told.err.count("\n")) == (2, 1)
+
+
+def test_sampled_speech_has_the_watermark(studio, tmp_path):
+    run = bottega.load(studio / "run")
+    made = run.sample(1, seeds=[3], cond="alto|" + " ".join(["one"] * 5))
+    plain = made.items[0].value
+    written = read_sound(made.save(tmp_path / "pieces")[0])
+    wanted = watermarked(plain)
+    assert np.abs(wanted.samples - plain.samples).max() > 0.01
+    assert np.abs(written.samples - wanted.samples).max() < 2**-14

@@ -1,6 +1,8 @@
 """Speaking, reading, cloning and converting with a small run on formant speech, whose sounds are its letters."""
 
 import json
+from dataclasses import asdict, replace
+from datetime import date
 
 import numpy as np
 import pytest
@@ -15,9 +17,12 @@ from bottega.core import DataError, RecipeError, Rng, Sound
 from bottega.crafts import speak_book
 from bottega.crafts.speak import EMOTIONS, Manner, Speaker, manner
 from bottega.crafts.speak_book import chapters, read_book
-from bottega.crafts.speak_voice import convert, heard_profile, read_profile, segments, usable, write_profile
+from bottega.crafts.speak_page import draw_said
+from bottega.crafts.speak_voice import convert, digest, heard_profile, read_profile, segments, usable, write_profile
 from bottega.data._sounds import spoken
+from bottega.trust.consent import Consent, revoke
 from bottega.trust.mark import read
+from bottega.trust.watermark import find_watermark
 from helpers import one_line
 
 RECIPE = """
@@ -56,6 +61,16 @@ def reference():
     return Sound(x[None].astype(np.float32), 16000)
 
 
+def allowing(*sounds, uses=("clone", "convert")):
+    """Ann's consent for recordings."""
+    return Consent("Ann", tuple(map(digest, sounds)), "a test", uses, date(2020, 1, 1), date(2999, 1, 1))
+
+
+@pytest.fixture(scope="module")
+def profile(speaker, reference):
+    return heard_profile(speaker, [reference], allowing(reference))
+
+
 def test_a_text_of_any_length_is_said_and_marked(speaker, tmp_path):
     short, long = (
         speaker.say("one two", "alto"),
@@ -69,6 +84,9 @@ def test_a_text_of_any_length_is_said_and_marked(speaker, tmp_path):
     mark = read(path)
     assert (mark["machine_made"], mark["weights"], mark["voice"]) == ("true", speaker.run.weights_hash, "alto")
     assert read_sound(path).seconds == pytest.approx(short.seconds, abs=1e-3)
+    many = speaker.say(" ".join(["one two four six five one two nine."] * 8), "alto")
+    assert find_watermark(many).there  # in the sound itself, before any file
+    assert find_watermark(read_sound(speaker.save(many, tmp_path / "many.flac"))).there
 
 
 def test_pieces_are_as_long_as_fit_and_hold_every_word(speaker):
@@ -102,6 +120,43 @@ def test_what_cannot_be_said(speaker):
     with pytest.raises(RecipeError) as error:
         speaker.say("one", "sopran")
     one_line(error, "did you mean 'soprano'")
+    with pytest.raises(RecipeError) as error:
+        Speaker(speaker.run, speaker.run)
+    one_line(error, "makes no waves of spectra")
+    assert "None" not in str(error.value)
+
+
+def test_letters_of_another_script_are_not_said_as_something_else(speaker, tmp_path, monkeypatch):
+    chinese, russian = "\u4f60\u597d\uff0c\u4e16\u754c\u3002", "\u043f\u0440\u0438\u0432\u0435\u0442"
+    for text, why in ((chinese, "CJK"), (russian, "Cyrillic"), (f"one {russian} two", "Cyrillic")):
+        with pytest.raises(RecipeError) as error:
+            speaker.say(text)
+        one_line(error, f"is written in {why} letters")
+    some = f"one two four six nine seven {russian}"
+    assert "Cyrillic" in speaker.cannot(some)  # here letters are sounds, and these were never heard
+    monkeypatch.setattr(speaker.codec, "phones", "espeak")
+    assert speaker.cannot(some) == ""  # espeak-ng spells some words
+    assert "Cyrillic" in speaker.cannot(f"one {russian} two")
+    monkeypatch.undo()
+    assert speaker.foreign(f"one {russian} two {chinese}") == [russian, chinese[:2], chinese[3:5]]
+    assert (
+        speaker.foreign("caf\u00e9 na\u00efve \uff21 \u00aa 12 \u00b2") == []
+    )  # letters of the same script, full width or raised
+    book = tmp_path / "book.md"
+    book.write_text(f"# one\n\ntwo four.\n\n{chinese}\n\n# \U0001f642\n\n\U0001f642\n\n# {russian}\n\n# two\n\nnine.\n")
+    told = read_book(speaker, book, tmp_path / "out", who="bass")
+    assert [f.name for f in told.files] == ["01-one.flac", "04-two.flac"]
+    assert min(told.seconds) > 0.1
+    assert [line.partition(" is left out")[0] for line in told.left_out] == [
+        "a paragraph of chapter 1",
+        "chapter 2",
+        "chapter 3",
+    ]
+    assert "no word" in told.left_out[1]
+    with pytest.raises(DataError) as error:
+        read_book(speaker, book, tmp_path / "none", who="bass", only=(2,))
+    one_line(error, "nothing in", "chapter 2 is left out")
+    assert not (tmp_path / "none").exists()
 
 
 def test_chapters_of_text_and_markdown():
@@ -148,37 +203,111 @@ def test_a_book_is_gone_on_with_where_it_stopped(speaker, tmp_path, monkeypatch)
     one_line(error, "UTF-8")
 
 
-def test_a_profile_is_heard_kept_and_of_one_run(speaker, reference, tmp_path):
-    profile = heard_profile(speaker, [reference], "Ann")
+def test_a_profile_is_heard_kept_and_of_one_run(speaker, reference, profile, tmp_path):
+    consent = allowing(reference)
     assert np.linalg.norm(profile.vector) == pytest.approx(1, abs=1e-3)
+    assert (profile.name, profile.consent) == ("Ann", consent.seal)
     assert read_profile(write_profile(profile, tmp_path / "ann.json")) == profile
-    assert speaker.say("one two", profile).seconds > 0.1
-    other = json.loads((tmp_path / "ann.json").read_text()) | {"weights": "00"}
-    (tmp_path / "other.json").write_text(json.dumps(other))
+    assert speaker.say("one two", profile, consent=consent).seconds > 0.1
     with pytest.raises(RecipeError) as error:
-        speaker.say("one", read_profile(tmp_path / "other.json"))
+        speaker.say("one", replace(profile, weights="00"), consent=consent)
     one_line(error, "another run")
-    (tmp_path / "other.json").write_text("{}")
-    with pytest.raises(DataError):
-        read_profile(tmp_path / "other.json")
+
+
+def test_no_voice_of_a_person_without_their_consent(speaker, reference, profile, tmp_path):
+    """Every function that hears, clones or converts a voice looks at the consent itself."""
+    book = tmp_path / "book.md"
+    book.write_text("one two.")
+    another = Sound(reference.samples[:, 1:], reference.rate)
+    bad = {
+        "needs the consent": None, "revoked": revoke(allowing(reference)), "another voice": allowing(another),
+        "expired": replace(allowing(reference), until=date(2020, 2, 1)),
+    }  # fmt: skip
+    ways = {
+        "heard_profile": lambda c: heard_profile(speaker, [reference], c),
+        "say": lambda c: speaker.say("one", profile, consent=c),
+        "parts": lambda c: list(speaker.parts(speaker.pieces("one"), profile, consent=c)),
+        "examples": lambda c: speaker.examples(["one"], profile, consent=c),
+        "voice": lambda c: speaker.voice(profile, c),
+        "read_book": lambda c: read_book(speaker, book, tmp_path / "read", who=profile, consent=c),
+        "draw_said": lambda c: draw_said(speaker, "one", tmp_path / "said.png", profile, consent=c),
+        "convert to a profile": lambda c: convert(speaker, another, profile, c),
+        "convert to a voice": lambda c: convert(speaker, reference, "bass", c),
+    }
+    for name, way in ways.items():
+        for why, consent in bad.items():
+            with pytest.raises(DataError) as error:
+                way(consent)
+            assert why in str(error.value), name
+            one_line(error)
+    clones = allowing(reference, uses=("clone",))
+    for name in ("convert to a profile", "convert to a voice"):
+        with pytest.raises(DataError) as error:
+            ways[name](clones)
+        one_line(error, "not to convert")
+    with pytest.raises(DataError) as error:
+        ways["say"](allowing(reference, uses=("convert",)))
+    one_line(error, "not to clone")
+    assert not (tmp_path / "read").exists()
+    assert not (tmp_path / "said.png").exists()
+
+
+def test_forged_profiles_are_refused(speaker, reference, profile, tmp_path):
+    good, path = json.loads(write_profile(profile, tmp_path / "ann.json").read_text()), tmp_path / "forged.json"
+    another = digest(Sound(reference.samples[:, 1:], reference.rate))
+    vector = list(profile.vector)
+    for forged, why in (
+        (good | {"recordings": [another]}, "was changed after it was made"),  # to fit a consent for another voice
+        (good | {"name": "Bob"}, "was changed after it was made"),
+        (good | {"seal": "00"}, "was changed after it was made"),
+        (good | {"vector": [float("nan"), *vector[1:]]}, "finite"), (good | {"vector": [1e308, *vector[1:]]}, "length 1"),
+        (good | {"vector": [10.0 * v for v in vector]}, "length 1"), (good | {"vector": []}, "length 1"),
+        (good | {"vector": ["a"]}, "no profile"), (good | {"vector": 3}, "no profile"), ([], "no profile"), (3, "no profile"),
+        ({k: v for k, v in good.items() if k != "seal"}, "without 'seal'"), ({}, "without 'name'"),
+    ):  # fmt: skip
+        path.write_text(json.dumps(forged))
+        with pytest.raises(DataError) as error:
+            read_profile(path)
+        one_line(error, why)
+    for data, why in ((b"", "no JSON"), (b"{", "no JSON"), (b"\xff\xfe", "no JSON"), (b"[" * 100000, "no JSON")):
+        path.write_bytes(data)
+        with pytest.raises(DataError) as error:
+            read_profile(path)
+        one_line(error, why)
+    with pytest.raises(DataError) as error:
+        read_profile(tmp_path / "none.json")
+    one_line(error, "No such file")
+    assert "Errno" not in str(error.value)
+    for forged in ((1.0,), (*vector, 0.0), (float("nan"),) * len(vector)):  # its seal made anew
+        with pytest.raises(DataError) as error:
+            speaker.say("one", replace(profile, vector=forged), consent=allowing(reference))
+        one_line(error, f"no vector of {len(vector)} finite numbers")
+    assert asdict(profile) == {k: tuple(v) if isinstance(v, list) else v for k, v in good.items() if k != "seal"}
 
 
 def test_recordings_without_a_voice_in_them_are_refused(speaker, reference):
     nothing = {
         "silent": np.zeros((1, 80000)), "0.00 seconds of speech": np.ones((1, 1)), "not finite": np.full((1, 80000), np.nan),
-        "seconds of speech": reference.samples[:, :9000],
+        "seconds of speech": reference.samples[:, :9000], "is silent": np.concatenate([reference.samples, -reference.samples]),
     }  # fmt: skip
     for why, samples in nothing.items():
+        sound = Sound(samples.astype(np.float32), 16000)
         with pytest.raises(DataError) as error:
-            heard_profile(speaker, [Sound(samples.astype(np.float32), 16000)], "Ann")
+            heard_profile(speaker, [sound], allowing(sound))
         one_line(error, why)
     assert usable(reference, "it") is reference
 
 
 def test_a_conversion_keeps_the_timing(speaker, reference):
-    made = convert(speaker, reference, "bass")
+    consent = allowing(reference)
+    made = convert(speaker, reference, "bass", consent)
     assert made.seconds == pytest.approx(reference.seconds, abs=0.1)
     assert np.isfinite(made.samples).all()
+    assert find_watermark(made).there
+    for pitch in (5000.0, float("nan"), -24.1):
+        with pytest.raises(RecipeError) as error:
+            convert(speaker, reference, "bass", consent, pitch=pitch)
+        one_line(error, "must lie between -24 and 24")
 
 
 def test_segments_are_the_sounds_that_were_there():

@@ -1,6 +1,9 @@
 """The watermark in sound: found in what has it, not in what has not, after what happens to sounds."""
 
+import io
+
 import numpy as np
+import pytest
 
 from bottega.core import Rng, Sound
 from bottega.data._sounds import WORDS, spoken
@@ -30,3 +33,41 @@ def test_little_or_no_sound_is_no_error():
         silence = Sound(np.zeros((1, n), np.float32), 16000)
         assert watermarked(silence).samples.shape == (1, n)
         assert not find_watermark(silence).there
+
+
+def test_it_outlives_noise_resampling_and_ogg():
+    sf = pytest.importorskip("soundfile", reason="OGG needs soundfile, extra audio, which is not installed")
+    soxr = pytest.importorskip("soxr", reason="resampling needs soxr, extra audio, which is not installed")
+    sound = _speech("bass", 7)
+    long = Sound(
+        np.tile(sound.samples, (1, 6)), 16000
+    )  # where a step of not quite 16 ms would have run away from the pattern
+    for plain in (sound, long):
+        marked = watermarked(plain)
+        x = marked.samples[0]
+        noise = np.random.default_rng(0).normal(size=len(x)).astype(np.float32) * (np.square(x).mean() / 100) ** 0.5
+        ogg = io.BytesIO()
+        sf.write(ogg, x, 16000, format="OGG", subtype="VORBIS")
+        ogg.seek(0)
+        worn = {
+            "noise 20 dB down": (x + noise, 16000), "OGG": sf.read(ogg, dtype="float32"),
+            "44100 Hz": (soxr.resample(x, 16000, 44100), 44100), "22050 Hz": (soxr.resample(x, 16000, 22050), 22050),
+            "11025 Hz": (soxr.resample(x, 16000, 11025), 11025),
+        }  # fmt: skip
+        for name, (samples, rate) in worn.items():
+            assert find_watermark(Sound(samples[None].astype(np.float32), rate)).there, name
+        clean = soxr.resample(plain.samples[0], 16000, 44100)
+        assert not find_watermark(Sound(clean[None], 44100)).there
+
+
+def test_channels_that_cancel_each_other_have_it_nonetheless():
+    x = _speech("alto", 3).samples
+    marked = watermarked(Sound(np.concatenate([x, -x]), 16000))
+    assert find_watermark(marked).there
+    assert not find_watermark(Sound(np.concatenate([x, -x]), 16000)).there
+
+
+def test_rates_that_are_too_low_are_left_as_they_are():
+    sound = Sound(np.random.default_rng(0).normal(size=(1, 3000)).astype(np.float32), 500)
+    assert watermarked(sound) is sound
+    assert not find_watermark(sound).there

@@ -209,8 +209,8 @@ def knobs(pairs: Sequence[str], apart: Mapping[str, str]) -> dict[str, Any]:
     return {name: parse_value(value) for name, value in said.items()}
 
 
-def numbers(text: str, option: str = "--seeds", what: str = "seed") -> list[int]:
-    """Seeds as people write them, or other whole numbers.
+def numbers(text: str, option: str = "--seeds", what: str = "seed", least: int = 0) -> list[int]:
+    """Seeds as people write them, or other whole numbers, of which ``least`` is the first.
 
     >>> numbers("0-3,8"), numbers("7")
     ([0, 1, 2, 3, 8], [7])
@@ -218,8 +218,9 @@ def numbers(text: str, option: str = "--seeds", what: str = "seed") -> list[int]
     out: list[int] = []
     for part in text.split(","):
         first, dash, last = part.strip().partition("-")
-        if not first.isdecimal() or (dash and not last.isdecimal()) or (dash and int(last) < int(first)):
-            raise typer.BadParameter(f"{part.strip()!r} is no {what}; write 0-15, or 1,5,9", param_hint=option)
+        whole = first.isdecimal() and (not dash or last.isdecimal())
+        if not whole or int(first) < least or (dash and int(last) < int(first)):
+            raise typer.BadParameter(f"{part.strip()!r} is no {what}; write {least}-15, or 1,5,9", param_hint=option)
         out += range(int(first), int(last) + 1) if dash else [int(first)]
     return out
 

@@ -19,6 +19,7 @@ EXAMPLES = """\
   bottega show runs/digits-diffusion                              recipe, data, what it can do, measures
   bottega show runs/digits-diffusion --page                       and write its page and card again
   bottega show runs/digits-diffusion/pieces/digits-diffusion-0.png   what made this picture
+  bottega show said.wav                                           its mark, and the watermark that speech has in the sound
 """
 
 
@@ -92,10 +93,32 @@ def _piece(say: Out, path: Path) -> None:
     from bottega.trust.mark import read
 
     found = read(path)
+    heard, why = _watermark(path)
     if not say.as_json:
         if found:
             say.say(str(path))
             say.pairs(list(found.items()))
         else:
             say.say(f"{path} carries no mark: nothing in it says who or what made it")
-    say.result({"file": path, "marked": bool(found), "mark": found})
+        if why:
+            say.say(f"watermark  {why}")
+    say.result({"file": path, "marked": bool(found), "mark": found, "watermark": heard})
+
+
+def _watermark(path: Path) -> tuple[dict[str, Any] | None, str]:
+    """What is heard in a sound of the watermark that spoken sounds have, and that in words; nothing of other files."""
+    import importlib.util
+
+    from bottega.codecs._sound_files import SUFFIXES, read_sound
+    from bottega.trust.watermark import LEAST_SECONDS, SURE, find_watermark
+
+    if path.suffix.lower() not in SUFFIXES:
+        return None, ""
+    if importlib.util.find_spec("soundfile") is None:
+        return None, "not looked for: sound needs soundfile; pip install 'bottega[audio]'"
+    sound = read_sound(path)
+    if sound.seconds < LEAST_SECONDS:
+        return None, f"not looked for: {sound.seconds:.2f} seconds are too few, {LEAST_SECONDS:g} are needed"
+    there, deviations = find_watermark(sound)
+    told = {"found": there, "deviations": round(deviations, 2), "sure": SURE}
+    return told, f"{'found' if there else 'not found'}: its pattern stands out by {deviations:.1f} standard deviations, {SURE:g} count as found"  # fmt: skip

@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+import functools
 import re
+import unicodedata
+from collections import Counter
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -14,9 +17,11 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from bottega.codecs._sound_files import write_sound
-from bottega.core import RecipeError, Rng, Sound, nearest
+from bottega.core import DataError, RecipeError, Rng, Sound, nearest
+from bottega.crafts.speak_manner import EMOTIONS, Manner, manner
 from bottega.crafts.speak_voice import Profile
 from bottega.nets.pitch import pitch_hz
+from bottega.trust.consent import Consent, check
 from bottega.trust.mark import mark
 from bottega.trust.watermark import watermarked
 from bottega.workshop.run import Run, load
@@ -24,58 +29,17 @@ from bottega.workshop.run import Run, load
 __all__ = ["EMOTIONS", "Manner", "Speaker", "manner"]
 
 
-class Manner(NamedTuple):
-    """How something is said.
-
-    Attributes:
-        speed: times as fast.
-        pitch: semitones higher.
-        pitch_range: times the melody's range.
-        energy: dB louder.
-        pause: times as long between clauses and sentences.
-    """
-
-    speed: float = 1.0
-    pitch: float = 0.0
-    pitch_range: float = 1.0
-    energy: float = 0.0
-    pause: float = 1.0
-
-
-EMOTIONS: dict[str, Manner] = {
-    "neutral": Manner(),
-    "happy": Manner(1.08, 2.0, 1.4, 2.0, 0.9),
-    "excited": Manner(1.18, 3.0, 1.7, 4.0, 0.7),
-    "angry": Manner(1.1, 1.0, 1.4, 6.0, 0.8),
-    "sad": Manner(0.84, -2.0, 0.6, -4.0, 1.4),
-    "calm": Manner(0.92, -1.0, 0.75, -2.0, 1.25),
-    "fearful": Manner(1.15, 3.0, 0.8, -2.0, 0.9),
-}
-"""What emotions do to a voice, in the directions that Scherer 2003 ("Vocal communication of emotion", table 4) found."""
-
 _PAUSES = {",": 0.12, ".": 0.35, "?": 0.4, "!": 0.35, "¶": 0.7}
-_LIMITS = {"speed": (0.25, 4.0), "pitch": (-24.0, 24.0), "pitch_range": (0.0, 5.0), "energy": (-30.0, 20.0), "pause": (0.0, 10.0)}  # fmt: skip
 
 
-def manner(emotion: str = "neutral", **changes: float | None) -> Manner:
-    """An emotion's manner, further moved: speeds and ranges are multiplied, semitones and dB added.
+def scripts(text: str) -> Counter[str]:
+    """How many letters a text has of which script, by the first word of their Unicode names.
 
-    Raises:
-        RecipeError: an unknown emotion, or a number out of range.
-
-    >>> manner("sad", speed=1.0, pitch=2.0).pitch
-    0.0
+    >>> scripts("Ja, \u0434\u0430 \uff21!") == Counter(LATIN=3, CYRILLIC=2)
+    True
     """
-    if emotion not in EMOTIONS:
-        raise RecipeError(f"unknown emotion {emotion!r}{nearest(emotion, EMOTIONS)}")
-    out = EMOTIONS[emotion]._asdict()
-    for name, value in changes.items():
-        if value is not None:
-            out[name] = out[name] + value if name in {"pitch", "energy"} else out[name] * value
-    for name, (low, high) in _LIMITS.items():
-        if not low <= out[name] <= high:
-            raise RecipeError(f"{name} would be {out[name]:g}; it must lie between {low:g} and {high:g}")
-    return Manner(**out)
+    letters = (c for c in unicodedata.normalize("NFKC", text) if unicodedata.category(c) in {"Lu", "Ll", "Lt", "Lo"})
+    return Counter(unicodedata.name(c, "UNKNOWN").partition(" ")[0].partition("-")[0] for c in letters)
 
 
 class Piece(NamedTuple):
@@ -104,9 +68,11 @@ class Speaker:
         if not hasattr(self.codec, "layout") or not hasattr(self._model, "speak"):
             raise RecipeError(f"{self.run.path} is no run of speech; train one: bottega train speech")
         if self.vocoder is not None:
+            if not hasattr(self.vocoder.model, "waves"):
+                raise RecipeError(f"{self.vocoder.path} makes no waves of spectra; train a vocoder: bottega train speech-vocoder")  # fmt: skip
             same = ("rate", "window", "hop", "mels")
             ours, theirs = ([getattr(c, name, None) for name in same] for c in (self.codec, self.vocoder.model))
-            if not hasattr(self.vocoder.model, "waves") or ours != theirs:
+            if ours != theirs:
                 raise RecipeError(f"{self.vocoder.path} is no vocoder for {self.run.path}: {', '.join(same)} are {theirs} there and {ours} here; bottega train speech-vocoder")  # fmt: skip
 
     @classmethod
@@ -119,22 +85,73 @@ class Speaker:
         """The voices that the run was trained on."""
         return list(self.codec.voices)
 
-    def voice(self, who: str | Profile | None) -> Tensor:
-        """A unit vector ``(1, D)``; raises RecipeError for a voice that is not there."""
+    def voice(self, who: str | Profile | None, consent: Consent | None = None, use: str = "clone") -> Tensor:
+        """A unit vector ``(1, D)``.
+
+        Args:
+            who: a voice of the run, its first one by default, or a profile.
+            consent: of whose voice a profile is; voices of the run need none.
+            use: what the consent has to allow.
+
+        Raises:
+            DataError: a profile without a consent that allows ``use`` of it today.
+            RecipeError: a voice that is not there, or a profile that this run did not hear.
+        """
         if isinstance(who, Profile):
+            check(consent, who.recordings, use)
+            wide = self._model.voices.weight.shape[1]
             if who.weights != self.run.weights_hash:
                 raise RecipeError(
                     f"the profile {who.name!r} was heard by another run; make it anew with bottega speak profile"
                 )
+            if len(who.vector) != wide or not np.isfinite(who.vector).all():
+                raise DataError(f"the profile {who.name!r} has no vector of {wide} finite numbers, as this run's have; make it anew with bottega speak profile")  # fmt: skip
             return torch.tensor([who.vector], device=self.run.device)
         name = who or self.voices[0]
         if name not in self.voices:
-            raise RecipeError(f"unknown voice {name!r}{nearest(name, self.voices)}")
+            near = nearest(name, self.voices) if len(self.voices) <= 12 else ""
+            raise RecipeError(f"unknown voice {name!r}{near}; bottega speak voices --run {self.run.path} lists them")
         at = torch.tensor([self.voices.index(name)], device=self.run.device)
         return torch.nn.functional.normalize(self._model.voices(at), dim=1).detach()
 
+    @functools.cached_property
+    def _scripts(self) -> set[str]:
+        """Of the words that the run learned; empty where it kept none."""
+        letters = getattr(self.codec, "letters", None)
+        words = letters.pairs if letters is not None else [t for t in self.codec.tokens if len(t) == 1]
+        return {script for word in words for script in scripts(word)}
+
+    def foreign(self, text: str) -> list[str]:
+        """The words of a text with letters of a script in which the run learned no word."""
+        known = self._scripts
+        return [w for w in re.findall(r"\w+", text) if known and set(scripts(w)) - known]
+
+    def cannot(self, text: str) -> str:
+        """Why a text cannot be said by this run; empty where it can.
+
+        A program of sounds spells or skips letters of other scripts, so what is half written in them, or more, would come out
+        as something else.
+        """
+        if not any(c.isalnum() for c in text):
+            return f"there is no word to say in {text[:60]!r}; give a text with letters or numbers"
+        found = scripts(text)
+        other = {script: n for script, n in found.items() if script not in self._scripts}
+        most = (
+            found.total() / 2 if self.codec.phones == "espeak" else 1
+        )  # letters as sounds are said only where they were heard
+        if self._scripts and other and sum(other.values()) >= most:
+            told = " and ".join(sorted(s.capitalize() if s != "CJK" else s for s in other))
+            return f"{text[:40]!r} is written in {told} letters, and {self.run.path} learned {self.codec.language}; give a text in its language"  # fmt: skip
+        return ""
+
     def pieces(self, text: str) -> list[Piece]:
-        """A text cut where it is said in one breath: sentences, and clauses of those that are too long for the run."""
+        """A text cut where it is said in one breath: sentences, and clauses of those that are too long for the run.
+
+        Raises:
+            RecipeError: no word in it, or half of it in letters of a script in which the run learned no word.
+        """
+        if why := self.cannot(text):
+            raise RecipeError(why)
         out: list[Piece] = []
         for paragraph in re.split(r"\n\s*\n", text):
             flat = " ".join(paragraph.split())
@@ -173,11 +190,11 @@ class Speaker:
                 yield from self._short(part, pause if i == len(parts) - 1 else _PAUSES[","])
 
     @torch.no_grad()
-    def examples(self, texts: Sequence[str], who: str | Profile | None = None, how: Manner = EMOTIONS["neutral"], seed: int = 0, **knobs: Any) -> tuple[Tensor, Tensor]:  # fmt: skip
-        """Texts, each short enough, as examples and the tokens that were given."""
+    def examples(self, texts: Sequence[str], who: str | Profile | None = None, how: Manner = EMOTIONS["neutral"], seed: int = 0, *, consent: Consent | None = None, **knobs: Any) -> tuple[Tensor, Tensor]:  # fmt: skip
+        """Texts, each short enough, as examples and the tokens that were given; raises as ``voice`` does."""
+        vector = self.voice(who, consent).expand(len(texts), -1)
         device = self.run.device
         cond = self.codec.encode_cond([f"|{text}" for text in texts]).to(device)
-        vector = self.voice(who).expand(len(texts), -1)
         wanted = {"speed": how.speed, "pitch": how.pitch, "pitch_range": how.pitch_range, "energy": how.energy}
         rng = Rng.for_rows([seed + i for i in range(len(texts))], device)
         return self._model.sample(len(texts), rng, cond, voice=vector, **wanted, **knobs).cpu(), cond.cpu()
@@ -197,32 +214,45 @@ class Speaker:
         return np.asarray(made[0].cpu().numpy(), np.float32)
 
     def say(
-        self, text: str, who: str | Profile | None = None, how: Manner = EMOTIONS["neutral"], seed: int = 0
-    ) -> Sound:
-        """A text of any length as sound.
+        self, text: str, who: str | Profile | None = None, how: Manner = EMOTIONS["neutral"], seed: int = 0, *,
+        consent: Consent | None = None,
+    ) -> Sound:  # fmt: skip
+        """A text of any length as sound, with the watermark in it.
+
+        Args:
+            text: what is said.
+            who: a voice of the run, or a profile.
+            how: the manner.
+            seed: of a decoder that draws.
+            consent: of whose voice a profile is; voices of the run need none.
 
         Raises:
-            RecipeError: no word in it, an unknown voice.
+            DataError: a profile without a consent that allows to clone it today.
+            RecipeError: no word in it, letters that the run never met, an unknown voice.
         """
-        return self.joined(self.parts(self.pieces(text), who, how, seed))
+        return self.joined(self.parts(self.pieces(text), who, how, seed, consent=consent))
 
-    def parts(self, pieces: Sequence[Piece], who: str | Profile | None = None, how: Manner = EMOTIONS["neutral"], seed: int = 0) -> Iterator[NDArray[np.float32]]:  # fmt: skip
-        """Piece by piece, each with the silence behind it, ``(n,)``."""
+    def parts(
+        self, pieces: Sequence[Piece], who: str | Profile | None = None, how: Manner = EMOTIONS["neutral"], seed: int = 0, *,
+        consent: Consent | None = None,
+    ) -> Iterator[NDArray[np.float32]]:  # fmt: skip
+        """Piece by piece, each with the silence behind it, ``(n,)``; ``joined`` puts the watermark over all. Raises as ``voice`` does."""
         for first in range(0, len(pieces), 8):
             some = pieces[first : first + 8]
-            x, _ = self.examples([p.text for p in some], who, how, seed + first)
+            x, _ = self.examples([p.text for p in some], who, how, seed + first, consent=consent)
             for one, piece in zip(x, some, strict=True):
                 rest = np.zeros(round(piece.pause * how.pause / how.speed * self.codec.rate), np.float32)
                 yield np.concatenate([self.wave(one), rest])
 
     def joined(self, parts: Iterator[NDArray[np.float32]] | Sequence[NDArray[np.float32]]) -> Sound:
-        """Parts as one sound, within full scale."""
+        """Parts as one sound, within full scale, with the watermark in it."""
         x = np.concatenate([np.zeros(0, np.float32), *parts])
-        return Sound((x / max(1.0, float(np.abs(x).max(initial=0.0)) / 0.98))[None].astype(np.float32), self.codec.rate)
+        scaled = (x / max(1.0, float(np.abs(x).max(initial=0.0)) / 0.98))[None].astype(np.float32)
+        return watermarked(Sound(scaled, self.codec.rate))
 
     def save(
         self, sound: Sound, path: Path, *, seed: int = 0, task: str = "say", said: dict[str, str] | None = None
     ) -> Path:
-        """Write WAV or FLAC, marked as made by this run in its comment and in the sound; ``said`` goes into the comment."""
+        """Write what ``joined`` made as WAV or FLAC, marked in its comment as made by this run; ``said`` goes there, too."""
         about = mark(self.run.weights_hash, seed, recipe=f"{self.run.recipe.name}; speak {task}")
-        return write_sound(watermarked(sound), path, mark=about | (said or {}))
+        return write_sound(sound, path, mark=about | (said or {}))

@@ -18,6 +18,7 @@ from bottega.core import DataError, OutputError, RecipeError, Sound
 from bottega.core.files import write_atomically
 from bottega.crafts.speak import Manner, Speaker
 from bottega.crafts.speak_voice import Profile
+from bottega.trust.consent import Consent
 
 __all__ = ["Chapter", "Read", "chapters", "read_book"]
 
@@ -46,6 +47,7 @@ class Read:
         seconds: that each lasts.
         made: paragraphs that were made now; the others were there already.
         kept: paragraphs that were there already.
+        left_out: why chapters and paragraphs have no sound, in words: no word in them, or another script than the run's.
     """
 
     files: list[Path]
@@ -53,6 +55,7 @@ class Read:
     seconds: list[float]
     made: int
     kept: int
+    left_out: list[str]
 
 
 def chapters(text: str) -> list[Chapter]:
@@ -110,6 +113,7 @@ def read_book(
     ending: str = ".flac",
     seed: int = 0,
     only: tuple[int, ...] = (),
+    consent: Consent | None = None,
     said: dict[str, str] | None = None,
     tell: Callable[[int, int, str], None] | None = None,
 ) -> Read:
@@ -127,11 +131,12 @@ def read_book(
         ending: ``.flac`` or ``.wav``.
         seed: of a decoder that draws.
         only: numbers of chapters, from 1; all by default.
+        consent: of whose voice a profile is; voices of the run need none.
         said: goes into each file's mark, as who consented.
         tell: told the paragraphs done, how many there are, and the chapter.
 
     Raises:
-        DataError: no such book, not UTF-8, no word in it.
+        DataError: no such book, not UTF-8, nothing in it that the run can say, a profile without a consent that allows to clone it.
         OutputError: the folder cannot be written.
         RecipeError: an unknown voice or ending, or a chapter that is not there.
     """
@@ -148,8 +153,20 @@ def read_book(
     for number in only:
         if not 1 <= number <= len(found):
             raise RecipeError(f"there is no chapter {number}; the book has {len(found)}")
-    speaker.voice(who)  # raises before anything is made
-    wanted = [k for k in range(len(found)) if not only or k + 1 in only]
+    speaker.voice(who, consent)  # raises before anything is made
+    wanted, left_out = [], []
+    for k, chapter in enumerate(found):
+        if only and k + 1 not in only:
+            continue
+        texts = (chapter.title, *chapter.paragraphs)
+        reasons = [(text, speaker.cannot(text)) for text in texts]
+        if all(why for _, why in reasons):
+            left_out.append(f"chapter {k + 1} is left out: {next((w for t, w in reasons[::-1] if t), reasons[0][1])}")
+        else:
+            wanted.append(k)
+            left_out += [f"a paragraph of chapter {k + 1} is left out: {why}" for text, why in reasons if text and why]
+    if not wanted:
+        raise DataError(f"nothing in {book} can be said: {left_out[0]}")
     name = who.name if isinstance(who, Profile) else who or speaker.voices[0]
     key = {"weights": speaker.run.weights_hash, "voice": name, "how": list(how), "seed": seed,
            "vector": list(who.vector) if isinstance(who, Profile) else [],
@@ -171,12 +188,14 @@ def read_book(
             if tell is not None:
                 tell(done, many, chapter.title)
             done += 1
-            if not any(c.isalnum() for c in paragraph):
+            if speaker.cannot(paragraph):
                 continue
             place = _folder(out) / f"{_digest({**key, 'text': paragraph, 'title': i == 0})}.safetensors"
             samples = _load(place)
             if samples is None:
-                samples = np.concatenate(list(speaker.parts(speaker.pieces(paragraph), who, how, seed)))
+                samples = np.concatenate(
+                    list(speaker.parts(speaker.pieces(paragraph), who, how, seed, consent=consent))
+                )
                 if not i:  # after a heading, a breath
                     samples = np.concatenate(
                         [samples, np.zeros(round(0.6 * how.pause * speaker.codec.rate), np.float32)]
@@ -193,7 +212,7 @@ def read_book(
         finished.write({"whole": whole, "seconds": sound.seconds})
         for place, _ in parts:
             place.unlink(missing_ok=True)
-    return Read(files, [found[k].title for k in wanted], seconds, made, kept)
+    return Read(files, [found[k].title for k in wanted], seconds, made, kept, left_out)
 
 
 class _Kept:

@@ -12,17 +12,19 @@ from bottega.core import Sound
 from bottega.crafts.speak import EMOTIONS, Manner, Speaker
 from bottega.crafts.speak_voice import Profile
 from bottega.nets.pitch import yin
+from bottega.trust.consent import Consent
 
 __all__ = ["draw_said"]
 
 
 def draw_said(
-    speaker: Speaker, text: str, path: Path, who: str | Profile | None = None, how: Manner = EMOTIONS["neutral"], seed: int = 0
+    speaker: Speaker, text: str, path: Path, who: str | Profile | None = None, how: Manner = EMOTIONS["neutral"], seed: int = 0, *,
+    consent: Consent | None = None,
 ) -> Path:  # fmt: skip
-    """The first sentence of a text as it is said, drawn as PNG; F0 is measured in the sound. Returns the path."""
+    """The first sentence of a text as it is said, drawn as PNG; F0 is measured in the sound. Returns the path; raises as ``Speaker.say`` does."""
     codec = speaker.codec
     piece = speaker.pieces(text)[0]
-    x, cond = speaker.examples([piece.text], who, how, seed)
+    x, cond = speaker.examples([piece.text], who, how, seed, consent=consent)
     t = int(codec.frames_of(x)[0])
     wave = speaker.wave(x[0])
     places = ((x[0, 0, codec.mels + 2, :t] + 1) / 2 * codec.used_length).round().long()

@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
+import hashlib
 import json
 from collections.abc import Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, fields
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -15,14 +16,16 @@ from torch import Tensor
 from bottega.codecs._sound_files import resampled
 from bottega.core import Batch, DataError, Rng, Sound
 from bottega.core.files import write_atomically
+from bottega.crafts.speak_manner import within
 from bottega.nets.pitch import LEAST, yin
+from bottega.trust.consent import Consent, check
 
 if TYPE_CHECKING:
     from bottega.crafts.speak import Speaker
 
 __all__ = ["Profile", "convert", "heard_profile", "read_profile", "write_profile"]
 
-LEAST_SECONDS, ADVISED_SECONDS = 3.0, 10.0
+LEAST_SECONDS, ADVISED_SECONDS, LEAST_SAID = 3.0, 10.0, 0.3
 
 
 @dataclass(frozen=True)
@@ -35,6 +38,7 @@ class Profile:
         recordings: SHA-256 of what it was heard in; a consent names them.
         seconds: of speech that was heard.
         weights: of the run; other runs hear otherwise.
+        consent: the seal of the record that allowed to hear it. A later record of the same recordings serves, too.
     """
 
     name: str
@@ -42,6 +46,12 @@ class Profile:
     recordings: tuple[str, ...]
     seconds: float
     weights: str
+    consent: str
+
+    @property
+    def seal(self) -> str:
+        """SHA-256 of everything in it, 64 hexadecimal digits: a file that was changed by hand is noticed."""
+        return hashlib.sha256(json.dumps(asdict(self), sort_keys=True).encode()).hexdigest()
 
 
 def digest(sound: Sound) -> str:
@@ -57,9 +67,9 @@ def usable(sound: Sound, what: str, least: float = LEAST_SECONDS) -> Sound:
     """
     if not np.isfinite(sound.samples).all():
         raise DataError(f"{what} has samples that are not finite numbers; export it anew")
-    if sound.peak < 1e-4:
-        raise DataError(f"{what} is silent; give a recording of speech")
     x = np.abs(sound.mono())
+    if float(x.max(initial=0.0)) < 1e-4:
+        raise DataError(f"{what} is silent; give a recording of speech")
     frame = max(1, sound.rate // 50)
     some = x[: len(x) // frame * frame].reshape(-1, frame).max(1) if len(x) >= frame else x[None].max(1)
     heard = min(sound.seconds, float((some > 0.02 * x.max()).sum() * frame / sound.rate))
@@ -92,15 +102,26 @@ def example_of(speaker: Speaker, sound: Sound) -> list[tuple[Tensor, Tensor]]:
 
 
 @torch.no_grad()
-def heard_profile(speaker: Speaker, sounds: Sequence[Sound], name: str, refine: int = 40) -> Profile:
+def heard_profile(
+    speaker: Speaker, sounds: Sequence[Sound], consent: Consent | None, refine: int = 40, *, use: str = "clone"
+) -> Profile:
     """The voice of recordings: the mean over their parts of what the network hears, then moved towards what was recorded.
 
     For the second, sounds are heard in the recordings as ``convert`` hears them, and the vector is moved until the decoder
     says them more nearly as they are (``refine`` steps; 0 leaves the mean).
 
+    Args:
+        speaker: the run that hears.
+        sounds: recordings of one voice.
+        consent: of whose voice it is; nothing is heard without one that names these recordings.
+        refine: steps.
+        use: what the consent has to allow, ``"clone"`` or ``"convert"``.
+
     Raises:
-        DataError: a recording that is silent, damaged or too short (all together at least 3 seconds of speech).
+        DataError: no consent that allows it today; a recording that is silent, damaged or too short (all together at least 3 seconds of speech).
     """
+    record = check(consent, [digest(s) for s in sounds], use)
+    name = record.who
     model: Any = speaker.run.model
     total = sum(s.seconds for s in sounds)
     for i, sound in enumerate(sounds):
@@ -119,7 +140,7 @@ def heard_profile(speaker: Speaker, sounds: Sequence[Sound], name: str, refine: 
             torch.stack(rows[:8]).to(speaker.run.device), given, mean[None].to(speaker.run.device), refine
         )[0].cpu()
     return Profile(name, tuple(round(v, 6) for v in mean.tolist()), tuple(digest(s) for s in sounds), round(total, 2),
-                   speaker.run.weights_hash)  # fmt: skip
+                   speaker.run.weights_hash, record.seal)  # fmt: skip
 
 
 def heard_sounds(speaker: Speaker, example: Tensor) -> Tensor:
@@ -138,26 +159,46 @@ def heard_sounds(speaker: Speaker, example: Tensor) -> Tensor:
 
 
 def write_profile(profile: Profile, path: Path) -> Path:
-    """As JSON; raises OutputError where the place cannot be written."""
-    write_atomically(path, json.dumps(asdict(profile), ensure_ascii=False) + "\n")
+    """As JSON with its seal; raises OutputError where the place cannot be written."""
+    write_atomically(path, json.dumps(asdict(profile) | {"seal": profile.seal}, ensure_ascii=False) + "\n")
     return path
 
 
 def read_profile(path: Path) -> Profile:
-    """The inverse of ``write_profile``; raises DataError where there is none."""
+    """The inverse of ``write_profile``.
+
+    Raises:
+        DataError: no such file, no profile, a vector of other than finite numbers or of another length than 1, or a seal
+            that does not fit.
+    """
+    again = "make one with bottega speak profile"
     try:
         found = json.loads(path.read_text(encoding="utf-8"))
-        vector = tuple(float(v) for v in found["vector"])
-        return Profile(
-            str(found["name"]), vector, tuple(found["recordings"]), float(found["seconds"]), str(found["weights"])
-        )
-    except (OSError, ValueError, KeyError, TypeError) as error:
-        raise DataError(f"{path} is no profile of a voice ({error}); make one with bottega speak profile") from error
+    except OSError as error:
+        raise DataError(f"cannot read the profile {path}: {error.strerror}; {again}") from error
+    except (UnicodeDecodeError, ValueError, RecursionError) as error:
+        raise DataError(f"{path} is no profile of a voice, as it is no JSON; {again}") from error
+    wanted = [f.name for f in fields(Profile)]
+    if not isinstance(found, dict) or (lacks := [name for name in (*wanted, "seal") if name not in found]):
+        raise DataError(f"{path} is no profile of a voice{f', without {lacks[0]!r}' if isinstance(found, dict) else ''}; {again}")  # fmt: skip
+    try:
+        out = Profile(
+            str(found["name"]), tuple(map(float, found["vector"])), tuple(map(str, found["recordings"])), float(found["seconds"]),
+            str(found["weights"]), str(found["consent"]))  # fmt: skip
+    except (TypeError, ValueError, OverflowError) as error:
+        raise DataError(f"{path} is no profile of a voice ({error}); {again}") from error
+    if not np.isfinite(out.vector).all() or abs(float(np.linalg.norm(out.vector)) - 1) > 0.01:
+        raise DataError(f"{path} has no vector of finite numbers and length 1; {again}")
+    if out.seal != found["seal"]:
+        raise DataError(f"{path} was changed after it was made: its seal does not fit; {again}")
+    return out
 
 
 @torch.no_grad()
-def convert(speaker: Speaker, sound: Sound, who: str | Profile, *, pitch: float = 0.0, seed: int = 0) -> Sound:
-    """What is said in a recording, with its timing, melody and loudness, in another voice.
+def convert(
+    speaker: Speaker, sound: Sound, who: str | Profile, consent: Consent | None, *, pitch: float = 0.0, seed: int = 0
+) -> Sound:
+    """What is said in a recording, with its timing, melody and loudness, in another voice, and the watermark in it.
 
     A network hears which sound each frame is (phonetic posteriors, as Sun et al. 2016 convert by); the likeliest row of sounds, none shorter than two frames,
     is said again with the durations that were heard. F0 is moved as a whole to where the voice speaks.
@@ -166,13 +207,21 @@ def convert(speaker: Speaker, sound: Sound, who: str | Profile, *, pitch: float 
         speaker: the run.
         sound: speech.
         who: a voice of the run, or a profile.
+        consent: of whose voice the profile is; into a voice of the run, of who speaks in the recording.
         pitch: semitones higher than that.
         seed: of a decoder that draws.
+
+    Raises:
+        DataError: no consent that allows to convert today; a recording that is silent, damaged or too short.
+        RecipeError: an unknown voice, or a pitch beyond 24 semitones.
     """
-    usable(sound, "the recording", 0.3)
+    within("pitch", pitch)
+    if not isinstance(who, Profile):
+        check(consent, [digest(sound)], "convert")
+    vector = speaker.voice(who, consent, "convert")
+    usable(sound, "the recording", LEAST_SAID)
     family: Any = speaker.run.model
     device = speaker.run.device
-    vector = speaker.voice(who)
     parts = []
     for example, _ in example_of(speaker, sound):
         cond = heard_sounds(speaker, example)
@@ -187,7 +236,7 @@ def convert(speaker: Speaker, sound: Sound, who: str | Profile, *, pitch: float 
         made = family.speak(cond, plan, Rng(seed, device=device), vector).cpu()
         parts.append(speaker.wave(made[0]))
     if not parts:
-        raise DataError("the recording is too short to be said again; give at least 0.3 seconds")
+        raise DataError(f"the recording is too short to be said again; give at least {LEAST_SAID:g} seconds")
     return speaker.joined(parts)
 
 

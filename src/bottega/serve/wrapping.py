@@ -17,6 +17,7 @@ from pydantic import BaseModel, ConfigDict, Field
 
 from bottega.core import BottegaError, Item
 from bottega.serve.errors import ApiError
+from bottega.workshop.pieces import watermarked_piece
 from bottega.workshop.run import Run
 
 __all__ = ["Given", "file_of", "item_of", "mask_file", "picture", "wrapped"]
@@ -49,7 +50,7 @@ class Given(BaseModel):
 def file_of(run: Run, item: Item, seed: int, ending: str = "") -> tuple[bytes, str]:
     """The file of a piece with the maker's mark in it, and its media type."""
     with tempfile.TemporaryDirectory(prefix="bottega-") as folder:
-        path = run.codec.write(item, Path(folder) / f"piece{ending}", run.mark(seed))
+        path = run.codec.write(watermarked_piece(run, item), Path(folder) / f"piece{ending}", run.mark(seed))
         return path.read_bytes(), TYPES.get(path.suffix.lower(), "application/octet-stream")
 
 

@@ -6,19 +6,20 @@ import hashlib
 import json
 from collections import Counter
 from collections.abc import Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 from torch import Tensor
 
-from bottega.core import Item, OutputError
+from bottega.core import Item, OutputError, Sound
 from bottega.core.files import write_atomically
+from bottega.trust.watermark import watermarked
 
 if TYPE_CHECKING:
     from bottega.workshop.run import Run
 
-__all__ = ["Pieces"]
+__all__ = ["Pieces", "speaks", "watermarked_piece"]
 
 
 @dataclass(frozen=True)
@@ -49,7 +50,9 @@ class Pieces:
                 paths = [write_all(self.items, folder / stem, self.run.mark(self.seeds[0] if self.seeds else 0))]
             else:
                 paths = [
-                    self.run.codec.write(item, folder / f"{stem}-{seed}{again}", self.run.mark(seed))
+                    self.run.codec.write(
+                        watermarked_piece(self.run, item), folder / f"{stem}-{seed}{again}", self.run.mark(seed)
+                    )
                     for item, seed, again in zip(self.items, self.seeds, _again(self.seeds), strict=True)
                 ]
             self.show(folder / "sheet")
@@ -90,6 +93,18 @@ class Pieces:
             return "\n".join(json.dumps(item.value, ensure_ascii=False, default=str) for item in self.items)
         words = (i.value if isinstance(i.value, str) else json.dumps(i.value, default=str) for i in self.items)
         return "\n\n".join(words)  # other people's media as JSON
+
+
+def speaks(run: Run) -> bool:
+    """Whether it makes speech, which has a watermark in the sound: its codec knows what of a piece is which sound."""
+    return hasattr(run.codec, "layout")
+
+
+def watermarked_piece(run: Run, item: Item) -> Item:
+    """A piece on its way to a file: of a run of speech with the watermark in its sound, all others as they are."""
+    if not speaks(run) or not isinstance(item.value, Sound):
+        return item
+    return replace(item, value=watermarked(item.value))
 
 
 def _again(seeds: Sequence[int]) -> list[str]:

@@ -54,7 +54,7 @@ from bottega.trust.mark import mark
 from bottega.workshop import evidence as ev
 from bottega.workshop import foreign, tuning
 from bottega.workshop.build import make_codec, make_family
-from bottega.workshop.pieces import Pieces
+from bottega.workshop.pieces import Pieces, speaks
 from bottega.workshop.recipe import Recipe, check_arguments, guess, load_recipe
 
 if TYPE_CHECKING:
@@ -767,7 +767,7 @@ def blank_evidence(run: Run) -> ev.Evidence:
         losses={k: [h["first_losses"].get(k, v), v] for k, v in h["last_losses"].items()},
         notes=h["notes"],
         tuning=h.get("tuning", {}),
-        marks={"pieces": "machine-made, weights hash and seed in each file's own metadata", "watermark": None, "manifest": None},
+        marks={"pieces": "machine-made, weights hash and seed in each file's own metadata", "watermark": "in the sound" if speaks(run) else None, "manifest": None},
     )  # fmt: skip
 
 

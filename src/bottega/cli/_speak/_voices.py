@@ -8,13 +8,13 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 if TYPE_CHECKING:
-    from bottega.core import Sound
+    from bottega.cli._shared import Out
     from bottega.crafts.speak import Manner, Speaker
     from bottega.crafts.speak_voice import Profile
     from bottega.trust.consent import Consent
 
 __all__ = ["ConsentFile", "Emotion", "Energy", "Pitch", "PitchRange", "References", "RunOf", "Speed", "VocoderRun", "VoiceName",
-           "cloned", "how_of", "speaker_of"]  # fmt: skip
+           "heard", "how_of", "profiled", "record_of", "speaker_of", "tell_foreign", "told"]  # fmt: skip
 
 RunOf = Annotated[Path, typer.Option("--run", metavar="RUN", help="The folder of a run of speech (bottega train speech), or its model.safetensors.")]  # fmt: skip
 VocoderRun = Annotated[Path | None, typer.Option("--vocoder", metavar="RUN", help="A run that makes waves of mel bands (bottega train speech-vocoder); Griffin-Lim without.")]  # fmt: skip
@@ -42,28 +42,45 @@ def how_of(emotion: str, speed: float | None, pitch: float | None, pitch_range: 
     return manner(emotion, speed=speed, pitch=pitch, pitch_range=pitch_range, energy=energy, pause=pause)
 
 
-def sounds_and_consent(references: list[Path], consent: Path | None, use: str) -> tuple[list[Sound], Consent]:
-    """Recordings of a voice, once their consent allows ``use``."""
+def record_of(consent: Path | None) -> Consent | None:
+    """The record of ``--consent``."""
+    from bottega.trust.consent import read_consent
+
+    return None if consent is None else read_consent(consent)
+
+
+def told(consent: Consent) -> dict[str, str]:
+    """What of a consent goes into the mark."""
+    return {"purpose": consent.purpose, "consent": consent.seal}
+
+
+def profiled(profile: Path, consent: Path | None, use: str, voice: str | None = None) -> tuple[Profile, Consent, dict[str, str]]:  # fmt: skip
+    """The profile of a voice, its consent, and what goes into the mark, where the consent allows ``use``; DataError otherwise."""
+    from bottega.crafts.speak_voice import read_profile
+    from bottega.trust.consent import check
+
+    if voice is not None:
+        raise typer.BadParameter("give --voice or --profile, not both", param_hint="--profile")
+    found = read_profile(profile)
+    record = check(record_of(consent), found.recordings, use)
+    return found, record, {"voice_of": record.who, **told(record)}
+
+
+def heard(speaker: Speaker, references: list[Path], consent: Path | None, use: str) -> tuple[Profile, Consent, dict[str, str]]:  # fmt: skip
+    """As ``profiled``, of a voice that is heard in recordings now."""
     from bottega.codecs._sound_files import read_sound
-    from bottega.crafts.speak_voice import digest
-    from bottega.trust.consent import check, read_consent
+    from bottega.crafts.speak_voice import digest, heard_profile
+    from bottega.trust.consent import check
 
+    if not references:
+        raise typer.BadParameter("give --reference FILE, a recording of the voice", param_hint="--reference")
     sounds = [read_sound(path) for path in references]
-    record = None if consent is None else read_consent(consent)
-    return sounds, check(record, [digest(s) for s in sounds], use)
+    record = check(record_of(consent), [digest(s) for s in sounds], use)
+    return heard_profile(speaker, sounds, record, use=use), record, {"voice_of": record.who, **told(record)}
 
 
-def cloned(speaker: Speaker, references: list[Path], profile: Path | None, consent: Path | None, use: str) -> tuple[Profile, dict[str, str]]:  # fmt: skip
-    """The profile of a voice and what goes into the mark, where a consent allows ``use``; DataError otherwise."""
-    from bottega.crafts.speak_voice import heard_profile, read_profile
-    from bottega.trust.consent import check, read_consent
-
-    if (profile is None) == (not references):
-        raise typer.BadParameter("give --reference or --profile, one of the two", param_hint="--reference")
-    if profile is not None:
-        found = read_profile(profile)
-        record = check(None if consent is None else read_consent(consent), found.recordings, use)
-    else:
-        sounds, record = sounds_and_consent(references, consent, use)
-        found = heard_profile(speaker, sounds, record.who)
-    return found, {"voice_of": record.who, "purpose": record.purpose, "consent": record.seal}
+def tell_foreign(say: Out, speaker: Speaker, text: str) -> None:
+    """A note of words in a script that the run never met, which are spelled, or are missing from what is said."""
+    if words := list(dict.fromkeys(speaker.foreign(text))):
+        more = f" and {len(words) - 5} more" if len(words) > 5 else ""
+        say.note(f"not in the run's letters, so not said as they are read: {', '.join(words[:5])}{more}")

@@ -18,9 +18,10 @@ from bottega.cli._speak._voices import (
     RunOf,
     Speed,
     VocoderRun,
-    cloned,
+    heard,
     how_of,
     speaker_of,
+    tell_foreign,
 )
 
 __all__ = ["clone"]
@@ -54,8 +55,9 @@ def clone(
     say = Out(as_json, quiet)
     how = how_of(emotion, speed, pitch, pitch_range, energy)
     speaker = speaker_of(run, waves)
-    who, said = cloned(speaker, list(reference), None, consent, "clone")
-    sound = speaker.say(text, who, how, seed)
+    who, record, said = heard(speaker, list(reference), consent, "clone")
+    tell_foreign(say, speaker, text)
+    sound = speaker.say(text, who, how, seed, consent=record)
     path = speaker.save(sound, out, seed=seed, task="clone", said=said)
     say.say(f"{path}  {sound.seconds:.1f} seconds in the voice of {who.name}")
     say.result({"file": path, "seconds": sound.seconds, "voice": who.name, "consent": said["consent"]})

@@ -14,9 +14,11 @@ from bottega.cli._speak._voices import (
     RunOf,
     VocoderRun,
     VoiceName,
-    cloned,
-    sounds_and_consent,
+    heard,
+    profiled,
+    record_of,
     speaker_of,
+    told,
 )
 
 __all__ = ["convert"]
@@ -47,18 +49,25 @@ def convert(
     Into a person's voice, their consent is needed; into a voice of the run, that of who speaks in FILE.
     """
     from bottega.codecs._sound_files import read_sound
+    from bottega.crafts.speak_manner import within
     from bottega.crafts.speak_voice import convert as craft
+    from bottega.crafts.speak_voice import digest
+    from bottega.trust.consent import check
 
     say = Out(as_json, quiet)
+    within("pitch", pitch)
+    if (voice is not None) + bool(reference) + (profile is not None) != 1:
+        raise typer.BadParameter("give --voice, --reference or --profile, one of them", param_hint="--voice")
+    sound = read_sound(file)
     speaker = speaker_of(run, waves)
     if voice is not None:
-        if reference or profile is not None:
-            raise typer.BadParameter("give --voice, --reference or --profile, one of them", param_hint="--voice")
-        _, record = sounds_and_consent([file], consent, "convert")
-        who, said = voice, {"voice": voice, "speaker": record.who, "purpose": record.purpose, "consent": record.seal}
+        record = check(record_of(consent), [digest(sound)], "convert")
+        who, said = voice, {"voice": voice, "speaker": record.who, **told(record)}
+    elif profile is not None:
+        who, record, said = profiled(profile, consent, "convert")  # type: ignore[assignment]
     else:
-        who, said = cloned(speaker, list(reference), profile, consent, "convert")  # type: ignore[assignment]
-    sound = craft(speaker, read_sound(file), who, pitch=pitch, seed=seed)
+        who, record, said = heard(speaker, list(reference), consent, "convert")  # type: ignore[assignment]
+    sound = craft(speaker, sound, who, record, pitch=pitch, seed=seed)
     path = speaker.save(sound, out, seed=seed, task="convert", said={"source": file.name, **said})
     say.say(f"{path}  {sound.seconds:.1f} seconds")
     say.result({"file": path, "seconds": sound.seconds, "consent": said["consent"]})

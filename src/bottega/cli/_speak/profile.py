@@ -8,7 +8,7 @@ from typing import Annotated
 import typer
 
 from bottega.cli._shared import Json, Out, Quiet
-from bottega.cli._speak._voices import ConsentFile, References, RunOf, cloned, speaker_of
+from bottega.cli._speak._voices import ConsentFile, References, RunOf, heard, speaker_of
 
 __all__ = ["profile"]
 
@@ -34,7 +34,7 @@ def profile(
     from bottega.crafts.speak_voice import write_profile
 
     say = Out(as_json, quiet)
-    found, _ = cloned(speaker_of(run, None), list(reference), None, consent, "clone")
+    found, _, _ = heard(speaker_of(run, None), list(reference), consent, "clone")
     path = write_profile(found, out)
     say.say(f"{path}  {found.name}, heard in {found.seconds:.1f} seconds")
     say.result({"file": path, "name": found.name, "seconds": found.seconds, "recordings": list(found.recordings)})

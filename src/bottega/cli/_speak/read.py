@@ -18,8 +18,8 @@ from bottega.cli._speak._voices import (
     Speed,
     VocoderRun,
     VoiceName,
-    cloned,
     how_of,
+    profiled,
     speaker_of,
 )
 
@@ -62,11 +62,9 @@ def read(
     say = Out(as_json, quiet)
     how = how_of(emotion, speed, pitch, pitch_range, energy, pause)
     speaker = speaker_of(run, waves)
-    who, said = voice, {}
+    who, record, said = voice, None, {}
     if profile is not None:
-        if voice is not None:
-            raise typer.BadParameter("give --voice or --profile, not both", param_hint="--profile")
-        who, said = cloned(speaker, [], profile, consent, "clone")  # type: ignore[assignment]
+        who, record, said = profiled(profile, consent, "clone", voice)  # type: ignore[assignment]
     last = ""
 
     def tell(done: int, many: int, title: str) -> None:
@@ -75,11 +73,22 @@ def read(
             say.note(f"{done} of {many} paragraphs  {title}")
         last = title
 
-    only = tuple(numbers(chapters, "--chapters", "chapter")) if chapters else ()
-    made = read_book(speaker, book, out, who=who, how=how, ending=f".{form.lstrip('.')}", seed=seed, only=only, said=said, tell=tell)  # fmt: skip
+    only = tuple(numbers(chapters, "--chapters", "chapter", least=1)) if chapters else ()
+    made = read_book(speaker, book, out, who=who, how=how, ending=f".{form.lstrip('.')}", seed=seed, only=only, consent=record, said=said, tell=tell)  # fmt: skip
     rows = [(str(f), t, duration(s)) for f, t, s in zip(made.files, made.titles, made.seconds, strict=True)]
     say.table(("file", "chapter", "length"), rows, numeric=(2,))
+    for line in made.left_out[:5]:
+        say.note(line)
+    if len(made.left_out) > 5:
+        say.note(f"and {len(made.left_out) - 5} more are left out")
     say.note(f"{made.made} paragraphs made, {made.kept} there already")
     say.result(
-        {"files": made.files, "titles": made.titles, "seconds": made.seconds, "made": made.made, "kept": made.kept}
+        {
+            "files": made.files,
+            "titles": made.titles,
+            "seconds": made.seconds,
+            "made": made.made,
+            "kept": made.kept,
+            "left_out": made.left_out,
+        }
     )

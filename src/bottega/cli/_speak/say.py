@@ -18,9 +18,10 @@ from bottega.cli._speak._voices import (
     Speed,
     VocoderRun,
     VoiceName,
-    cloned,
     how_of,
+    profiled,
     speaker_of,
+    tell_foreign,
 )
 
 __all__ = ["say"]
@@ -63,22 +64,23 @@ def say(
     if len(text) < 240 and Path(text).suffix in {".txt", ".md"}:
         try:
             text = Path(text).read_text(encoding="utf-8")
-        except (OSError, UnicodeDecodeError) as error:
-            raise DataError(f"cannot read {text}: {error}; give a text, or a file of UTF-8 text") from error
+        except OSError as error:
+            raise DataError(f"cannot read {text}: {error.strerror}; give a text, or a file of UTF-8 text") from error
+        except UnicodeDecodeError as error:
+            raise DataError(f"{text} is not UTF-8 text ({error.reason} at byte {error.start}); save it as UTF-8") from error  # fmt: skip
     speaker = speaker_of(run, waves)
     said: dict[str, str] = {}
-    who = voice
+    who, record = voice, None
     if profile is not None:
-        if voice is not None:
-            raise typer.BadParameter("give --voice or --profile, not both", param_hint="--profile")
-        who, said = cloned(speaker, [], profile, consent, "clone")  # type: ignore[assignment]
-    sound = speaker.say(text, who, how, seed)
+        who, record, said = profiled(profile, consent, "clone", voice)  # type: ignore[assignment]
+    tell_foreign(say_, speaker, text)
+    sound = speaker.say(text, who, how, seed, consent=record)
     path = speaker.save(sound, out, seed=seed, said=said or {"voice": voice or speaker.voices[0]})
     say_.say(f"{path}  {sound.seconds:.1f} seconds")
     if picture is not None:
         from bottega.crafts.speak_page import draw_said
 
-        say_.say(str(draw_said(speaker, text, picture, who, how, seed)))
+        say_.say(str(draw_said(speaker, text, picture, who, how, seed, consent=record)))
     say_.result(
         {
             "file": path,
