@@ -5,16 +5,21 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+import torch
 
 pytest.importorskip("soundfile", reason="sound files need soundfile, extra audio, which is not installed")
 pytest.importorskip("soxr", reason="resampling needs soxr, extra audio, which is not installed")
 
 import bottega
-from bottega.codecs._sound_files import read_sound, write_sound
-from bottega.core import Rng, Sound
+from bottega.codecs._sound_files import decoded, read_sound, write_sound
+from bottega.core import Item, Rng, Sound
+from bottega.crafts.speak import Speaker
 from bottega.data._sounds import spoken
+from bottega.serve.wrapping import file_of
 from bottega.trust.mark import read
 from bottega.trust.watermark import watermarked
+from bottega.workshop.pieces import Pieces
+from bottega.workshop.run import blank_evidence
 
 RECIPE = """
 [data]
@@ -201,10 +206,9 @@ def test_a_pitch_out_of_range_makes_nothing(call, studio, tmp_path):
 
 
 def test_mark_and_watermark_are_shown(call, studio, tmp_path):
-    """Of what was said, of the same without its comment, of pieces that were sampled, and of a recording that nobody made."""
-    text = " ".join(["one two four six five nine."] * 8)
-    told = call("speak", "say", text, "--run", studio / "run", "--voice", "alto", "--out", tmp_path / "a.wav")
-    assert told.status == 0, told.err
+    """Of what a run made, of the same without its comment, and of a recording that nobody made."""
+    speaker, ann = Speaker.of(studio / "run"), read_sound(studio / "ann.wav")
+    speaker.save(speaker.joined([ann.samples[0]] * 3), tmp_path / "a.wav")
     told = call("show", tmp_path / "a.wav", "--json").json
     assert told["marked"]
     assert told["watermark"]["found"]
@@ -222,11 +226,13 @@ def test_mark_and_watermark_are_shown(call, studio, tmp_path):
     assert (told.status, told.err.count("\n")) == (2, 1)
 
 
-def test_sampled_speech_has_the_watermark(studio, tmp_path):
-    run = bottega.load(studio / "run")
-    made = run.sample(1, seeds=[3], cond="alto|" + " ".join(["one"] * 5))
-    plain = made.items[0].value
-    written = read_sound(made.save(tmp_path / "pieces")[0])
-    wanted = watermarked(plain)
-    assert np.abs(wanted.samples - plain.samples).max() > 0.01
-    assert np.abs(written.samples - wanted.samples).max() < 2**-14
+def test_pieces_of_a_run_of_speech_have_the_watermark(studio, tmp_path):
+    run, ann = bottega.load(studio / "run"), read_sound(studio / "ann.wav")
+    (path,) = Pieces(run, [Item(ann, "alto|one")], [3], torch.zeros(1)).save(tmp_path / "pieces")
+    written = read_sound(path)
+    assert np.abs(written.samples - ann.samples).max() > 0.01
+    assert np.abs(written.samples - watermarked(ann).samples).max() < 2**-14
+    assert blank_evidence(run).marks["watermark"] == "in the sound"
+    sent, kind = file_of(run, Item(ann, "alto|one"), 3)  # as the server has it
+    assert kind == "audio/wav"
+    assert np.array_equal(decoded(sent, "it").samples, written.samples)

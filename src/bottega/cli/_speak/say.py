@@ -73,8 +73,8 @@ def say(
     who, record = voice, None
     if profile is not None:
         who, record, said = profiled(profile, consent, "clone", voice)  # type: ignore[assignment]
-    tell_foreign(say_, speaker, text)
     sound = speaker.say(text, who, how, seed, consent=record)
+    tell_foreign(say_, speaker, text)
     path = speaker.save(sound, out, seed=seed, said=said or {"voice": voice or speaker.voices[0]})
     say_.say(f"{path}  {sound.seconds:.1f} seconds")
     if picture is not None:
