@@ -74,7 +74,7 @@ def chapters(text: str) -> list[Chapter]:
     text = re.sub(r"<!--.*?-->", "", text, flags=re.DOTALL)
     text = re.sub(r"^```.*?^```\s*$", "", text, flags=re.DOTALL | re.MULTILINE)
     out: list[Chapter] = []
-    title, lines = "", []
+    title, lines = "", list[str]()
 
     def close() -> None:
         found = [" ".join(p.split()) for p in re.split(r"\n\s*\n", "\n".join(lines))]

@@ -62,7 +62,7 @@ def read(
     say = Out(as_json, quiet)
     how = how_of(emotion, speed, pitch, pitch_range, energy, pause)
     speaker = speaker_of(run, waves)
-    who, record, said = voice, None, {}
+    who, record, said = voice, None, dict[str, str]()
     if profile is not None:
         who, record, said = profiled(profile, consent, "clone", voice)  # type: ignore[assignment]
     last = ""
