@@ -19,7 +19,7 @@ EXAMPLES = """\
   bottega show runs/digits-diffusion                              recipe, data, what it can do, measures
   bottega show runs/digits-diffusion --page                       and write its page and card again
   bottega show runs/digits-diffusion/pieces/digits-diffusion-0.png   what made this picture
-  bottega show said.wav                                           its mark, and the watermark that speech has in the sound
+  bottega show said.wav                                           its mark, and the watermark in its sound
 """
 
 
