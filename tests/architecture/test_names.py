@@ -215,7 +215,8 @@ def test_a_shipped_recipe_loads_fits_its_constructors_and_says_what_it_takes(nam
     if recipe.train.augment:
         source = worlds.load(where, n=50) if where in worlds.names() else builtin.load(where)
         arguments = {k: v for k, v in recipe.codec.items() if k != "name"}
-        assert make_augment(recipe.train.augment, codec(**arguments).fit(source.items[:50]).spec)
+        fitted = codec(**arguments).fit(source.items[:50])
+        assert make_augment(recipe.train.augment, fitted.spec, fitted)
 
 
 def test_a_recipe_with_a_wrong_key_would_be_caught(tmp_path):

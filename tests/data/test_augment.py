@@ -119,6 +119,8 @@ def test_none_is_none_and_wrong_names_are_said():
         assert known(spec) == {}
         with pytest.raises(RecipeError, match="suits pictures only"):
             make("flip", spec)
+        with pytest.raises(RecipeError, match="suits pictures and sound only"):
+            make("shift", spec)
 
 
 def test_a_stream_applies_it_the_same_way_each_time():

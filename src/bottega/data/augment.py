@@ -1,19 +1,23 @@
 """Augment: the same example seen a little differently, drawn for each row by itself.
 
-Whether a change keeps the label is the data's to say: a mirrored cat is a cat, a mirrored 2 is no digit. Nothing is
-applied unless a recipe asks for it.
+Whether a change keeps the label is the data's to say: a mirrored cat is a cat, a mirrored 2 is no digit, and a note that is
+stretched is another note. Pictures and sound have changes of their own: a spectrum that is mirrored runs backwards in time.
+What a model is to make it will make with the change in it, so masks and noise are for models that read. Nothing is applied
+unless a recipe asks for it.
 """
 
 from __future__ import annotations
 
 import math
 from collections.abc import Callable
+from typing import Any
 
 import torch
 from torch import Tensor
 from torch.nn import functional
 
 from bottega.core import Batch, RecipeError, Rng, Spec, nearest
+from bottega.data._augment_sound import SOUNDS, Sounds, are_notes
 from bottega.nets.ada import mirrored
 
 __all__ = ["Augment", "known", "make"]
@@ -21,53 +25,99 @@ __all__ = ["Augment", "known", "make"]
 Augment = Callable[[Batch, Rng], Batch]
 
 
-def known(spec: Spec) -> dict[str, str]:
+def known(spec: Spec, codec: Any = None) -> dict[str, str]:
     """The names that suit such examples, each with what it does and which labels survive it.
+
+    ``codec`` is the fitted one that made them and says of what medium they are; without one, ``(channels, height, width)``
+    are pictures.
 
     >>> sorted(known(Spec((3, 32, 32))))
     ['brightness', 'crop', 'flip', 'rotate', 'shift']
     >>> known(Spec((64,), vocab=256))
     {}
     """
-    return {name: (made.__doc__ or "").split("\n")[0] for name, made in _PICTURES.items()} if spec.is_image else {}
+    medium = _medium(spec, codec)
+    suits: dict[str, Callable[..., Batch]] = {}
+    if medium == "image":
+        suits = dict(_PICTURES)
+    elif medium == "audio" and (sounds := Sounds.of(codec)) is not None:
+        suits = {name: made for name, made in SOUNDS.items() if not _unsafe(name, spec, sounds)}
+    return {name: (made.__doc__ or "").split("\n")[0] for name, made in suits.items()}
 
 
-def make(names: str, spec: Spec) -> Augment:
+def make(names: str, spec: Spec, codec: Any = None) -> Augment:
     """A change of batches from names with commas between, applied in that order; ``""`` and ``"none"`` change nothing.
 
     Examples keep their shape, kind and range; every row draws for itself, so rows stay independent. ``cond`` stays,
-    unless it is a picture, which moves with its example. Texts (whose windows already begin anywhere), tables and
-    points have none.
+    unless it is a picture or a sound, which changes with its example. A name may stand more than once (two time masks).
+    Texts (whose windows already begin anywhere), music, tables and points have none.
+
+    Args:
+        names: of changes; see ``known``.
+        spec: of the examples.
+        codec: the fitted one that made them, which says of what medium they are and how it holds sound; without one,
+            ``(channels, height, width)`` are pictures.
 
     Raises:
-        RecipeError: an unknown name, or one that does not suit such examples.
+        RecipeError: an unknown name, or one that does not suit such examples: a picture's for sound and the other way
+            round, ``pitch`` where labels are notes, what would part a row of codec ``speech`` from its spectrum.
 
     >>> change = make("flip,shift", Spec((1, 8, 8)))
     >>> change(Batch(torch.zeros(4, 1, 8, 8)), Rng(0)).x.shape
     torch.Size([4, 1, 8, 8])
     """
     wanted = [name.strip() for name in names.split(",") if name.strip() not in {"", "none"}]
+    medium = _medium(spec, codec)
+    sounds = Sounds.of(codec) if medium == "audio" else None
     for name in wanted:
-        if name not in _PICTURES:
-            raise RecipeError(f"train.augment names {name!r}{nearest(name, [*_PICTURES, 'none'])}")
-        if not spec.is_image:
-            raise RecipeError(f"train.augment is {name!r}, which suits pictures only; for {spec} leave it empty")
+        if name not in {*_PICTURES, *SOUNDS}:
+            raise RecipeError(f"train.augment names {name!r}{nearest(name, [*_own(medium), 'none'])}")
+        if medium not in {"image", "audio"} or (medium == "audio" and sounds is None):
+            kind = "pictures and sound" if name in _PICTURES and name in SOUNDS else "pictures" if name in _PICTURES else "sound"  # fmt: skip
+            raise RecipeError(f"train.augment is {name!r}, which suits {kind} only; for {spec} leave it empty")
+        if name not in _own(medium):
+            theirs, ours = ("pictures", "sound") if medium == "audio" else ("sound", "pictures")
+            raise RecipeError(f"train.augment is {name!r}, which is for {theirs}; for {ours} use {', '.join(known(spec, codec))}")  # fmt: skip
+        if sounds is not None and (why := _unsafe(name, spec, sounds)):
+            raise RecipeError(f"train.augment is {name!r}, but {why}")
         if (
-            spec.cond is not None
+            medium == "image"
+            and spec.cond is not None
             and spec.given_picture
             and name not in _suit_pairs(spec.cond.shape[1:] == spec.shape[1:])
         ):
             raise RecipeError(
                 f"train.augment is {name!r}, which would not change the given picture with the other; use 'flip'"
             )
-    changes = [_PICTURES[name] for name in wanted]
 
     def change(batch: Batch, rng: Rng) -> Batch:
-        for one in changes:
-            batch = one(batch, rng, spec)
+        for name in wanted:
+            batch = _PICTURES[name](batch, rng, spec) if sounds is None else SOUNDS[name](batch, rng, spec, sounds)
         return batch
 
     return change
+
+
+def _medium(spec: Spec, codec: Any) -> str:
+    """``"image"`` or ``"audio"``; another where there is nothing to change."""
+    medium = "image" if codec is None else str(codec.medium)
+    return medium if medium != "image" or spec.is_image else ""
+
+
+def _own(medium: str) -> dict[str, Any]:
+    """The changes of a medium, all where it has none."""
+    return {"image": dict(_PICTURES), "audio": dict(SOUNDS)}.get(medium, {**_PICTURES, **SOUNDS})
+
+
+def _unsafe(name: str, spec: Spec, sounds: Sounds) -> str:
+    """Why a change of sound would make examples that are no longer true; "" where it would not."""
+    if sounds.form == "speech" and name != "gain":
+        return "its F0, energy and places would no longer be those of its spectrum; codec speech has 'gain' only"
+    if name == "pitch" and are_notes(sounds.labels):
+        return f"the labels are notes ({sounds.labels[0]!r}), and it would play others; leave it out"
+    if name == "noise" and spec.given_sound:
+        return "codec.degrade adds noise to what is given, and the answer must stay clean; leave it out"
+    return ""
 
 
 def _flip(batch: Batch, rng: Rng, spec: Spec) -> Batch:

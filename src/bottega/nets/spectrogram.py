@@ -17,6 +17,7 @@ from bottega.core import RecipeError
 
 __all__ = [
     "LogMel",
+    "band_centres",
     "decibels",
     "fitted",
     "griffin_lim",
@@ -104,6 +105,12 @@ def mel_filters(rate: int, window: int, mels: int, low: float = 0.0, high: float
             "mels (codec.mels) or a longer window (codec.window)"
         )
     return filters.float()
+
+
+def band_centres(rate: int, mels: int) -> Tensor:
+    """Where the triangles of ``mel_filters`` from 0 Hz to half the rate have their tops, Hz: ``(mels,)`` float64."""
+    top = _mel(torch.tensor(rate / 2, dtype=torch.float64))
+    return _hz(torch.linspace(0, float(top), mels + 2, dtype=torch.float64))[1:-1]
 
 
 def decibels(power: Tensor) -> Tensor:

@@ -37,7 +37,8 @@ class Train:
         precision: ``"fp32"``, ``"bf16"``, or ``"auto"``: bf16 where the processor is fast at it.
         ema: decay of the averaged weights that sampling uses; 0 keeps none.
         seed: of the weights, the order of the data and the noise.
-        augment: names of augmentations, comma-separated (``"flip,shift"``); empty for none.
+        augment: names of augmentations, comma-separated (``"flip,shift"``); empty for none. Of pictures: flip, shift, crop,
+            rotate, brightness; of sound: gain, noise, shift, time_mask, frequency_mask, pitch (see ``data.augment``).
         group_by_length: texts only: batches of texts that are about equally long, so that little of them is padding.
         patience: stop after so many held-out checks without improvement and go back to the best; 0 never stops early.
         checks: how often in a run the held-out loss is looked at.

@@ -157,7 +157,7 @@ class Training:
         self.model.to(self.device)
         if self.model.labelled_share and self.codec.spec.cond is not None:
             source = lift_labelled(source, self.model.labelled_share)
-        augment = make_augment(plan.train.augment, self.codec.spec) if plan.train.augment else None
+        augment = make_augment(plan.train.augment, self.codec.spec, self.codec) if plan.train.augment else None
         self.stream = Stream(
             source, plan.train.batch, seed=plan.train.seed, rank=self.rank, world=self.world,
             augment=augment, lengths=self._lengths(source), device=self.device,
