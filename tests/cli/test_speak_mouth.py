@@ -17,6 +17,7 @@ RECIPE = """
 [data]
 name = "speech"
 n = 24
+words = 3
 label = "transcript"
 [codec]
 name = "speech"

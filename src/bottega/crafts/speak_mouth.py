@@ -185,6 +185,7 @@ def aligned(codec: Any, sound: Sound, text: str) -> list[Sounding]:
             "the run is none of speech, so it cannot say which sound is when; train one: bottega train speech"
         )
     _frames(sound, 25)
+    cond = codec.encode_cond([f"|{text}"])
     x = resampled(sound.mono(), sound.rate, codec.rate)
     loud = np.flatnonzero(np.abs(x) > 0.01 * np.abs(x).max())
     room = round(0.05 * codec.rate)
@@ -193,7 +194,6 @@ def aligned(codec: Any, sound: Sound, text: str) -> list[Sounding]:
     most = codec.frames * codec.hop
     if len(wave) > most:
         raise DataError(f"the recording has {len(wave) / codec.rate:.1f} seconds of speech, and the run aligns at most {most / codec.rate:.1f}; cut it into sentences")  # fmt: skip
-    cond = codec.encode_cond([f"|{text}"])
     row = codec.encode_waves([wave], cond)[0]
     if row is None:
         raise DataError("the recording is too short for the sounds of the text; check what is said in it")
