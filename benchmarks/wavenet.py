@@ -4,7 +4,8 @@ The naive loop is what the definition says: for each sample the network over all
 draw by the same uniform numbers, in float64 to compare the samples, in float32 to time them. Real time is how many
 seconds of sound a second makes, at 8 kHz, of one row on one thread.
 
-Pitch: a small WaveNet that is told one of several pitches learns tones of them (three overtones, any phase and level), and what it
+Pitch: a small WaveNet that is told one of several pitches learns sines of them at any phase, or with ``--overtones`` tones with two overtones
+at any phase and level, and what it
 then draws is measured: the highest peak of a long spectrum, in cents from the tone that was asked for. Tones
 that answer another question must not pass: the same sounds are also held against the pitch of the next one asked.
 """
@@ -32,7 +33,8 @@ from bottega.training.loop import fit
 from bottega.training.optim import make_optims
 
 RATE = 8000
-TONES_HZ, TONE_RATE, TONE_LENGTH = (220.0, 277.18, 330.0, 440.0), 4000, 1024
+SINES_HZ, TONES_HZ = (220.0, 330.0, 440.0), (220.0, 277.18, 330.0, 440.0)
+TONE_RATE, TONE_LENGTH = 4000, 1024
 CENTS = 20.0
 
 
@@ -108,10 +110,12 @@ def speeds(args: argparse.Namespace) -> dict[str, Any]:
     return found
 
 
-def tone(hz: float, rng: np.random.Generator) -> np.ndarray:
-    """Samples ``(TONE_LENGTH,)`` of a tone and two overtones, at most 0.8."""
+def tone(hz: float, rng: np.random.Generator, overtones: bool) -> np.ndarray:
+    """Samples ``(TONE_LENGTH,)`` of a sine at 0.6, or of a tone and two overtones at most at 0.8."""
     at = np.arange(TONE_LENGTH) / TONE_RATE
-    wave = sum(a * np.sin(math.tau * k * hz * at + math.tau * rng.random()) for k, a in ((1, 1.0), (2, 0.3), (3, 0.1)))
+    if not overtones:
+        return np.asarray(0.6 * np.sin(math.tau * (hz * at + rng.random())), np.float32)
+    wave = sum(a * np.sin(math.tau * (k * hz * at + rng.random())) for k, a in ((1, 1.0), (2, 0.3), (3, 0.1)))
     return np.asarray(rng.uniform(0.35, 0.55) * wave, np.float32)
 
 
@@ -136,11 +140,12 @@ def away(found_hz: Sequence[float], wanted_hz: Sequence[float]) -> dict[str, Any
     }  # fmt: skip
 
 
-def pitches(steps: int, n: int) -> dict[str, Any]:
+def pitches(steps: int, n: int, overtones: bool = False) -> dict[str, Any]:
     """Row D7: a WaveNet told the pitch, after ``steps`` of 8; ``n`` tones of each pitch."""
     rng = np.random.default_rng(0)
-    classes = len(TONES_HZ)
-    real = [tone(TONES_HZ[i % classes], rng) for i in range(128)]
+    pitch = TONES_HZ if overtones else SINES_HZ
+    classes = len(pitch)
+    real = [tone(pitch[i % classes], rng, overtones) for i in range(128)]
     label = torch.arange(128) % classes
     x = mu_law(torch.from_numpy(np.stack(real)))
     with torch.random.fork_rng(devices=[]):
@@ -157,13 +162,13 @@ def pitches(steps: int, n: int) -> dict[str, Any]:
         nats = -float(model.log_prob(Batch(x[:32], label[:32]), Rng(0)).mean()) / TONE_LENGTH
     asked = torch.arange(n * classes) % classes
     made = mu_law_inverse(model.sample(len(asked), Rng(5), asked, temperature=0.5)).numpy()
-    heard, hz = [heard_hz(w) for w in made], [TONES_HZ[k] for k in asked.tolist()]
+    heard, hz = [heard_hz(w) for w in made], [pitch[k] for k in asked.tolist()]
     own = away(heard, hz)
     others = away(heard, [*hz[1:], hz[0]])
     return {
         "of_the_tone_asked": own, "of_the_next_tone_asked": others,
-        "real_tones": away([heard_hz(mu_law_inverse(r).numpy()) for r in x], [TONES_HZ[k] for k in label.tolist()]),
-        "hz": list(TONES_HZ), "rate": TONE_RATE, "samples": TONE_LENGTH, "temperature": 0.5, "steps": steps,
+        "real_tones": away([heard_hz(mu_law_inverse(r).numpy()) for r in x], [pitch[k] for k in label.tolist()]),
+        "hz": list(pitch), "rate": TONE_RATE, "samples": TONE_LENGTH, "temperature": 0.5, "steps": steps,
         "nats_a_sample": round(nats, 4),
         "parameters": sum(p.numel() for p in model.parameters()), "processor_seconds": round(spent, 1),
         "wanted": "D7: +-20 cents", "reached": own["interval"][0] >= 0.8 and others["within_20_cents"] == 0,
@@ -178,12 +183,14 @@ def main(argv: Sequence[str] = ()) -> None:
     parser.add_argument("--rounds", type=int, default=5, help="measured times of the kept loop, a second of sound each")
     parser.add_argument("--size", type=int, default=32, help="channels")
     parser.add_argument("--steps", type=int, default=300, help="of the training on tones")
+    parser.add_argument("--overtones", action="store_true", help="tones in place of sines: harder to learn")
     parser.add_argument("--tones", type=int, default=10, help="drawn of each pitch")
     args = parser.parse_args(argv)
     if args.only != "pitch":
         keep("wavenet", speeds(args), args, beside=True)
     if args.only != "speed":
-        keep("wavenet", {"pitch": pitches(args.steps, args.tones)}, args, beside=True)
+        name = "pitch_with_overtones" if args.overtones else "pitch"
+        keep("wavenet", {name: pitches(args.steps, args.tones, args.overtones)}, args, beside=True)
 
 
 if __name__ == "__main__":
