@@ -171,3 +171,11 @@ def test_the_verb_goes_there_and_back(runs, tmp_path, capsys):
     assert main(["compress", str(tmp_path / "nan.wav"), str(tmp_path / "c.bts"), "--with", str(run)]) == 2
     assert "Traceback" not in capsys.readouterr().err
     assert isinstance(craft.unpack(runs["codec"], (tmp_path / "a.bts").read_bytes()), Sound)
+
+
+def test_a_file_longer_than_its_samples_is_not_called_smaller(runs, tmp_path, capsys):
+    run, source = runs["codec"].path, file_of(tone()[:, 40:41], tmp_path / "one.wav")
+    assert main(["compress", str(source), str(tmp_path / "one.bts"), "--with", str(run)]) == 0
+    said = capsys.readouterr().out
+    assert "times larger than" in said
+    assert "0.0 times" not in said

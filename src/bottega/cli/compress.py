@@ -89,8 +89,10 @@ def _sound(say: Out, run: Run, source: Path, target: Path, codebooks: int) -> No
         return
     done = craft.compress(run, source, target, codebooks=codebooks)
     lost = f"; not kept: {', '.join(done.dropped)}" if done.dropped else ""
+    smaller = done.times_smaller >= 1  # the head of the file alone is longer than some recordings
+    size = f"{done.times_smaller:.1f} times smaller" if smaller else f"{1 / done.times_smaller:.1f} times larger"
     say.say(
-        f"{target}: {done.bytes:,} bytes, {done.kilobits_a_second:.1f} kbit/s, {done.times_smaller:.1f} times smaller than "
+        f"{target}: {done.bytes:,} bytes, {done.kilobits_a_second:.1f} kbit/s, {size} than "
         f"16-bit PCM at {done.rate} Hz, {done.snr_db:.2f} dB signal to noise{lost}"
     )
     rows = [(name.replace("_", " "), f"{size:,}", f"{size / done.bytes:.2f}") for name, size in done.beside.items()]

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import difflib
 import functools
 import math
 import re
@@ -11,7 +12,7 @@ from collections import Counter, defaultdict
 from collections.abc import Mapping, Sequence
 
 from bottega.codecs._say import Clause
-from bottega.core import DataError, RecipeError, nearest
+from bottega.core import DataError, RecipeError
 
 __all__ = ["Letters", "espeak_phones", "has_espeak", "languages"]
 
@@ -45,7 +46,16 @@ def check_language(language: str) -> None:
     """Raise RecipeError where nothing here speaks ``language``."""
     if language not in languages():
         without = "" if has_espeak() else " (without espeak-ng only English is known; Debian: apt install espeak-ng)"
-        raise RecipeError(f"unknown language {language!r}{nearest(language, languages())}{without}")
+        raise RecipeError(f"unknown language {language!r}; {_near(language)}{without}")
+
+
+def _near(language: str) -> str:
+    """The codes most like it, and how many there are: too many for one line."""
+    known = languages()
+    family = [code for code in known if code.partition("-")[0] == language[:2].lower()]
+    close = [*difflib.get_close_matches(language.lower(), known, n=4, cutoff=0.6), *family]
+    near = ", ".join(dict.fromkeys(close[:6])) or "en-us, de, fr-fr, es"
+    return f"near it or common: {near}; {len(known)} are known" + (" (espeak-ng --voices)" if has_espeak() else "")
 
 
 def espeak_phones(lines: Sequence[Clause], language: str) -> list[list[Word]]:

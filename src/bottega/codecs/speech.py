@@ -30,6 +30,7 @@ EXTRA = 3
 START, GAP, END = "^", " ", "$"
 MARKS = (",", ".", "?", "!")
 _MOST_ALIGNED = 300  # recordings that the aligner learns from
+_FAR = 3  # times as long as the middle recording, from where on the longest is told of
 _COMMON = 2  # times that a word of the language reference must stand there
 
 
@@ -43,7 +44,7 @@ class SpeechCodec:
 
     Given is ``voice|text`` (or a text alone, said in the first voice): a token for the voice, then sounds, with tokens for
     the silence before, short pauses between words (which may last no time), ``, . ? !`` and the end, which is repeated.
-    English text is said as ``_say.spoken_text`` has it; sounds are those of the program espeak-ng, or, where that is not
+    English text is said as ``_say.spoken_text`` has it (5/6/2021 is May 6th in ``en-us``, June 5th elsewhere); sounds are those of the program espeak-ng, or, where that is not
     installed, of the words that ``fit`` met and a small model that it learned then (``_phones.Letters``).
 
     Args:
@@ -52,7 +53,7 @@ class SpeechCodec:
         hop: samples from frame to frame.
         mels: bands.
         range_db: decibels between -1 and 1.
-        seconds: of an example; longer recordings are left out. 0 takes the longest.
+        seconds: of an example; longer recordings are left out. 0 takes the longest, and every example is as long.
         length: tokens of what is given; 0 takes what the longest text needs, and a fifth more.
         language: of espeak-ng, ``en-us`` for example.
         phones: ``"espeak"``, or ``"letters"``: the letters themselves are the sounds, for any alphabet and without espeak-ng.
@@ -98,6 +99,7 @@ class SpeechCodec:
         self.seconds, self.length, self.language, self.phones = seconds, length, language, phones
         self.iterations, self.bits, self.on_error = iterations, bits, on_error
         self.skipped: list[str] = []
+        self.notes: list[str] = []  # of ``fit`` and ``source``, for whoever trains
         self.without_program = False  # for those who would hear what the small model says where espeak-ng is there, too
         mel_filters(rate, window, mels)
 
@@ -116,7 +118,11 @@ class SpeechCodec:
 
     def clauses(self, text: str) -> list[Clause]:
         """The clauses of a text, as they are said; raises RecipeError where there is no word in it."""
-        said = spoken_text(text) if self.language.startswith("en") else re.sub(r"\s+", " ", re.sub(r"[^\w\s.,?!']|_", " ", text))  # fmt: skip
+        if self.language.startswith("en"):
+            said = spoken_text(text, day_first=not self.language.startswith("en-us"))
+        else:
+            said = re.sub(r"\s+", " ", re.sub(r"[^\w\s.,?!']|_", " ", text))
+            said = re.sub(r"\d+", " ", said) if self.phones == "letters" else said
         found = clauses(said)
         if not found:
             raise RecipeError(f"there is no word to say in {text[:60]!r}; give a text with letters or numbers")
@@ -203,6 +209,10 @@ class SpeechCodec:
         if sound.peak < 1e-4:
             raise DataError(f"{what} is silent; leave it out")
         x = resampled(sound.mono(), sound.rate, self.rate)
+        if np.abs(x).max() < 1e-4:
+            raise DataError(
+                f"{what} is silent where its channels are added up: one is the other turned over; give one of them"
+            )
         loud = np.flatnonzero(np.abs(x) > 0.01 * np.abs(x).max())
         room = round(0.05 * self.rate)
         return torch.from_numpy(np.ascontiguousarray(x[max(0, loud[0] - room) : loud[-1] + room]))
@@ -233,6 +243,7 @@ class SpeechCodec:
         """
         if not items:
             raise DataError("there are no recordings to learn from; give at least one")
+        self.notes = []
         for item in items:
             if not self._split(item)[1].strip():
                 raise DataError(
@@ -252,6 +263,13 @@ class SpeechCodec:
             raise DataError(f"every recording is longer than codec.seconds = {self.seconds:g}; cut them into sentences")
         most = min(longest, round(self.seconds * self.rate)) if self.seconds else longest
         self.frames = -(-most // self.hop)
+        middle = float(np.median([len(w) for w in waves]))
+        if not self.seconds and longest > _FAR * middle:
+            which = items[max(range(len(waves)), key=lambda i: len(waves[i]))].name or "one recording"
+            self.notes.append(
+                f"{which} lasts {longest / self.rate:.1f} seconds, and so do all examples, half of which end before "
+                f"{middle / self.rate:.1f}; set codec.seconds to leave longer ones out"
+            )
         self.used_length = self.length or round(1.2 * (1 + max(len(row) for row in named))) + 1
         self._ready()
         db = [self.mel_db(w) for w in waves]
@@ -298,6 +316,10 @@ class SpeechCodec:
         Raises:
             DataError: a voice that ``fit`` has not met, a recording that cannot be used, or none that is short enough.
         """
+        return self._encoded(items)[0]
+
+    def _encoded(self, items: Sequence[Item]) -> tuple[Batch, list[str], list[str]]:
+        """The rows, and the names of recordings that are too long, and too short for their text."""
         waves = [self._wave(item) for item in items]
         keep = [i for i, w in enumerate(waves) if len(w) <= self.frames * self.hop]
         if items and not keep:
@@ -311,7 +333,10 @@ class SpeechCodec:
         if items and not good:
             raise DataError("no recording is long enough for the sounds of its text; check the transcript")
         there = [row for row in rows if row is not None]
-        return Batch(torch.stack(there) if there else torch.zeros(0, *self.spec.shape), cond[good])
+        names = [item.name or f"number {i + 1}" for i, item in enumerate(items)]
+        long = [name for i, name in enumerate(names) if len(waves[i]) > self.frames * self.hop]
+        short = [names[i] for k, i in enumerate(keep) if rows[k] is None]
+        return Batch(torch.stack(there) if there else torch.zeros(0, *self.spec.shape), cond[good]), long, short
 
     def encode_waves(self, waves: Sequence[Tensor], cond: Tensor) -> list[Tensor | None]:
         """Recordings ``(n,)`` at the model's rate and their tokens ``(B, length)``, each as ``(1, mels + 3, frames)``.
@@ -346,8 +371,13 @@ class SpeechCodec:
         return (2 * (db - self.top_db) / self.range_db + 1).clamp(-1, 1)
 
     def source(self, items: Sequence[Item], *, train: bool) -> Source:
-        """All rows in memory."""
-        return Encoded(self.encode(items))
+        """All rows in memory; in training, ``notes`` says which recordings were left out."""
+        batch, long, short = self._encoded(items)
+        if train and long:
+            self.notes.append(f"{len(long)} of {len(items)} recordings are longer than {self.frames * self.hop / self.rate:.1f} seconds and were left out, the first: {long[0]}; cut them into sentences, or raise codec.seconds")  # fmt: skip
+        if train and short:
+            self.notes.append(f"{len(short)} of {len(items)} recordings are too short for the sounds of their text and were left out, the first: {short[0]}; check the transcript")  # fmt: skip
+        return Encoded(batch)
 
     # ---- examples -> pieces ----------------------------------------------------------------------------------------
 

@@ -18,6 +18,7 @@ import torch
 from torch import Tensor
 
 import bottega
+from bottega.codecs._clipping import clipped_note
 from bottega.core import (
     Batch,
     BottegaError,
@@ -82,7 +83,6 @@ class Training:
             if before[1]["step"] >= self.plan.train.steps or before[1]["stopped"]:
                 self.tell(Progress("train", before[1]["step"], self.plan.train.steps, note="already trained"))
                 return revive(self.out, *before, self.device)
-        self.tell(Progress("data", note="reading the data"))
         start = load(self.plan.train.start, device="cpu") if self.plan.train.start and before is None else None
         self.prepare(start, None if before is None else before[1])
         self.known = before[1].get("known", {}) if before is not None else {} if start is None else self._knows()
@@ -98,6 +98,10 @@ class Training:
                 self._note(self.begun)
             if lost := getattr(self.codec, "skipped", None):
                 self._note(f"{len(lost)} unreadable pieces were left out, the first: {lost[0]}")
+            for text in getattr(self.codec, "notes", ()):
+                self._note(text)
+            if self.codec.medium == "audio" and (text := clipped_note(self.dataset.items)):
+                self._note(text)
             if start is not None and type(start.model) is type(self.model):
                 versions.begin(self.out, start)
         cluster.share(self.model)
@@ -133,7 +137,8 @@ class Training:
     def prepare(self, start: Run | None = None, header: dict[str, Any] | None = None) -> None:
         """Data, codec, model, stream and optimisers; from the weights of ``start``, ``header`` of the file that it goes on from."""
         plan = self.plan
-        codec = make_codec(plan.codec)
+        codec = make_codec(plan.codec)  # first: what it refuses needs no data
+        self.tell(Progress("data", note="reading the data"))
         self.dataset = find_data(plan, self.data, codec)
         self.parts = divide(plan, self.dataset)
         if "labelled" in plan.data:

@@ -1,0 +1,57 @@
+"""Recordings that clip are found before something is learned from them, and told of; made worlds and music are left alone."""
+
+import numpy as np
+import pytest
+
+import bottega
+from bottega.codecs._clipping import clipped_note, flat_tops
+from bottega.core import Item, RecipeError, Sound
+from recipes import write_recipe
+
+pytest.importorskip("soundfile", reason="the extra 'audio' is not installed")
+pytest.importorskip("soxr", reason="the extra 'audio' is not installed")
+
+
+def tone(gain, n=16000, bits=16, hz=220):
+    """Speech-like: a tone that swells, as loud as ``gain``, cut off at full scale."""
+    t = np.arange(n) / 16000
+    x = gain * np.sin(2 * np.pi * hz * t) * (0.5 + 0.5 * np.sin(2 * np.pi * 3 * t))
+    return Sound((np.rint(x.clip(-1, 1) * 2 ** (bits - 1)) / 2 ** (bits - 1)).astype(np.float32)[None], 16000)
+
+
+def test_flat_tops_are_what_was_cut_off():
+    assert flat_tops(tone(0.99)) < 0.0005
+    assert flat_tops(tone(0.5, bits=8)) < 0.01
+    assert flat_tops(tone(2.0)) > 0.1
+    assert flat_tops(Sound(tone(2.0).samples * np.float32(0.3), 16000)) > 0.1  # turned down afterwards
+    both = np.concatenate([tone(0.5).samples, tone(3.0).samples])
+    assert flat_tops(Sound(both, 16000)) == flat_tops(tone(3.0))
+    for quiet in (np.zeros((1, 100)), np.full((1, 100), 0.01), np.ones((1, 1)), np.zeros((1, 0))):
+        assert flat_tops(Sound(quiet.astype(np.float32), 16000)) == 0
+    items = [Item(tone(0.9), name="a.wav"), Item(tone(3.0), name="b.wav"), Item(tone(2.0), name="c.wav")]
+    assert clipped_note(items[:1]) == ""
+    assert clipped_note(items).startswith("2 of 3 recordings clip (flat tops), the first: b.wav")
+
+
+@pytest.mark.parametrize("name", ["audio", "speech"])
+def test_training_notes_it_and_goes_on(tmp_path, name):
+    from bottega.codecs._sound_files import write_sound
+
+    for i in range(12):
+        write_sound(tone(3.0 if i == 7 else 0.8, hz=150 + 37 * i), tmp_path / "said" / f"{i:02}.wav")
+        (tmp_path / "said" / f"{i:02}.txt").write_text(["one two", "two three", "three one", "one three"][i % 4])
+    codec = {"name": "speech", "phones": "letters"} if name == "speech" else {"name": "audio", "rate": 8000, "mels": 32}
+    family = "fastspeech" if name == "speech" else "vae"
+    toml = write_recipe(tmp_path, family, codec=codec, data={}, steps=1, batch=4)
+    run = bottega.train(toml, data=tmp_path / "said", out=tmp_path / "run", judge=False)
+    notes = [note for note in run.header["notes"] if "clip" in note]
+    assert len(notes) == 1
+    assert "07.wav" in notes[0]
+
+
+def test_an_unknown_language_is_told_before_the_data_is_read(tmp_path):
+    toml = write_recipe(tmp_path, "fastspeech", codec={"name": "speech", "language": "klingon"}, data={}, steps=1)
+    told = []
+    with pytest.raises(RecipeError, match="klingon"):
+        bottega.train(toml, data=tmp_path, out=tmp_path / "run", judge=False, progress=told.append)
+    assert not told
