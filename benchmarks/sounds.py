@@ -4,17 +4,20 @@
   voices it learned, voices of espeak-ng it never heard, and real speech beside the project; also behind music in place of noise.
 - ``compressed``: trains recipe ``sounds-codec`` on spoken digits beside the project; bytes and signal-to-noise ratio of held-out recordings,
   for fewer codebooks too, beside FLAC, and Vorbis at the least quality that is as near.
-- ``made``: trains recipes ``ch23-audio-vae`` and ``ch23-audio-gan`` on their made notes; how often samples are heard as the note that was asked
-  for, by the judge's network, which real sounds alone taught and held-out ones try.
+- ``made``: trains recipes ``effects`` (row E7), ``ch23-audio-vae`` and ``ch23-audio-gan`` on their made sounds; how often samples are heard as the
+  class that was asked for, by the judge's network, which real sounds alone taught and held-out ones try.
 """
 
 from __future__ import annotations
 
 import argparse
+import math
 import statistics
 import tempfile
 import time
+from collections import Counter
 from collections.abc import Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -31,8 +34,11 @@ from bottega.core import Rng, Sound, mean_interval
 from bottega.crafts import compress_sound
 from bottega.crafts.mix_enhance import enhance
 from bottega.data import worlds
+from bottega.judge import loudness, recognise
+from bottega.judge._recogniser import recogniser
 from bottega.judge.enhancement import si_sdr_db
 from bottega.workshop.build import find_data
+from bottega.workshop.judging import case_of
 from bottega.workshop.training import divide
 
 DIGITS = Path("fsdd", "fsdd_train_wav.zip")
@@ -146,15 +152,58 @@ def compressed(args: argparse.Namespace) -> dict[str, Any]:
     return {**told(run), "mean_of": "recordings, each with its header", "wanted": wanted, **found}
 
 
+def _told(measures: Sequence[Any]) -> dict[str, Any]:
+    return {m.name: {"value": m.value, "interval": [m.low, m.high], "real_ones": m.ceiling, "n": m.n} for m in measures}
+
+
+def _levels(codec: Any, x: torch.Tensor, labels: torch.Tensor) -> dict[str, list[float]]:
+    """Of each class the level, and that of the last quarter: decibels of full scale."""
+    waves = codec.waves(x.cpu()).square()
+    each = {name: waves[labels.cpu() == k] for k, name in enumerate(codec.classes)}
+    return {
+        name: [10 * math.log10(float(part.mean()) + 1e-12) for part in (power, power[:, 3 * power.shape[1] // 4 :])]
+        for name, power in each.items()
+    }
+
+
+def asked(run: Run, n: int, guidances: Sequence[float]) -> dict[str, Any]:
+    """What the judges hear in samples of randomly drawn classes, the same for each ``guidance``."""
+    codec: Any = run.codec
+    model: Any = run.model
+    case, _ = case_of(run, find_data(run.recipe, None, codec), n, 0)
+    assert case.held.cond is not None
+    assert case.sample_cond is not None
+    names, wanted = [*codec.classes, "none"], case.sample_cond
+    out: dict[str, Any] = {"level_and_last_quarter_db, real": _levels(codec, case.held.x, case.held.cond)}
+    for guidance in guidances:
+        rng, began = Rng(0), time.process_time()
+        parts = [model.sample(len(part), rng, part, guidance=guidance) for part in torch.split(wanted, 50)]
+        spent = time.process_time() - began
+        one = replace(case, samples=torch.cat(parts))  # the ears are kept in the case's cache, and shared
+        measures = [*recognise.measure(one), *loudness.measure(one)]
+        heard = recogniser(one).probs(one.samples).argmax(1)
+        out[f"guidance {guidance:g}"] = {
+            **_told(measures),
+            "heard_as": {
+                name: {names[k]: many for k, many in sorted(Counter(heard[wanted == i].tolist()).items())}
+                for i, name in enumerate(codec.classes)
+            },
+            "level_and_last_quarter_db": _levels(codec, one.samples, wanted),
+            "processor_seconds_a_second": spent / (n * codec.samples / codec.used_rate),
+        }  # fmt: skip
+        print(guidance, out[f"guidance {guidance:g}"], flush=True)
+    return out
+
+
 def made(args: argparse.Namespace) -> dict[str, Any]:
     """How often sounds are heard as what was asked for."""
     out: dict[str, Any] = {"wanted": 0.8}
-    for recipe in ("ch23-audio-vae", "ch23-audio-gan"):
+    for recipe in ("effects", "ch23-audio-vae", "ch23-audio-gan"):
         run = bottega.train(recipe, None, args.runs / recipe, judge=False)
-        found = {m.name: m for m in run.judge(only=["recognise", "loudness", "pitch_error"], n=4 * args.n).measures}
-        out[recipe] = {**told(run), **{
-            name: {"value": m.value, "interval": [m.low, m.high], "real_ones": m.ceiling, "n": m.n} for name, m in found.items()
-        }}  # fmt: skip
+        if recipe == "effects":
+            out[recipe] = told(run) | asked(run, 4 * args.n, (1.0, 2.0))
+            continue
+        out[recipe] = told(run) | _told(run.judge(only=["recognise", "loudness", "pitch_error"], n=4 * args.n).measures)
         print(recipe, out[recipe]["class_agreement"], flush=True)
     return out
 

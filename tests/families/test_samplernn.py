@@ -39,19 +39,42 @@ def test_a_sample_is_said_by_its_frame_and_told_by_both_tiers():
             assert torch.allclose(model.say(model.near(seen[:, -3:]) + told[:, t % 3]), whole[:, t], atol=1e-12)
 
 
+def kept_bytes(stream):
+    """Of all tensors that a suspended stream holds, those of the streams inside it too."""
+    found, at = {}, stream
+    while at is not None and at.gi_frame is not None:
+        waiting = list(at.gi_frame.f_locals.values())
+        while waiting:
+            value = waiting.pop()
+            if isinstance(value, torch.Tensor):
+                found[value.untyped_storage().data_ptr()] = value.untyped_storage().nbytes()
+            elif isinstance(value, list | tuple):
+                waiting += value
+        at = at.gi_yieldfrom
+    return sum(found.values())
+
+
 def test_what_a_stream_remembers_has_one_size(monkeypatch):
-    """Row I12: the most memory that Python sees while a stream is drawn, for 512 samples and for four times as many."""
+    """Row I12: what a stream holds between its parts, tensors of torch included, and the most memory that Python sees."""
     monkeypatch.setattr("bottega.nets.wave_loop._PART", 128)
     torch.manual_seed(0)
     model = SampleRNN(SPEC, size=8, frame=3).eval()
-    most = []
+    most, holds = [], []
     for length in (512, 2048):
         tracemalloc.start()
-        kept = sum(part.shape[1] for part in model.stream(1, Rng(0), length=length))
+        stream, kept = model.stream(1, Rng(0), length=length), 0
+        sizes = set()
+        for part in stream:
+            kept += part.shape[1]
+            sizes.add(kept_bytes(stream))
         most.append(tracemalloc.get_traced_memory()[1])
         tracemalloc.stop()
         assert kept == length
+        holds.append(sizes)
     assert most[1] < 1.2 * most[0]
+    assert holds[0] == holds[1]
+    assert len(holds[1]) == 1
+    assert 2 * 8 * 4 < min(holds[1]) < 10_000  # at least what two networks remember
 
 
 @pytest.mark.slow

@@ -16,7 +16,7 @@ import torch.nn.functional as F
 from torch import Tensor
 
 from bottega.core import DataError, Item, Rng, nearest
-from bottega.data import _formal, _languages, _sounds, _texts, _tunes, _voices
+from bottega.data import _effects, _formal, _languages, _sounds, _texts, _tunes, _voices
 from bottega.data._draw import LICENCE, SOURCE, at_least_one, uniforms
 from bottega.data._faces import Look, Person, draw_face
 from bottega.data.dataset import Dataset
@@ -28,8 +28,8 @@ def names() -> list[str]:
     """The worlds, sorted.
 
     >>> names()
-    ['copying', 'counting', 'dependence', 'dialogues', 'espeak', 'faces', 'grammar', 'grid', 'hidden', 'languages', 'moons',
-     'multitrack', 'names', 'news', 'noises', 'questions', 'reviews', 'ring', 'shapes', 'speech', 'stripes', 'tones',
+    ['copying', 'counting', 'dependence', 'dialogues', 'effects', 'espeak', 'faces', 'grammar', 'grid', 'hidden', 'languages',
+     'moons', 'multitrack', 'names', 'news', 'noises', 'questions', 'reviews', 'ring', 'shapes', 'speech', 'stripes', 'tones',
      'translation', 'tunes']
     """
     return sorted(_WORLDS)
@@ -690,6 +690,7 @@ _WORLDS: dict[str, Callable[..., Dataset]] = {
     "tunes": _tunes.tunes,
     "tones": _sounds.tones,
     "noises": _sounds.noises,
+    "effects": _effects.effects,
     "speech": _sounds.speech,
     "multitrack": _sounds.multitrack,
     "espeak": _voices.espeak,
