@@ -84,7 +84,7 @@ def test_effects_repair_and_design_write_what_they_say(call, studio, tmp_path):
         (("effect", "{}/mix.wav", "peek hz=3"), ("peek", "peak")),
         (("repair", "{}/mix.wav", "--bits", "12", "--like", "{}/none"), ("none",)),
         (("design", "--brightness", "1", "--noisiness", "0.1"), ("brightness",)),
-        (("measure", "{}/one.wav"), ("too short",)),
+        (("measure", "{}/one.wav"), ("one.wav", "lasts", "0.4")),
         (("master", "{}/wide.wav"), ("8 channels",)),
         (("master", "{}/nan.wav"), ("not finite",)),
         (("master", "{}/silent.wav"), ("silent",)),

@@ -55,8 +55,10 @@ def test_any_rate_channels_and_length(run, rate, channels, n):
 
 
 def test_what_is_refused(run, tmp_path):
-    with pytest.raises(RecipeError, match="wet 2"):
+    with pytest.raises(RecipeError, match="^wet is 2; give 0 to 1$"):
         craft.enhance(run, Sound(noise(100), 8000), wet=2)
+    with pytest.raises(RecipeError, match="^block is 0; give at least 1 sample$"):
+        craft.enhance(run, Sound(noise(100), 8000), block=0)
     with pytest.raises(DataError, match="no numbers"):
         craft.enhance(run, Sound(np.full((1, 10), np.nan, np.float32), 8000))
     plain = bottega.train(write_recipe(tmp_path, "vae", steps=1), out=tmp_path / "plain", judge=False)
@@ -185,11 +187,25 @@ def test_a_stream_takes_no_options_of_files(run, capsys):
 
 
 @pytest.mark.parametrize("n", [1, 8000])
-def test_silence_and_one_sample_are_cleared(run, tmp_path, capsys, n):
+def test_silence_and_one_sample_are_cleared_in_python_and_refused_as_files(run, tmp_path, capsys, n):
+    """A stream may be silent for a while; a whole file that is has nothing to be cleared of."""
     for name, level, rate in (("silent", 0.0, 8000), ("loud", 0.5, 44_100)):
+        made = craft.enhance(run, Sound(np.full((1, n), level, np.float32), rate)).sound.samples
+        assert made.shape == (1, n)
+        assert level or not made.any()
+    path = tmp_path / "silent.wav"
+    sf.write(path, np.zeros(n), 8000)
+    assert main(["mix", "enhance", str(path), "--with", str(run.path)]) == 2
+    (line,) = capsys.readouterr().err.strip().splitlines()
+    assert f"{path} {'lasts' if n == 1 else 'is silent'}" in line
+    assert list(tmp_path.iterdir()) == [path]
+
+
+def test_a_wide_a_deep_and_a_very_short_file_are_cleared_and_the_last_has_no_speed(run, tmp_path, capsys):
+    for name, channels, rate, n, kind in (("wide", 8, 192_000, 20_000, "PCM_24"), ("deep", 1, 44_100, 9000, "FLOAT"), ("short", 1, 8000, 400, "PCM_16")):  # fmt: skip
         path = tmp_path / f"{name}.wav"
-        sf.write(path, np.full(n, level), rate)
+        sf.write(path, noise(n, channels).T, rate, subtype=kind)
         assert main(["mix", "enhance", str(path), "--with", str(run.path), "--json", "--quiet"]) == 0
         told = json.loads(capsys.readouterr().out)
         assert sf.info(told["file"]).frames == n
-    assert not sf.read(tmp_path / "silent-enhanced.wav")[0].any()
+        assert (told["real_time_factor"] is None) == (name == "short"), "less than a tenth of a second tells no speed"

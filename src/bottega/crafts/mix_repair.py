@@ -187,10 +187,11 @@ def clipping_percent(sound: Sound) -> float:
             continue
         steps = np.abs(np.diff(x))
         within = 1e-4 * top + min(float(steps[steps > 1e-9].min(initial=1.0)), 2**-7)
-        flat = np.abs(x) >= (1 - 1e-4) * top
-        edges = np.flatnonzero(np.diff(np.concatenate([[False], flat, [False]]).astype(np.int8)))
-        begin, end = (ends[edges[1::2] - edges[::2] >= 3] for ends in (edges[::2], edges[1::2]))
-        side, long = np.sign(x[begin]), end - begin
+        flat = np.sign(x) * (np.abs(x) >= (1 - 1e-4) * top)
+        edges = np.flatnonzero(np.diff(flat, prepend=np.nan, append=np.nan))
+        kept = (np.diff(edges) >= 3) & (flat[edges[:-1]] != 0)
+        begin, end = edges[:-1][kept], edges[1:][kept]
+        side, long = flat[begin], end - begin
         fall = np.zeros((2, len(begin)))
         for way in 2 ** np.arange(int(long.max(initial=0)).bit_length()):
             for row, at in zip(fall, (begin - np.minimum(way, long), end - 1 + np.minimum(way, long)), strict=True):
@@ -319,9 +320,9 @@ def _rustle(sound: Sound) -> float:
 
 
 def _bleed(sound: Sound) -> float:
-    """Level of voices and tones in pauses, to the whole, dB; of a recording whose pauses are silent that of its silence."""
+    """Level of voices and tones in pauses, to the whole, dB; of a recording whose pauses are quiet that of their quiet."""
     found = pauses(sound)
-    if found is None or (found.flat >= _NOISE_LIKE and found.level_db > -60):
+    if found is None or (found.flat >= _NOISE_LIKE and found.level_db > _QUIET):
         return -math.inf
     return found.level_db
 

@@ -17,7 +17,7 @@ _LAGS = np.arange(0.04, 0.301, 0.02)  # seconds after a loud moment; pauses of s
 _SHARES = (0.02, 0.05, 0.15)  # of loud moments: those after which it falls fastest
 _DEEPEST = -35.0  # dB: what has fallen further is gone
 _GAPS_DB = -10.0  # how far the room's recording must fall by the end, or its sounds leave no gaps to hear a room in
-_NOISE_DB = 6.0  # above the quietest moments: below it a decay is hidden
+_NOISE_DB = 3.0  # above the quietest moments: below it a decay is hidden
 _SECONDS, _WETTEST = np.geomspace(0.2, 4.0, 12), 0.8
 _HEARD = 30.0  # seconds by which a reverb is chosen
 
