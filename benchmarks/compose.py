@@ -7,6 +7,9 @@
 - ``playlist``: made listeners; NDCG of the first 10 by taste and by fame.
 - ``chorales``: needs ``--run``, a run of the recipe: held-out chorales gone on with and their melodies set.
 - ``moods``: trains recipe ``moods``; whether mode, tempo and density that were asked for are heard.
+- ``genres``: trains recipe ``genres``, and with its settings on jigs, reels, waltzes and hornpipes of Nottingham; whether the genre that was
+  asked for is heard in the notes: by the world's truth, and by a classifier of rhythm learned from other real tunes.
+- ``arrange``: made tunes and folk tunes of Nottingham for three groups; ways without a fault, and chords that are those of the players.
 - ``codes``: trains recipe ``tunes-vae``; how much of held-out pieces comes back, and whether attributes grow as asked.
 """
 
@@ -17,27 +20,33 @@ import os
 import tempfile
 import time
 import zipfile
+from collections import Counter
 from collections.abc import Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import torch
 from scipy.stats import spearmanr
+from sklearn.linear_model import LogisticRegression
 
 import bottega
 from benchmarks._common import held_rows, keep, options, scored, shared, told
 from bottega.codecs.music import MusicCodec
-from bottega.core import Item, mean_interval
+from bottega.core import BottegaError, Item, mean_interval
+from bottega.core.files import write_atomically
 from bottega.core.measure import wilson
 from bottega.core.score import Score
 from bottega.core.voicing import faults
-from bottega.crafts import compose, compose_accompany, compose_blend, compose_cues, compose_playlist
+from bottega.crafts import compose, compose_accompany, compose_arrange, compose_blend, compose_cues, compose_playlist
+from bottega.crafts._chords import Chord, chords
 from bottega.crafts._rows import codes_of, decoded
+from bottega.crafts.compose_arrange import melody_of
 from bottega.crafts.compose_check import Library, tune
 from bottega.crafts.compose_demo import corpus
 from bottega.data import worlds
-from bottega.data._tunes import MOODS, mood
+from bottega.data._tunes import GENRES, MOODS, genre, mood
 from bottega.data.builtin import load
 from bottega.workshop.build import find_data
 from bottega.workshop.training import divide
@@ -195,6 +204,104 @@ def moods(args: argparse.Namespace) -> dict[str, Any]:
     return {**told(run), **{name: share(hits) for name, hits in right.items()}, "real": share(known), "wanted": 0.8}
 
 
+KINDS = {"jigs": "jig", "reels": "reel", "waltzes": "waltz", "hpps": "hornpipe"}  # how Nottingham's files begin
+
+
+def rhythm(score: Score) -> np.ndarray:
+    """How often the melody's notes begin at each sixteenth of a bar, and last how many, ``(34,)``."""
+    line = melody_of(score)
+    bars = np.array([t for t, _ in score.bars()])
+    at = [4 * (n.onset - bars[np.searchsorted(bars, n.onset, side="right") - 1]) / score.ticks for n in line]
+    long = [4 * n.duration / score.ticks for n in line]
+    return np.concatenate([np.histogram(v, np.arange(-0.5, 17))[0] for v in (at, long)]) / len(line)
+
+
+def genres(args: argparse.Namespace) -> dict[str, Any]:
+    """Genres asked for and heard, in the made world and after real tunes."""
+    run = bottega.train("genres", None, args.runs / "genres", judge=False)
+    heard = {name: [genre(m.score) for m in compose.new(run, n=args.n // 3, wishes={"genre": name})] for name in GENRES}
+    fresh = worlds.load("tunes", n=args.n, bars=4, genres=True, seed=9).items
+    like = [compose.wishes_like(run, replace(i.value, genre=""))["genre"] == i.value.genre for i in fresh]
+    out: dict[str, Any] = {
+        "made": {
+            **told(run), "asked": share([g == name for name, found in heard.items() for g in found]),
+            "by_genre": {name: found.count(name) / len(found) for name, found in heard.items()}, "like": share(like),
+            "chance": 1 / len(GENRES),
+        }
+    }  # fmt: skip
+    folder = args.runs / "genres-folk"
+    with zipfile.ZipFile(shared() / "nottingham" / "nottingham_midi.zip") as archive:
+        for name in archive.namelist():
+            kind = next((KINDS[k] for k in KINDS if name.startswith(k)), None)
+            if kind is not None:
+                write_atomically(folder / kind / name, archive.read(name))
+    items = MusicCodec().read(folder)
+    x, y = np.stack([rhythm(i.value) for i in items]), np.array([i.value.genre for i in items])
+    held = np.arange(len(y)) % 4 == 0  # sorted by folder: a quarter of each
+    judge = LogisticRegression(C=100, class_weight="balanced", max_iter=5000).fit(x[~held], y[~held])
+    run = bottega.train("genres", folder, args.runs / "genres-folk-run", set={"codec.length": 200}, judge=False)
+    right, by, short = [], {}, 0
+    for kind in KINDS.values():
+        made = [m.score for m in compose.new(run, n=args.n // 3, wishes={"genre": kind})]
+        whole = [score for score in made if len(score.notes) > 8]
+        short += len(made) - len(whole)
+        hits = (judge.predict(np.stack([rhythm(score) for score in whole])) == kind).tolist()
+        right += hits
+        by[kind] = float(np.mean(hits))
+    real = judge.predict(x[held]) == y[held]
+    out["nottingham"] = {
+        **told(run), "tunes": dict(Counter(y.tolist())), "asked": share(right), "by_genre": by, "left_out_of_8_notes": short,
+        "real_held_out": share(real.tolist()), "real_by_genre": {k: float(real[y[held] == k].mean()) for k in KINDS.values()}, "chance": 1 / len(KINDS),
+    }  # fmt: skip
+    return out
+
+
+def harmony(score: Score) -> list[tuple[int, int, set[int]]]:
+    """Start, end and pitch classes of each chord of the second part."""
+    found: dict[tuple[int, int], set[int]] = {}
+    for n in score.lines()[1]:
+        found.setdefault((n.onset, n.onset + n.duration), set()).add(n.pitch % 12)
+    return [(a, b, tones) for (a, b), tones in sorted(found.items())]
+
+
+def same_chords(score: Score, found: Sequence[Chord]) -> tuple[float, float]:
+    """Ticks in which a found chord and the players' are of the same triad, and ticks of all that are triads."""
+    same = total = 0.0
+    for start, end, tones in harmony(score):
+        if len(tones) >= 3:
+            total += end - start
+            same += sum(max(0, min(end, c.end) - max(start, c.start)) for c in found if set(c.tones[:3]) <= tones)
+    return same, total
+
+
+def arrange(args: argparse.Namespace) -> dict[str, Any]:
+    """Tunes for three groups, three ways each."""
+    chance, out = np.random.default_rng(3), {}
+    some = {"tunes": worlds.load("tunes", n=args.n // 3, seed=12).items, "nottingham": folk(args.n // 3, chance)}
+    for name, items in some.items():
+        kept, missed, ways, seconds = [], Counter(), 0, time.process_time()
+        for item in items:
+            for group in ("folk trio", "string quartet", "piano"):
+                try:
+                    made = compose_arrange.arrange(item.value, compose_arrange.players(group), n=3)
+                    ways += len({m.score.notes for m in made if not compose_arrange.faults(m)})
+                    kept.append(True)
+                except BottegaError as error:
+                    kept.append(False)
+                    missed[str(error)] += 1
+        seconds = time.process_time() - seconds
+        chords_of = {"with chords": lambda s: s, "melody alone": lambda s: s.with_notes(s.lines()[0])}
+        found = {}
+        for how, of in chords_of.items():
+            sums = np.array([same_chords(i.value, chords(of(i.value))) for i in items if len(i.value.parts) > 1])
+            found[how] = float(sums[:, 0].sum() / sums[:, 1].sum())
+        out[name] = {
+            "pieces": len(items), "three ways without a fault": share(kept), "ways": ways, "refused": dict(missed),
+            "seconds_a_way": seconds / max(1, ways), "time of the players' chords": found,
+        }  # fmt: skip
+    return out
+
+
 def _wanted(genre: str) -> tuple[str, str, str]:
     mode, (slow, _), density = MOODS[genre]
     return mode, "slow" if slow < 93 else "fast", density
@@ -248,7 +355,7 @@ def notes_kept(a: Score, b: Score) -> float:
     return len(one & two) / max(1, len(one))
 
 
-MEASURES = (copies, cues, accompany, playlist, chorales, moods, codes)
+MEASURES = (copies, cues, accompany, playlist, arrange, chorales, moods, genres, codes)
 
 
 def main(argv: Sequence[str] = ()) -> None:
@@ -262,7 +369,7 @@ def main(argv: Sequence[str] = ()) -> None:
         "--runs",
         type=Path,
         default=Path("runs"),
-        help="where runs of recipes moods and tunes-vae are kept; a stopped one goes on",
+        help="where runs of recipes moods, genres and tunes-vae are kept; a stopped one goes on",
     )
     args = parser.parse_args(argv)
     for measure in MEASURES:

@@ -38,7 +38,7 @@ def arrange(
     """Arrange a tune for instruments: its melody, its chords in the rhythm of a style, and a bass, each within its range.
 
     The highest line is the melody, the other notes (or the melody alone) say the chords. Of the instruments without a role the first
-    has the melody, the lowest of the others the bass, the rest harmony. Every way keeps the rules: ranges, no crossing, chords complete,
+    has the melody, the lowest of the others the bass, the rest harmony. Every way keeps the rules: ranges, chord tones, no crossing,
     no parallel fifths or octaves between melody, bass and inner lines, no wide leaps. No model is needed.
     """
     from bottega.crafts import compose_arrange as craft
