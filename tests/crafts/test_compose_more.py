@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 import sys
 import time
 import types
@@ -333,6 +334,16 @@ def test_a_port_that_is_not_there_is_one_line_with_those_that_are(midi_ports, tm
     assert error.count("\n") == 1
     assert said in error
     assert list(tmp_path.iterdir()) == []
+
+
+def test_a_backend_that_fails_aloud_is_one_line_all_the_same(midi_ports, capfd):
+    def loud(**settings):
+        os.write(2, b"ALSA lib seq_hw.c:466: open /dev/snd/seq failed\n")
+        raise RuntimeError("no sequencer")
+
+    midi_ports.get_devices = loud
+    assert main(["compose", "accompany"]) == 2
+    assert capfd.readouterr().err == "bottega: no live port can be opened (no sequencer); give a MIDI file to replay\n"
 
 
 def test_without_a_backend_a_file_can_still_be_replayed(monkeypatch, tmp_path, capsys):

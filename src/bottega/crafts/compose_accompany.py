@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+import os
+import sys
 import time
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -152,7 +155,8 @@ def ports(hear: str | None = None, play: str | None = None) -> tuple[Any, Any]:
     try:
         import mido
 
-        ins, outs = list(mido.get_input_names()), list(mido.get_output_names())
+        with _silent():
+            ins, outs = list(mido.get_input_names()), list(mido.get_output_names())
     except ImportError as error:
         raise BottegaError(
             f"no live port can be opened ({error}); pip install mido python-rtmidi, or give a MIDI file to replay"
@@ -170,6 +174,21 @@ def ports(hear: str | None = None, play: str | None = None) -> tuple[Any, Any]:
             opened.close()
         name = heard if opened is None else played
         raise BottegaError(f"the MIDI port {name} cannot be opened ({error}); close what else uses it") from error
+
+
+@contextmanager
+def _silent() -> Iterator[None]:
+    """Nothing is written on standard error: ALSA's C library does so by itself where there is no sequencer."""
+    sys.stderr.flush()
+    kept = os.dup(2)
+    nowhere = os.open(os.devnull, os.O_WRONLY)
+    try:
+        os.dup2(nowhere, 2)
+        yield
+    finally:
+        os.dup2(kept, 2)
+        os.close(kept)
+        os.close(nowhere)
 
 
 def _port(found: Sequence[str], name: str | None, what: str, option: str) -> str:
