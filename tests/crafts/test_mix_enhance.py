@@ -129,7 +129,12 @@ def piped(run):
     command = [sys.executable, "-m", "bottega", "mix", "enhance", "-", "--with", str(run.path), "--device", "cpu"]
     pipe = subprocess.PIPE
     return subprocess.Popen(
-        command, stdin=pipe, stdout=pipe, stderr=pipe, bufsize=0
+        command,
+        stdin=pipe,
+        stdout=pipe,
+        stderr=pipe,
+        bufsize=0,
+        preexec_fn=lambda: signal.signal(signal.SIGINT, signal.default_int_handler),  # tests behind nohup ignore it
     )  # ``communicate`` passes over buffers
 
 
@@ -189,7 +194,7 @@ def test_a_stream_takes_no_options_of_files(run, capsys):
 @pytest.mark.parametrize("n", [1, 8000])
 def test_silence_and_one_sample_are_cleared_in_python_and_refused_as_files(run, tmp_path, capsys, n):
     """A stream may be silent for a while; a whole file that is has nothing to be cleared of."""
-    for name, level, rate in (("silent", 0.0, 8000), ("loud", 0.5, 44_100)):
+    for _, level, rate in (("silent", 0.0, 8000), ("loud", 0.5, 44_100)):
         made = craft.enhance(run, Sound(np.full((1, n), level, np.float32), rate)).sound.samples
         assert made.shape == (1, n)
         assert level or not made.any()

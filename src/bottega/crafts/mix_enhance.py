@@ -179,7 +179,7 @@ def pump(live: Live, read: Callable[[], bytes], write: Callable[[bytes], object]
             whole = len(data) // 2 * 2
             half = data[whole:]
             heard += whole // 2
-            give(live.hear(np.frombuffer(data[:whole], "<i2").astype(np.float32) / _FULL))
+            give(live.hear(np.frombuffer(data[:whole], "<i2").astype(np.float32) / np.float32(_FULL)))
     except KeyboardInterrupt:
         give(live.end())
         raise

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import sys
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
@@ -78,7 +78,8 @@ def _stream(live: Live, say: Out) -> None:
 
     ms = 1000 * live.latency / live.rate
     say.note(f"clearing 16-bit samples, one channel, {live.rate} Hz; latency {live.latency} samples ({ms:.3g} ms)")
-    source, sink = sys.stdin.buffer, sys.stdout.buffer
+    source: Any = sys.stdin.buffer  # buffered, so it has ``read1``: what there is, without waiting for more
+    sink = sys.stdout.buffer
 
     def write(data: bytes) -> None:
         sink.write(data)
