@@ -13,29 +13,14 @@ from bottega.cli import _compose, main
 from bottega.codecs import _music_files as files
 from bottega.codecs.music import MusicCodec
 from bottega.core import Item
-from bottega.core.score import Key, Note, Part, Score
+from bottega.core.score import Note, Score
 from bottega.core.voicing import faults
 from bottega.data import worlds
 from bottega.trust.mark import read as read_mark
+from chorales import PARTS, chorale
 from recipes import write_recipe
 
 pytest.importorskip("mido", reason="scores are read as MIDI by mido (extra music)")
-
-PARTS = tuple(Part(name, 52) for name in ("Soprano", "Alto", "Tenor", "Bass"))
-CHORDS = (
-    (72, 67, 64, 48),
-    (72, 69, 65, 53),
-    (71, 67, 62, 55),
-    (72, 67, 64, 48),
-    (74, 69, 65, 50),
-    (71, 67, 62, 55),
-    (72, 67, 64, 60),
-)
-
-
-def chorale(bars: int = 3, shift: int = 0) -> Score:
-    notes = [Note(4 * k, 4, p, 80, v) for k in range(4 * bars) for v, p in enumerate(CHORDS[(k + shift) % 7])]
-    return Score.of(notes, ticks=4, parts=PARTS, keys=((0, Key(0)),))
 
 
 @pytest.fixture(scope="module")
@@ -43,11 +28,11 @@ def here(tmp_path_factory):
     """Two runs, ``voices`` and ``genres``, of two steps each, and scores: ``melody.mid``, ``chorale.mid``, ``jig.mid``."""
     here = tmp_path_factory.mktemp("compose")
     for k in range(12):
-        MusicCodec().write(Item(chorale(shift=k)), here / "chorales" / f"{k:02d}.mid")
+        MusicCodec().write(Item(chorale(3, shift=k)), here / "chorales" / f"{k:02d}.mid")
     for k, item in enumerate(worlds.load("tunes", n=24, bars=2, genres=True).items):
         MusicCodec().write(item, here / "kinds" / item.value.genre / f"{k:02d}.mid")
-    MusicCodec().write(Item(chorale()), here / "chorale.mid")
-    tune = chorale().with_notes([n for n in chorale().notes if n.part == 0], parts=PARTS[:1])
+    MusicCodec().write(Item(chorale(3)), here / "chorale.mid")
+    tune = chorale(3).with_notes([n for n in chorale().notes if n.part == 0], parts=PARTS[:1])
     MusicCodec().write(Item(tune), here / "melody.mid")
     (here / "jig.mid").write_bytes(next((here / "kinds" / "jig").iterdir()).read_bytes())
     voices = {"name": "music", "tokens": "voices", "steps": 2, "length": 256, "key": "common", "controls": "mode"}

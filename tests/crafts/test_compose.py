@@ -19,22 +19,7 @@ from bottega.families.gpt import GPT
 from bottega.trust.mark import read as read_mark
 from bottega.workshop.recipe import load_recipe
 from bottega.workshop.run import Run
-
-PARTS = tuple(Part(name, 52) for name in ("Soprano", "Alto", "Tenor", "Bass"))
-CHORDS = (
-    (72, 67, 64, 48),
-    (72, 69, 65, 53),
-    (71, 67, 62, 55),
-    (72, 67, 64, 48),
-    (74, 69, 65, 50),
-    (71, 67, 62, 55),
-    (72, 67, 64, 60),
-)
-
-
-def chorale(bars: int = 4, key: int = 0) -> Score:
-    notes = [Note(4 * k, 4, p + key, 80, v) for k in range(4 * bars) for v, p in enumerate(CHORDS[k % 7])]
-    return Score.of(notes, ticks=4, parts=PARTS, keys=((0, Key(key)),), tempos=((0, 600_000),))
+from chorales import PARTS, chorale
 
 
 def tune(pitches=(72, 74, 76, 74, 72, 71, 72, 72)) -> Score:

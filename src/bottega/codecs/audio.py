@@ -22,6 +22,7 @@ from bottega.codecs._noise import noisy
 from bottega.codecs._sound_files import decoded, library, read_sound, read_sounds, resampled, write_sound
 from bottega.codecs._sound_page import draw_sounds
 from bottega.core import Batch, DataError, Encoded, Item, RecipeError, Rng, Sound, Source, Spec, nearest
+from bottega.nets.mu_law import mu_law, mu_law_inverse
 from bottega.nets.spectrogram import LogMel, fitted, griffin_lim, mel_filters, unmel
 
 __all__ = ["AudioCodec", "mu_law", "mu_law_inverse"]
@@ -417,21 +418,3 @@ class _Noisy(Encoded):
     def draw(self, rows: Tensor, rng: Rng) -> Batch:
         x = self.batch.x[rows]
         return Batch(x, noisy(x[:, 0], rng, self.low_db, self.high_db)[:, None])
-
-
-def mu_law(x: Tensor, levels: int = 256) -> Tensor:
-    """Samples in [-1, 1] as whole numbers in [0, levels): ``sign(x) log(1 + mu |x|) / log(1 + mu)``, rounded (ITU-T G.711).
-
-    >>> mu_law(torch.tensor([-1.0, 0.0, 1.0])).tolist()
-    [0, 128, 255]
-    """
-    mu = levels - 1
-    y = x.sign() * torch.log1p(mu * x.abs().clamp_max(1)) / math.log1p(mu)
-    return ((y + 1) / 2 * mu + 0.5).floor().clamp(0, mu).long()
-
-
-def mu_law_inverse(k: Tensor, levels: int = 256) -> Tensor:
-    """Whole numbers back to samples, float32: the middle of each level, so that encoding again finds it."""
-    mu = levels - 1
-    y = 2 * k.float() / mu - 1
-    return y.sign() * torch.expm1(y.abs() * math.log1p(mu)) / mu

@@ -12,6 +12,7 @@ import torch
 from torch import Tensor
 
 from bottega.core import Batch, Rng, Spec
+from bottega.nets.mu_law import mu_law, mu_law_inverse
 from bottega.nets.spectrogram import band_centres
 
 __all__ = ["SOUNDS", "Sounds", "are_notes"]
@@ -20,7 +21,6 @@ GAIN_DB = 6.0
 NOISE_DB = (10.0, 30.0)  # signal to noise
 STRETCH = 1.1
 _TAPS = 8  # of the windowed sinc, on each side
-_MU = 255
 
 
 @dataclass(frozen=True)
@@ -34,7 +34,6 @@ class Sounds:
         rate: samples a second, Hz.
         mels: bands of a spectrum; 0 of waveforms.
         range_db: between -1 and 1 of a spectrum.
-        compand: whether the samples of a waveform are G.711's logarithm of what is heard.
         labels: the names of classes or words that are known of examples.
     """
 
@@ -42,7 +41,6 @@ class Sounds:
     rate: int
     mels: int = 0
     range_db: float = 80.0
-    compand: bool = False
     labels: tuple[str, ...] = ()
 
     @classmethod
@@ -55,33 +53,25 @@ class Sounds:
             return cls("speech", codec.rate, mels, range_db)
         if form not in {"wave", "mulaw", "mel"}:
             return None
-        return cls(form, codec.used_rate, mels if form == "mel" else 0, range_db, getattr(codec, "compand", False), labels)  # fmt: skip
+        return cls(form, codec.used_rate, mels if form == "mel" else 0, range_db, labels)
 
     def heard(self, x: Tensor) -> Tensor:
         """Examples as real samples ``(B, 1, n)`` or spectra ``(B, 1, bands, frames)``."""
         if self.form == "mulaw":
-            return _expand(2 * x.float()[:, None] / _MU - 1)
-        return _expand(x) if self.compand else x
+            return mu_law_inverse(x)[:, None]
+        return x
 
     def held(self, y: Tensor) -> Tensor:
         """The inverse of ``heard``, within range."""
         y = y.clamp(-1, 1)
         if self.form == "mulaw":
-            return ((_compress(y)[:, 0] + 1) / 2 * _MU + 0.5).floor().clamp(0, _MU).long()
-        return _compress(y) if self.compand else y
+            return mu_law(y[:, 0])
+        return y
 
     @property
     def is_wave(self) -> bool:
         """Whether ``heard`` gives samples; 0 is silence there and -1 in spectra."""
         return self.form in {"wave", "mulaw"}
-
-
-def _compress(x: Tensor) -> Tensor:
-    return x.sign() * torch.log1p(_MU * x.abs().clamp_max(1)) / math.log1p(_MU)
-
-
-def _expand(y: Tensor) -> Tensor:
-    return y.sign() * torch.expm1(y.abs() * math.log1p(_MU)) / _MU
 
 
 def are_notes(labels: Sequence[str]) -> bool:

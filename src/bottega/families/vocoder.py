@@ -12,7 +12,7 @@ from torch import Tensor, nn
 from bottega.core import Batch, Family, RecipeError, Rng, Spec, Terms
 from bottega.nets.convnext import Stack
 from bottega.nets.pitch import LEAST, UNVOICED, pitch_hz, pitch_scaled, yin
-from bottega.nets.spectrogram import LogMel, istft, stft
+from bottega.nets.spectrogram import LogMel, band_centres, istft, stft
 from bottega.nets.throat import minimum_phase, pulses
 
 __all__ = ["Vocoder"]
@@ -71,7 +71,7 @@ class Vocoder(Family):
         with torch.no_grad():
             self.say.weight.mul_(0.1)
             self.say.bias.copy_(torch.cat([torch.zeros(bins), torch.full((bins,), -1.0)]))
-        self.register_buffer("spread", _between_bands(self.ear.filters, rate), persistent=False)
+        self.register_buffer("spread", _between_bands(mels, bins, rate), persistent=False)
         self.middle, self.wide = nn.Parameter(torch.zeros(mels + 1)), nn.Parameter(torch.zeros(mels + 1))
         self.lengths = [w for w in (window // 2, window, 2 * window) if w <= 2 * length and w >= 8]
 
@@ -184,11 +184,10 @@ class Vocoder(Family):
         return self._plain(z, self.length)[:, None]
 
 
-def _between_bands(filters: Tensor, rate: int) -> Tensor:
+def _between_bands(mels: int, bins: int, rate: int) -> Tensor:
     """``(bins, mels)``: decibels of each bin from those of the two bands beside it."""
-    mels, bins = filters.shape
-    centres = (filters.double() @ torch.arange(bins, dtype=torch.float64)) / filters.double().sum(1)
-    at = torch.arange(bins, dtype=torch.float64)
+    centres = band_centres(rate, mels)
+    at = torch.linspace(0, rate / 2, bins, dtype=torch.float64)
     above = torch.searchsorted(centres, at).clamp(1, mels - 1)
     part = ((at - centres[above - 1]) / (centres[above] - centres[above - 1])).clamp(0, 1)
     out = torch.zeros(bins, mels, dtype=torch.float64)

@@ -49,7 +49,7 @@ def pulses(hz: Tensor, hop: int, rate: int, length: int) -> Tensor:
 
 
 def _nearest(value: Tensor, known: Tensor) -> Tensor:
-    """Values ``(B, T)`` where they are known, elsewhere the last known one, before the first the first."""
+    """Log2 of Hz ``(B, T)`` where they are known, elsewhere the last known one, before the first the first; 128 Hz where none is."""
     t = torch.arange(value.shape[1], device=value.device)
     before = torch.where(known, t, -1).cummax(1).values
     first = known.float().argmax(1, keepdim=True)
