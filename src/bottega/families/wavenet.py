@@ -10,13 +10,12 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from bottega.core import Batch, Family, RecipeError, Rng, Spec, Terms
+from bottega.nets.band_plan import BandPlan
 from bottega.nets.condition import Condition, check_drop, no_picture
 from bottega.nets.dilated import DilatedStack
 from bottega.nets.wave_loop import Loop, check_length, log_mixture, parts
 
 __all__ = ["WaveNet"]
-
-_SILENT = 0.02  # of full scale; what follows the last louder sample is the silence behind a piece
 
 
 class WaveNet(Family):
@@ -25,11 +24,10 @@ class WaveNet(Family):
     Examples are mu-law levels ``(T,)``, each a softmax over ``vocab`` (section 2.2), or waveforms ``(1, T)``, each sample
     16 bits of a mixture of logistics (van den Oord et al. 2018, arXiv:1711.10433, section 2; the density is the level's
     mass over its width). The network reads the sample itself, not a one-hot vector of its level. What is known of a
-    piece (section 2.5) enters every layer, together with where in the piece a moment lies: without it a clip of a
-    spoken word would have to tell from its last few hundred ms alone how far the word is. With ``paced`` the place is a share of
-    the time that sounds, as linguistic features are aligned in the paper (section 3.2): how long a piece sounds is drawn first,
-    given what is known, and slow and fast words are at the same place at the same sound. The likelihood is then a lower bound, since
-    a piece can also come out shorter or longer than it was to be.
+    piece (section 2.5) enters every layer, together with where in the piece a moment lies. That is enough for notes, and not for words,
+    whose sounds follow one another over a time that the layers do not see. With ``bands`` a piece is planned first, how loud each band is
+    in each step, given what is known; then its samples are made, given the plan (see ``nets.band_plan``), as the paper's speech is made
+    from features that other networks tell (section 3.2). The likelihood is then that of a piece and its plan, a lower bound.
 
     Sampling keeps what each layer has seen and costs the same for every sample (Le Paine et al. 2016, arXiv:1611.09482);
     where numba is installed it is a compiled loop, the same samples many times as fast.
@@ -40,46 +38,43 @@ class WaveNet(Family):
         layers: of the stack.
         cycle: dilations double from 1 for so many layers and then begin again; each cycle of ``c`` sees ``2^c`` samples.
         mixtures: logistics of a sample, of waveforms only.
-        place: samples in a step of the place within the piece; 0 tells no places.
-        paced: whether places are shares of the time that sounds.
+        place: samples in a step of the place within the piece, or of the plan; 0 tells no places.
+        bands: of a plan, that is made in steps of ``place`` samples; 0 makes none.
         drop: how often a row is trained without its condition, so that ``cond=None`` and guidance work, in [0, 1).
     """
 
     bound: Literal["exact"] = "exact"
     hears: ClassVar[bool] = True
     variants: ClassVar[dict[str, dict[str, Any]]] = {
-        "no place": {"place": 0, "cycle": 3, "layers": 6}, "steps": {"place": 5}, "paced": {"place": 5, "paced": True}
+        "no place": {"place": 0, "cycle": 3, "layers": 6}, "steps": {"place": 5}, "planned": {"place": 8, "bands": 3}
     }  # fmt: skip
 
     def __init__(
         self, spec: Spec, *, size: int = 32, layers: int = 18, cycle: int = 9, mixtures: int = 5, place: int = 128,
-        paced: bool = False, drop: float = 0.1,
+        bands: int = 0, drop: float = 0.1,
     ) -> None:  # fmt: skip
         super().__init__(spec)
-        if min(size, layers, cycle, mixtures) < 1 or place < 0:
+        if min(size, layers, cycle, mixtures) < 1 or min(place, bands) < 0:
             raise RecipeError(
-                f"size={size}, layers={layers}, cycle={cycle}, mixtures={mixtures}, place={place}: all must be at least 1, "
-                "place at least 0"
+                f"size={size}, layers={layers}, cycle={cycle}, mixtures={mixtures}, place={place}, bands={bands}: all must be "
+                "at least 1, place and bands at least 0"
             )
-        if paced and not place:
-            raise RecipeError("paced=True needs places; set place above 0, such as 128")
+        if bands and not place:
+            raise RecipeError("a plan of bands has steps; set place above 0, such as 128")
         check_drop(drop)
         self.drop, self.length = drop, spec.shape[-1]
         self.hop = place or self.length
         given = size if place or spec.cond else 0
         dilations = tuple(2 ** (i % cycle) for i in range(layers))
-        wide = 4 * size if paced else size  # what sounds where in which word is a table; it is said once for a step
-        self.given = Condition(spec.cond, wide)
-        steps = -(-self.length // place) if place else 1
-        self.places = nn.Parameter(0.1 * torch.randn(wide, steps + paced)) if place else None
-        self.lasts = nn.Sequential(nn.SiLU(), nn.Linear(wide, steps)) if paced else None
-        if paced:
+        self.given = Condition(spec.cond, size)
+        self.plan = BandPlan(self.length, place, bands, spec.cond) if bands else None
+        if bands:
             self.bound = "lower"
-        self.tell: nn.Module | None = None
-        if paced:
-            self.tell = nn.Sequential(nn.Linear(wide, wide), nn.SiLU(), nn.Linear(wide, size))
-        elif given:
-            self.tell = nn.Linear(size, size)
+        # what is planned of the steps around one says how the sound goes on within it
+        self.planned = nn.Conv1d(bands, size, 3, padding=1) if bands else None
+        steps = -(-self.length // place) if place and not bands else 0
+        self.places = nn.Parameter(0.1 * torch.randn(size, steps)) if steps else None
+        self.tell = nn.Linear(size, size) if given else None
         self.stack = DilatedStack(1, size, dilations, given)
         hidden = max(2 * size, 64)
         read = nn.Conv1d(hidden, spec.vocab or 3 * mixtures, 1)
@@ -100,62 +95,43 @@ class WaveNet(Family):
         return no_picture(spec)
 
     def _known(
-        self, cond: Tensor | None, n: int, drop: Tensor | None = None, last: Tensor | None = None
+        self, cond: Tensor | None, n: int, drop: Tensor | None = None, plan: Tensor | None = None
     ) -> Tensor | None:
-        """What every layer is told, ``(n, size, steps)`` or None; ``last`` is the last step that sounds, ``(n,)``."""
+        """What every layer is told, ``(n, size, steps)`` or None."""
         if self.tell is None:
             return None
         known = self.given(cond, n, drop)[:, :, None]
         if self.places is not None:
-            known = known + (self.places if last is None else self._shares(last))
+            known = known + self.places
+        if self.planned is not None and plan is not None:
+            known = known + self.planned(BandPlan.scaled(plan).mT.to(known.dtype))
         return F.silu(self.tell(F.silu(known).mT).mT)
 
-    def _odds(self, cond: Tensor | None, n: int, drop: Tensor | None = None) -> Tensor:
-        """Logits of the last step that sounds, ``(n, steps)``."""
-        assert self.lasts is not None
-        assert self.places is not None
-        return self.lasts(self.given(cond, n, drop) + self.places.mean(1))
-
-    def _shares(self, last: Tensor) -> Tensor:
-        """The places of each step, ``(n, wide, steps)``: read between two of the table, its last row after the end."""
-        assert self.places is not None
-        count = self.places.shape[1] - 1
-        step = torch.arange(count, device=last.device)
-        at = (step + 0.5) / (last[:, None] + 1) * count - 0.5
-        low = at.floor().clamp(0, count - 1)
-        part = (at - low).clamp(0, 1)[:, None]
-        table = self.places.T
-        read = table[low.long()].mT * (1 - part) + table[(low.long() + 1).clamp(max=count - 1)].mT * part
-        return torch.where((step > last[:, None])[:, None], self.places[:, -1:], read)
-
-    def _last(self, x: Tensor) -> Tensor:
-        """The last step of waves ``(n, T)`` whose samples leave silence, ``(n,)``; 0 where all are silent."""
-        steps = -(-x.shape[1] // self.hop)
-        loud = F.pad((x.abs() > _SILENT).float(), (0, steps * self.hop - x.shape[1])).reshape(len(x), steps, -1).amax(2)
-        return (loud * torch.arange(1, steps + 1, device=x.device)).amax(1).sub(1).clamp_min(0).long()
-
-    def _log_prob(self, batch: Batch, drop: Tensor | None) -> Tensor:
+    def _log_prob(self, batch: Batch, drop: Tensor | None, rng: Rng | None = None) -> tuple[Tensor, Tensor]:
+        """Nats of the samples and of the plan, ``(n,)`` both; with ``rng`` as in training."""
         x = self.spec.as_real(batch.x).reshape(len(batch), 1, -1)
-        last = None if self.lasts is None else self._last(x[:, 0])
-        known = self._known(batch.cond, len(x), drop, last)
-        if known is not None and self.places is not None:  # a step is ``hop`` samples, the last one perhaps fewer
+        plan, said = None, x.new_zeros(len(x))
+        if self.plan is not None:
+            plan = self.plan.measure(x[:, 0])
+            said = self.plan.log_prob(plan, batch.cond, drop, rng)
+        known = self._known(batch.cond, len(x), drop, plan)
+        if known is not None and self.hop < x.shape[2]:  # a step is ``hop`` samples, the last one perhaps fewer
             known = known.repeat_interleave(self.hop, 2)[:, :, : x.shape[2]] if x.shape[2] % self.hop else known
         out = self.head(self.stack(F.pad(x[:, :, :-1], (1, 0)), known))
-        pace = x.new_zeros(len(x))
-        if self.lasts is not None and last is not None:
-            pace = F.cross_entropy(self._odds(batch.cond, len(x), drop).float(), last, reduction="none")
         if self.spec.is_tokens:
-            return -F.cross_entropy(out.float(), batch.x, reduction="none").sum(1) - pace
-        return log_mixture(out.mT, batch.x[:, 0]).sum(1) - pace
+            return -F.cross_entropy(out.float(), batch.x, reduction="none").sum(1), said
+        return log_mixture(out.mT, batch.x[:, 0]).sum(1), said
 
     def log_prob(self, batch: Batch, rng: Rng) -> Tensor:
-        """Log probability of levels, or log-density of waveforms, in nats, ``(B,)``, exact but for ``paced``; ``rng`` is not drawn from."""
-        return self._log_prob(batch, None)
+        """Log probability of levels, or log-density of waveforms, in nats, ``(B,)``, with a plan those of both; ``rng`` is not drawn from."""
+        samples, plan = self._log_prob(batch, None)
+        return samples + plan
 
     def loss(self, batch: Batch, rng: Rng) -> Terms:
-        """Negative log probability (density) in nats."""
+        """Negative log probability (density) in nats, with a plan its own beside it."""
         drop = rng.uniform(len(batch)) < self.drop if self.spec.cond else None
-        return Terms({"nll": -self._log_prob(batch, drop)})
+        samples, plan = self._log_prob(batch, drop, rng)
+        return Terms({"nll": -samples} | ({} if self.plan is None else {"plan": -plan}))
 
     @torch.no_grad()
     def sample(
@@ -201,15 +177,12 @@ class WaveNet(Family):
             raise RecipeError(f"temperature is {temperature}; it must be above 0, 1 is the model itself")
         check_length(length)
         length = length or self.length
-        last = None
-        if self.lasts is not None and kept is not None:
-            last = self._last(self.spec.as_real(kept[0]).reshape(n, -1).float())
-        elif self.lasts is not None:
-            odds = self._odds(cond, n).double().softmax(1).cumsum(1)
-            last = (odds < rng.uniform(n, 1).double()).sum(1).clamp_max(odds.shape[1] - 1)
-        free = self._known(None, n, None, last) if cond is not None and self.spec.cond is not None else None
+        plan = None
+        if self.plan is not None:
+            plan = self.plan.draw(n, rng, cond, temperature, guidance, self._kept_steps(kept))
+        free = self._known(None, n, None, plan) if cond is not None and self.spec.cond is not None else None
         loop = Loop(
-            self.stack, self.head, n, self._known(cond, n, None, last), free, self.hop, self.spec.vocab, temperature, guidance, compiled
+            self.stack, self.head, n, self._known(cond, n, None, plan), free, self.hop, self.spec.vocab, temperature, guidance, compiled
         )  # fmt: skip
         for part in parts(length):
             u = rng.uniform(n, part.stop - part.start, 2).double()
@@ -226,3 +199,11 @@ class WaveNet(Family):
                     if kept is None
                     else torch.where(kept[1][..., part], kept[0][..., part], made[:, None])
                 )
+
+    def _kept_steps(self, kept: tuple[Tensor, Tensor] | None) -> tuple[Tensor, Tensor] | None:
+        """The plan of what is kept, and of which steps it is known: all samples stay that are heard in them, ``(n, steps)``."""
+        if kept is None or self.plan is None:
+            return None
+        x, stays = (t.reshape(len(t), -1) for t in (self.spec.as_real(kept[0]), kept[1]))
+        gone = F.pad((~stays).float()[:, None], (self.hop, self.plan.steps * self.hop - self.length))
+        return self.plan.measure(x), F.max_pool1d(gone, 2 * self.hop, self.hop)[:, 0] == 0
