@@ -32,10 +32,16 @@ def shaken(model):
 def models():
     yield shaken(WaveNet(LEVELLED, size=6, layers=6, cycle=3, place=7))
     yield shaken(WaveNet(WAVES, size=6, layers=6, cycle=3, place=20))
+    yield shaken(WaveNet(LEVELLED, size=6, layers=6, cycle=3, place=8, bands=3))
     yield shaken(SampleRNN(LEVELLED, size=6, frame=2))
 
 
-def naive(model, u, cond, temperature=1.0, guidance=1.0):
+def planned(model, n, seed, cond=None, temperature=1.0, guidance=1.0):
+    plan = getattr(model, "plan", None)
+    return None if plan is None else plan.draw(n, Rng(seed), cond, temperature, guidance)
+
+
+def naive(model, u, cond, plan=None, temperature=1.0, guidance=1.0):
     """Each sample from the outputs of the whole network over all before it: the definition."""
     n, length = u.shape[:2]
     x = torch.zeros(n, length, dtype=torch.double)
@@ -45,7 +51,7 @@ def naive(model, u, cond, temperature=1.0, guidance=1.0):
             if isinstance(model, SampleRNN):
                 told.append(model._logits(x, model.given(given, n))[:, t])
             else:
-                known = model._known(given, n)
+                known = model._known(given, n, None, plan)
                 known = known.repeat_interleave(model.hop, 2)[:, :, :length]
                 shifted = torch.nn.functional.pad(x[:, None, :-1], (1, 0))
                 told.append(model.head(model.stack(shifted, known))[:, :, t])
@@ -77,7 +83,8 @@ def test_samples_are_those_of_the_definition_by_tensors_and_by_the_compiled_loop
             rng = Played(3)
             made = model.sample(2, rng, cond, temperature=0.8, guidance=guidance, **way)
             with torch.no_grad():
-                want = naive(model, torch.cat(rng.seen, 1), cond, 0.8, guidance)
+                u = torch.cat([u for u in rng.seen if u.ndim == 3], 1)
+                want = naive(model, u, cond, planned(model, 2, 3, cond, 0.8, guidance), 0.8, guidance)
             got = model.spec.as_real(made).reshape(2, -1).double()
             assert torch.allclose(got, want, atol=1e-6)
             assert len(got.unique()) > 5  # no silence
@@ -89,7 +96,7 @@ def test_no_output_depends_on_its_own_sample_or_a_later_one():
         if isinstance(model, SampleRNN):
             out = model._logits(x, model.given(None, 1)).mT
         else:
-            known = model._known(None, 1).repeat_interleave(model.hop, 2)[:, :, :60]
+            known = model._known(None, 1, None, planned(model, 1, 0)).repeat_interleave(model.hop, 2)[:, :, :60]
             out = model.head(model.stack(torch.nn.functional.pad(x[:, None, :-1], (1, 0)), known))
         for t in (0, 1, 7, 33, 59):
             (grad,) = torch.autograd.grad(out[0, :, t].square().sum(), x, retain_graph=True, allow_unused=True)

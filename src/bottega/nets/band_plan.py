@@ -58,8 +58,10 @@ class BandPlan(nn.Module):
 
     def measure(self, x: Tensor) -> Tensor:
         """The plan ``(n, steps, bands)`` of sounds ``(n, T)``, whole numbers below ``PLANNED``."""
-        x = F.pad(x.float(), (0, self.steps * self.hop - x.shape[1]))
-        power = self.filters @ (stft(x, 2 * self.hop, self.hop)[..., : self.steps].abs() * 2 / self.hop).square()
+        with torch.autocast(x.device.type, enabled=False):  # a plan is the same in training and later
+            x = F.pad(x.float(), (0, self.steps * self.hop - x.shape[1]))
+            spectra = stft(x, 2 * self.hop, self.hop)[..., : self.steps].abs() * (2 / self.hop)
+            power = self.filters.float() @ spectra.square()
         return ((decibels(power).mT - _TOP) / _STEP + PLANNED - 1).round().clamp(0, PLANNED - 1).long()
 
     @staticmethod
@@ -67,17 +69,19 @@ class BandPlan(nn.Module):
         """Levels as numbers from -1 to 1."""
         return plan * (2 / (PLANNED - 1)) - 1
 
-    def log_prob(self, plan: Tensor, cond: Tensor | None, drop: Tensor | None, rng: Rng | None) -> Tensor:
-        """Nats of plans, ``(n,)``; with ``rng`` as in training."""
+    def log_prob(self, plan: Tensor, cond: Tensor | None, drop: Tensor | None = None, rng: Rng | None = None) -> Tensor:
+        """Nats of plans, ``(n,)``; with ``rng`` as in training, where ``drop`` ``(n,)`` says whose condition is hidden."""
+        logits = self._logits(plan, cond, drop, rng)
+        return -F.cross_entropy(logits.flatten(0, 2), plan.flatten(), reduction="none").view(len(plan), -1).sum(1)
+
+    def _logits(self, plan: Tensor, cond: Tensor | None, drop: Tensor | None, rng: Rng | None) -> Tensor:
+        """Of each level given all before it, ``(n, steps, bands, PLANNED)``."""
         n = len(plan)
-        told = self.scaled(plan)
+        told = self.scaled(plan).to(self.place.dtype)
         h = F.pad(self.enter(told[:, :-1]), (0, 0, 1, 0)) + self.place + self.given(cond, n, drop)[:, None]
         h = self.body(h, dropout=0.0 if rng is None else self.dropout, rng=rng).flatten(0, 1)
         logits = self.within(told.flatten(0, 1), self.rank, torch.zeros(len(h), dtype=torch.long, device=h.device), h)
-        nll = F.cross_entropy(
-            logits.float().unflatten(1, (self.bands, PLANNED)).mT, plan.flatten(0, 1), reduction="none"
-        )
-        return -nll.view(n, -1).sum(1)
+        return logits.float().view(n, self.steps, self.bands, PLANNED)
 
     @torch.no_grad()
     def draw(

@@ -1,0 +1,91 @@
+"""Plans of bands: what they measure, that their probabilities are ones, and that they are drawn from."""
+
+import itertools
+import math
+
+import torch
+
+from bottega.core import Rng, Spec
+from bottega.nets.band_plan import PLANNED, BandPlan
+
+CLASSES = Spec((), vocab=2)
+
+
+def plan_of(steps, bands, cond=CLASSES):
+    torch.manual_seed(0)
+    net = BandPlan(16 * steps, 16, bands, cond, width=32, depth=2).double().eval()
+    with torch.no_grad():
+        for p in net.parameters():
+            p.add_(0.3 * torch.randn_like(p))
+    return net
+
+
+def test_a_sine_is_loud_in_its_band_and_six_decibels_are_a_level_and_a_half():
+    net = BandPlan(5120, 128, 8, None)
+    t = torch.arange(5120) / 8000
+    for hz, amplitude in itertools.product((300.0, 1000.0, 3000.0), (0.1, 0.05)):
+        plan = net.measure(amplitude * torch.sin(math.tau * hz * t)[None])[0, 5:35]
+        best = plan.amax(1)
+        assert (best == best[0]).all()
+        assert (plan.argmax(1) == net.filters[:, round(hz * 256 / 8000)].argmax()).all()
+        assert (plan.sort(1)[0][:, 0] == 0).all()
+    loud, soft = (net.measure(a * torch.sin(math.tau * 1000 * t)[None]).float() for a in (0.16, 0.01))
+    assert abs((loud - soft)[0, 5:35].amax(1).mean().item() - 20 * math.log10(16) / 4) <= 0.5
+    assert not net.measure(torch.zeros(1, 5120)).any()
+
+
+def test_plans_of_two_steps_have_probabilities_that_sum_to_one():
+    net = plan_of(2, 1)
+    every = torch.cartesian_prod(torch.arange(PLANNED), torch.arange(PLANNED)).view(-1, 2, 1)
+    for cond in (None, torch.ones(len(every), dtype=torch.long)):
+        with torch.no_grad():
+            p = net.log_prob(every, cond).exp()
+        assert abs(p.sum().item() - 1) < 1e-6
+        assert p.std() > 1e-4
+
+
+def test_levels_are_drawn_from_the_probabilities_that_a_whole_plan_has():
+    net, rng, cond = plan_of(5, 4), Rng(3), torch.tensor([0, 1, 1])
+    for guidance, temperature in ((1.0, 1.0), (2.0, 0.7)):
+        plan = net.draw(3, Rng(3), cond, temperature, guidance)
+        with torch.no_grad():
+            asked, free = net._logits(plan, cond, None, None), net._logits(plan, None, None, None)
+        below = ((free + guidance * (asked - free)).double() / temperature).softmax(-1).cumsum(-1)
+        rng = Rng(3)
+        u = torch.stack([rng.uniform(3, 4) for _ in range(5)], 1).double()
+        assert torch.equal((below < u[..., None]).sum(-1).clamp_max(PLANNED - 1), plan)
+        assert len(plan.unique()) > 4
+
+
+def test_rows_draw_alone_what_they_draw_among_others_and_what_is_kept_stays():
+    net, cond = plan_of(5, 4), torch.tensor([0, 1, 1])
+    together = net.draw(3, Rng.for_rows([5, 6, 7]), cond, 1.0, 1.5)
+    assert torch.equal(together[1:2], net.draw(1, Rng.for_rows([6]), cond[1:2], 1.0, 1.5))
+    stays = torch.zeros(3, 5, dtype=torch.bool)
+    stays[:, :2] = True
+    made = net.draw(3, Rng(9), cond, 1.0, 1.0, (together, stays))
+    assert torch.equal(made[:, :2], together[:, :2])
+    assert not torch.equal(made[:, 2:], together[:, 2:])
+
+
+def test_it_learns_what_goes_together():
+    """Two classes, each a ramp of its own that begins anywhere: the first step is a guess among eight, the rest is known."""
+    torch.manual_seed(0)
+    net = BandPlan(16 * 6, 16, 2, CLASSES, width=32, depth=1)
+    start, cond = torch.randint(0, 8, (512,)), torch.randint(0, 2, (512,))
+    first = start[:, None] + torch.arange(6) * cond[:, None]
+    plan = torch.stack([first, PLANNED - 1 - first], 2)
+    optim = torch.optim.Adam(net.parameters(), 5e-3)
+    for k in range(300):
+        rows = torch.arange(64) + 64 * (k % 7)
+        loss = -net.log_prob(plan[rows], cond[rows], torch.rand(64) < 0.1, Rng(k)).mean()
+        optim.zero_grad()
+        loss.backward()
+        optim.step()
+    with torch.no_grad():
+        held = -net.eval().log_prob(plan[448:], cond[448:]).mean().item()
+    assert 0.95 * math.log(8) < held < 1.25 * math.log(8)
+    made = net.draw(64, Rng(1), cond[:64], 0.8, 1.0)
+    rises = (made[:, -1, 0] - made[:, 0, 0]).double()
+    assert abs(rises[cond[:64] == 1].mean() - 5) < 0.3
+    assert abs(rises[cond[:64] == 0].mean()) < 0.3
