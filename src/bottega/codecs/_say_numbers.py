@@ -5,6 +5,7 @@ from __future__ import annotations
 import re
 import unicodedata
 from collections.abc import Callable
+from decimal import Decimal
 
 from bottega.core.english import MONTHS, ONES, TENS
 
@@ -30,7 +31,7 @@ def cardinal(n: int) -> str:
     if n < 100:
         return f"{TENS[n // 10]} {ONES[n % 10]}" if n % 10 else TENS[n // 10]
     if n >= 10**15:
-        return _digits(str(n))
+        return _digits(format(Decimal(n), "f"))  # str() refuses more than 4,300 digits
     for scale, name in _SCALES:
         if n >= scale:
             rest = f" {cardinal(n % scale)}" if n % scale else ""
@@ -44,7 +45,12 @@ def ordinal(n: int) -> str:
     >>> ordinal(21), ordinal(40), ordinal(12)
     ('twenty first', 'fortieth', 'twelfth')
     """
-    *front, last = cardinal(n).split()
+    return _nth(cardinal(n))
+
+
+def _nth(said: str) -> str:
+    """The ordinal of a number in words."""
+    *front, last = said.split()
     if last in _ORDINALS:
         last = _ORDINALS[last]
     else:
@@ -56,8 +62,10 @@ def _digits(text: str) -> str:
     return " ".join(ONES[int(d)] for d in text if d.isdecimal())
 
 
-def _whole(text: str) -> int:
-    return int(text.replace(",", ""))
+def _count(text: str) -> str:
+    """A whole number as it is written: in words, of more than 15 digits one by one. ``int()`` refuses more than 4,300."""
+    digits = text.replace(",", "").lstrip("0")
+    return cardinal(int(digits or 0)) if len(digits) <= 15 else _digits(digits)
 
 
 def _year(n: int) -> str:
@@ -76,7 +84,7 @@ def _two(n: int) -> str:
 
 def _decimal(text: str) -> str:
     whole, _, part = text.replace(",", "").partition(".")
-    said = cardinal(int(whole or 0))
+    said = _count(whole)
     return f"{said} point {_digits(part)}" if part else said
 
 
@@ -92,6 +100,8 @@ def _number(match: re.Match[str]) -> str:
 
 _WHOLE = r"\d{1,3}(?:,\d{3})+|\d+"
 _NUMBER = rf"(?:{_WHOLE})(?:\.\d+)?|(?<![\w.])\.\d+"
+# What stands before a unit. A long number is read once: not again with fewer digits, nor from each of its groups on.
+_WORTH = rf"(?<![\w.])(?<!\d,(?=\d{{3}},\d{{3}}))((?>{_NUMBER}))"
 
 # ---- before the text is brought to one form ----------------------------------------------------------------------------
 
@@ -131,8 +141,9 @@ _PLURALS = {"penny": "pence", "yen": "yen", "paisa": "paise"}
 _BIG = {"k": "thousand", "m": "million", "mn": "million", "b": "billion", "bn": "billion", "t": "trillion", "tn": "trillion"}  # fmt: skip
 
 
-def _counted(n: int, one: str) -> str:
-    return f"{cardinal(n)} {one if n == 1 else _PLURALS.get(one, one + 's')}"
+def _counted(text: str, one: str) -> str:
+    said = _count(text)
+    return f"{said} {one if said == 'one' else _PLURALS.get(one, one + 's')}"
 
 
 def _money(sign: str, whole: str, part: str, scale: str = "") -> str:
@@ -142,11 +153,10 @@ def _money(sign: str, whole: str, part: str, scale: str = "") -> str:
         return f"{_decimal(whole + ('.' + part if part else ''))} {_BIG.get(scale.lower(), scale)} {many}"
     if len(part) > 2:
         return f"{_decimal(whole + '.' + part)} {many}"
-    n = _whole(whole or "0")
-    said = [_counted(n, one)] if n or not part else []
-    if part and hundredth and (cents := int(part.ljust(2, "0"))):
-        said.append(_counted(cents, hundredth))
-    return " and ".join(said) or _counted(0, one)
+    said = [_counted(whole, one)] if _count(whole) != "zero" or not part else []
+    if part and hundredth and int(part):
+        said.append(_counted(part.ljust(2, "0"), hundredth))
+    return " and ".join(said) or _counted("0", one)
 
 
 def _money_before(match: re.Match[str]) -> str:
@@ -248,7 +258,7 @@ def _time(match: re.Match[str]) -> str:
     small = int(minute or 0)
     said = cardinal(int(hour)) + (f" {_two(small)}" if small else "" if half else " o'clock")
     if second:
-        said = f"{cardinal(int(hour))}{f' {_two(small)}' if small else ''} and {_counted(int(second), 'second')}"
+        said = f"{cardinal(int(hour))}{f' {_two(small)}' if small else ''} and {_counted(second, 'second')}"
     if match[6]:
         said += f" point {_digits(match[6])}"
     if not half:
@@ -303,7 +313,7 @@ def _unit(match: re.Match[str]) -> str:
 
 
 def _hours(match: re.Match[str]) -> str:
-    return f"{_counted(int(match[1]), 'hour')} {_counted(int(match[2]), 'minute')}"
+    return f"{_counted(match[1], 'hour')} {_counted(match[2], 'minute')}"
 
 
 _SCALES_OF_HEAT = {"C": " Celsius", "F": " Fahrenheit", "": ""}
@@ -319,7 +329,7 @@ _WAYS = {"N": " north", "S": " south", "E": " east", "W": " west"}
 
 def _angle(match: re.Match[str]) -> str:
     degrees, minutes, seconds, way = match.groups()
-    said = f"{_counted(int(degrees), 'degree')} {_counted(int(minutes), 'minute')}"
+    said = f"{_counted(degrees, 'degree')} {_counted(minutes, 'minute')}"
     if seconds:
         said += f" {_decimal(seconds)} {'second' if seconds == '1' else 'seconds'}"
     return said + _WAYS.get(way or "", "")
@@ -331,7 +341,7 @@ def _feet(match: re.Match[str]) -> str:
 
 def _inches(match: re.Match[str]) -> str:
     """``12"``, unless the mark closes what was quoted."""
-    before = match.string[: match.start()]
+    before = match.string[max(0, match.start() - 1000) : match.start()]  # no more: a page of inches is read in time
     opened = max((m.start() for m in re.finditer(r'(?:^|(?<=[\s(]))"(?=\S)', before)), default=-1)
     if opened >= 0 and not re.search(r'(?<=[^\s\d])"', before[opened + 1 :]):
         return match[0]
@@ -379,7 +389,9 @@ def _scientific(match: re.Match[str]) -> str:
 
 
 def _to_the(match: re.Match[str]) -> str:
-    return f" {_POWERS.get(match[1], f'to the power of {cardinal(int(match[1]))}')} "
+    minus, number = match.groups()
+    power = f"to the power of {'minus ' if minus else ''}{_decimal(number)}"
+    return f" {_POWERS.get(match[0][1:], power)} "
 
 
 def _millions(match: re.Match[str]) -> str:
@@ -389,7 +401,7 @@ def _millions(match: re.Match[str]) -> str:
 def _version(match: re.Match[str]) -> str:
     parts = match[2].split(".")
     dot = " dot " if len(parts) == 4 else " point "
-    said = dot.join(_digits(p) if len(p) > 1 and p[0] == "0" else cardinal(int(p)) for p in parts)
+    said = dot.join(_digits(p) if len(p) > 1 and p[0] == "0" else _count(p) for p in parts)
     return f"{match[1]}ersion {said}" if match[1] else said
 
 
@@ -418,9 +430,9 @@ STEPS: list[Step] = [
     (re.compile(r"(?<=ISBN )[\d-]{10,17}\b|(?<![\w-])\d{4}(?P<by>[ -])\d{4}(?P=by)\d{4}(?P=by)\d{4}(?![\w-])"), _spelled),
     (re.compile(r"(?<![\w.,])(\d{1,3}) (000(?: 000)*)(?![\w,]|\.\d)"), lambda m: m[1] + m[2].replace(" ", "")),
     # sums
-    (re.compile(rf"(?<![\w.,'])-?{_TERM}(?:{_OPERATOR}{_TERM})+\s?=\s?-?{_TERM}(?:{_OPERATOR}{_TERM})*(?![\w'])"), _sum),
-    (re.compile(rf"(?<![\w.])({_NUMBER})[eE]([+-]?\d{{1,3}})(?![\w.])"), _scientific),
-    (re.compile(r"(?<=[\w)])\^(-?\d{1,3})(?!\w)"), _to_the),
+    (re.compile(rf"(?<![\w.,'])-?{_TERM}(?:{_OPERATOR}{_TERM}){{1,50}}+\s?=\s?-?{_TERM}(?:{_OPERATOR}{_TERM})*(?![\w'])"), _sum),
+    (re.compile(rf"{_WORTH}[eE]([+-]?\d{{1,3}})(?![\w.])"), _scientific),
+    (re.compile(r"(?<=[\w)])\^(-?)(\d+(?:\.\d+)?)(?!\w)"), _to_the),
     (re.compile("\u2212"), "-"),
     # dashes: between numbers, and between words
     (re.compile("(?<=\\d)\\s[-\u2013]\\s(?=[$£€]?\\d)"), "-"),
@@ -434,7 +446,7 @@ STEPS: list[Step] = [
     (re.compile(rf"({_SIGN})((?:{_WHOLE})(?:\.\d+)?)\s?[-\u2013]\s?((?:{_WHOLE})(?:\.\d+)?){_SCALE}(?![\w.]*\d)"), _money_range),
     (re.compile(rf"(?<![\w.,])(-)?(?:US)?({_SIGN})\s?({_WHOLE})?(?:\.(\d+))?(?<=\d){_SCALE}"), _money_before),
     (re.compile(rf"(?<![\w.,])({_WHOLE})(?:\.(\d\d))?\s?([£€])(?!\d)"), lambda m: _money(m[3], m[1], m[2] or "")),
-    (re.compile(r"(?<![\w.,])(\d+)\s?¢"), lambda m: _counted(int(m[1]), "cent")),
+    (re.compile(r"(?<![\w.,])(\d+)\s?¢"), lambda m: _counted(m[1], "cent")),
     (re.compile(rf"\b(dollars?|euros?|pounds?|pence|cents?|yen|rupees?)\s?/\s?({'|'.join(_PER)}|{_UNIT})(?!\w)"), lambda m: f"{m[1]} per {_PER.get(m[2]) or _named(m[2])}"),
     # dates, years
     (re.compile(rf"\b({_DAY})\.?\s?[-\u2013]\s?({_DAY})\b\.?"), lambda m: f"{_DAYS[m[1]]} to {_DAYS[m[2]]}"),
@@ -462,11 +474,11 @@ STEPS: list[Step] = [
     (re.compile(r"(?<!\w)(\d+)°\s?(\d+)'(?:\s?(\d+(?:\.\d+)?)\")?(?:\s?([NSEW])\b)?"), _angle),
     (re.compile(r"(?<![\w.])(\d{1,2})'\s?(\d{1,2}(?:\.\d+)?)(?:\"|''|(?!\w))"), _feet),
     (re.compile(r"(?<![\w.])(\d+(?:\.\d+)?)\"(?!\w)"), _inches),
-    (re.compile(rf"(?<![\w.])({_NUMBER})\s?°(?:\s?([CF])\b)?"), _degrees),
+    (re.compile(rf"{_WORTH}\s?°(?:\s?([CF])\b)?"), _degrees),
     (re.compile(r"(?<!\w)(\d+)\s?h\s?(\d{1,2})\s?(?:m|min)?\b"), _hours),
-    (re.compile(rf"(?<![\w.])({_NUMBER})(?:\s?(M|bn|mn|tn)|\s?(m)(?=\s(?:{_COUNTED})\b))(?![\w'])"), _millions),
-    (re.compile(rf"(?<![\w.])({_NUMBER})(\s?|-)(?:(sq|cu)\s)?({_UNIT})(?:/({'|'.join(_PER)}|{_UNIT}))?(?![\w'/])(?:\.(?=\s[a-z]|\s\d+\soz))?"), _unit),
-    (re.compile(rf"(?<![\w.,])({_WHOLE})(?:st|nd|rd|th)\b", re.IGNORECASE), lambda m: ordinal(_whole(m[1])) if len(m[1]) < 15 else m[0]),
+    (re.compile(rf"{_WORTH}(?:\s?(M|bn|mn|tn)|\s?(m)(?=\s(?:{_COUNTED})\b))(?![\w'])"), _millions),
+    (re.compile(rf"{_WORTH}(\s?|-)(?:(sq|cu)\s)?({_UNIT})(?:/({'|'.join(_PER)}|{_UNIT}))?(?![\w'/])(?:\.(?=\s[a-z]|\s\d+\soz))?"), _unit),
+    (re.compile(rf"(?<![\w.,])({_WHOLE})(?:st|nd|rd|th)\b", re.IGNORECASE), lambda m: _nth(_count(m[1]))),
     (re.compile(r"\b([vV])(?:\.|er\.?|ersion)?\s?(\d+(?:\.\d+)+)(?!\w|\.\d)"), _version),
     (re.compile(r"(?<![\w.])()(\d+(?:\.\d+){2,})(?!\w|\.\d)"), _version),
     (re.compile(r"(?<![\w.])(\d+)x(?=\s[a-z])"), r"\1 times"),

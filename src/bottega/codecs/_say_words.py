@@ -29,10 +29,10 @@ def _address(match: re.Match[str]) -> str:
     return " ".join(re.sub(r"(?<=[A-Za-z])(?=\d)|(?<=\d)(?=[A-Za-z])", " ", said).split()) + end
 
 
-ADDRESSES: list[Step] = [
+ADDRESSES: list[Step] = [  # no part longer than RFC 5321 and RFC 1035 have: a long row is read in time
     (re.compile(r"\b(?:(?i:https?|ftp)://|(?i:mailto):|(?i:www)\.)[^\s<>\"()]+"), _address),
-    (re.compile(r"\b[\w.+-]+@\w[\w-]*(?:\.\w[\w-]*)+"), _address),
-    (re.compile(rf"(?<![\w.@/])(?:[A-Za-z0-9][A-Za-z0-9-]*\.)+(?:{_SURE})(?![\w-]|\.\w)(?:/[^\s<>\"()]*)?|(?<![\w.@/])(?:[A-Za-z0-9][A-Za-z0-9-]*\.)+(?:{_ENDS})/[^\s<>\"()]+"), _address),
+    (re.compile(r"\b[\w.+-]{1,64}@\w[\w-]*(?:\.\w[\w-]*)+"), _address),
+    (re.compile(rf"(?<![\w.@/])(?:[A-Za-z0-9][A-Za-z0-9-]{{0,62}}\.)+(?:{_SURE})(?![\w-]|\.\w)(?:/[^\s<>\"()]*)?|(?<![\w.@/])(?:[A-Za-z0-9][A-Za-z0-9-]{{0,62}}\.)+(?:{_ENDS})/[^\s<>\"()]+"), _address),
     (re.compile(rf"(?<=\w)\.(?=(?:{_FILES})\b)"), " dot "),
     (re.compile(r"(?<!\w)#(?=[A-Za-z])"), "hashtag "),
     (re.compile(r"\b([CF])#"), r"\1 sharp"),
