@@ -32,7 +32,7 @@ def shaken(model):
 def models():
     yield shaken(WaveNet(LEVELLED, size=6, layers=6, cycle=3, place=7))
     yield shaken(WaveNet(WAVES, size=6, layers=6, cycle=3, place=20))
-    yield shaken(WaveNet(LEVELLED, size=6, layers=6, cycle=3, place=8, bands=3))
+    yield shaken(WaveNet(WAVES, size=6, layers=6, cycle=3, place=16, bands=3))
     yield shaken(SampleRNN(LEVELLED, size=6, frame=2))
 
 

@@ -10,12 +10,14 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from bottega.core import Batch, Family, RecipeError, Rng, Spec, Terms
-from bottega.nets.band_plan import BandPlan
+from bottega.nets.band_plan import ORDER, BandPlan
 from bottega.nets.condition import Condition, check_drop, no_picture
 from bottega.nets.dilated import DilatedStack
 from bottega.nets.wave_loop import Loop, check_length, log_mixture, parts
 
 __all__ = ["WaveNet"]
+
+_REST = 16  # deviations of what a plan leaves that the scale of the samples has room for
 
 
 class WaveNet(Family):
@@ -27,7 +29,9 @@ class WaveNet(Family):
     piece (section 2.5) enters every layer, together with where in the piece a moment lies. That is enough for notes, and not for words,
     whose sounds follow one another over a time that the layers do not see. With ``bands`` a piece is planned first, how loud each band is
     in each step, given what is known; then its samples are made, given the plan (see ``nets.band_plan``), as the paper's speech is made
-    from features that other networks tell (section 3.2). The likelihood is then that of a piece and its plan, a lower bound.
+    from features that other networks tell (section 3.2). A plan also predicts each sample linearly from those before it, and the
+    network has only to say what that leaves (Song, Byun and Kang 2019, arXiv:1811.04769: an excitation network): even noise in that
+    place is a whisper. The likelihood is then that of a piece and its plan, a lower bound.
 
     Sampling keeps what each layer has seen and costs the same for every sample (Le Paine et al. 2016, arXiv:1611.09482);
     where numba is installed it is a compiled loop, the same samples many times as fast.
@@ -39,14 +43,14 @@ class WaveNet(Family):
         cycle: dilations double from 1 for so many layers and then begin again; each cycle of ``c`` sees ``2^c`` samples.
         mixtures: logistics of a sample, of waveforms only.
         place: samples in a step of the place within the piece, or of the plan; 0 tells no places.
-        bands: of a plan, that is made in steps of ``place`` samples; 0 makes none.
+        bands: of a plan, that is made in steps of ``place`` samples, of waveforms only; 0 makes none.
         drop: how often a row is trained without its condition, so that ``cond=None`` and guidance work, in [0, 1).
     """
 
     bound: Literal["exact"] = "exact"
     hears: ClassVar[bool] = True
     variants: ClassVar[dict[str, dict[str, Any]]] = {
-        "no place": {"place": 0, "cycle": 3, "layers": 6}, "steps": {"place": 5}, "planned": {"place": 8, "bands": 3}
+        "no place": {"place": 0, "cycle": 3, "layers": 6}, "steps": {"place": 5}, "planned": {"place": 16, "bands": 3}
     }  # fmt: skip
 
     def __init__(
@@ -59,8 +63,10 @@ class WaveNet(Family):
                 f"size={size}, layers={layers}, cycle={cycle}, mixtures={mixtures}, place={place}, bands={bands}: all must be "
                 "at least 1, place and bands at least 0"
             )
-        if bands and not place:
-            raise RecipeError("a plan of bands has steps; set place above 0, such as 128")
+        if bands and (place < ORDER or place % 4):
+            raise RecipeError(f"place is {place}; a plan of bands has steps of 16 samples or more, a multiple of 4, such as 128")
+        if bands and spec.is_tokens:
+            raise RecipeError(f"bands is {bands}; a plan is of waveforms, set codec.form = 'wave' or bands = 0")
         check_drop(drop)
         self.drop, self.length = drop, spec.shape[-1]
         self.hop = place or self.length
@@ -80,8 +86,12 @@ class WaveNet(Family):
         read = nn.Conv1d(hidden, spec.vocab or 3 * mixtures, 1)
         with torch.no_grad():
             read.weight.mul_(0.1)
-            if not spec.is_tokens:  # middles spread over quiet samples, scales wide enough for loud ones
-                read.bias.copy_(torch.cat([torch.zeros(mixtures), torch.linspace(-0.3, 0.3, mixtures), torch.full((mixtures,), 5.0)]))  # fmt: skip
+            if (
+                not spec.is_tokens
+            ):  # middles spread over quiet samples, scales wide enough for loud ones; or for what a plan leaves
+                middles = torch.linspace(-0.3, 0.3, mixtures) / (_REST if bands else 1)
+                scales = torch.full((mixtures,), 0.0 if bands else 5.0)
+                read.bias.copy_(torch.cat([torch.zeros(mixtures), middles, scales]))
         read.readout = True  # type: ignore[assignment]
         self.head = nn.Sequential(nn.Conv1d(size, hidden, 1), nn.SiLU(), read)
 
@@ -109,18 +119,21 @@ class WaveNet(Family):
 
     def _log_prob(self, batch: Batch, drop: Tensor | None, rng: Rng | None = None) -> tuple[Tensor, Tensor]:
         """Nats of the samples and of the plan, ``(n,)`` both; with ``rng`` as in training."""
-        x = self.spec.as_real(batch.x).reshape(len(batch), 1, -1)
-        plan, said = None, x.new_zeros(len(x))
+        x = self.spec.as_real(batch.x).flatten(1)
+        plan, said, shift = None, x.new_zeros(len(x)), x.new_zeros(len(x))
         if self.plan is not None:
-            plan = self.plan.measure(x[:, 0])
+            plan = self.plan.measure(x)
             said = self.plan.log_prob(plan, batch.cond, drop, rng)
+            taps, error = self.plan.filters_of(plan, slice(0, self.length), x.dtype)
+            x = self.plan.whitened(F.pad(x, (ORDER, 0)), taps, error) / _REST
+            shift = (error * _REST).log().sum(1)
         known = self._known(batch.cond, len(x), drop, plan)
-        if known is not None and self.hop < x.shape[2]:  # a step is ``hop`` samples, the last one perhaps fewer
-            known = known.repeat_interleave(self.hop, 2)[:, :, : x.shape[2]] if x.shape[2] % self.hop else known
-        out = self.head(self.stack(F.pad(x[:, :, :-1], (1, 0)), known))
+        if known is not None and self.hop < self.length:  # a step is ``hop`` samples, the last one perhaps fewer
+            known = known.repeat_interleave(self.hop, 2)[:, :, : self.length] if self.length % self.hop else known
+        out = self.head(self.stack(F.pad(x[:, None, :-1], (1, 0)), known))
         if self.spec.is_tokens:
             return -F.cross_entropy(out.float(), batch.x, reduction="none").sum(1), said
-        return log_mixture(out.mT, batch.x[:, 0]).sum(1), said
+        return log_mixture(out.mT, x).sum(1) - shift, said
 
     def log_prob(self, batch: Batch, rng: Rng) -> Tensor:
         """Log probability of levels, or log-density of waveforms, in nats, ``(B,)``, with a plan those of both; ``rng`` is not drawn from."""
@@ -177,20 +190,34 @@ class WaveNet(Family):
             raise RecipeError(f"temperature is {temperature}; it must be above 0, 1 is the model itself")
         check_length(length)
         length = length or self.length
+        real = None
+        if kept is not None:
+            real = self.spec.as_real(kept[0]).reshape(n, -1).float(), kept[1].reshape(n, -1)
         plan = None
         if self.plan is not None:
-            plan = self.plan.draw(n, rng, cond, temperature, guidance, self._kept_steps(kept))
+            plan = self.plan.draw(
+                n, rng, cond, temperature, guidance, None if real is None else self._kept_steps(*real)
+            )
         free = self._known(None, n, None, plan) if cond is not None and self.spec.cond is not None else None
         loop = Loop(
             self.stack, self.head, n, self._known(cond, n, None, plan), free, self.hop, self.spec.vocab, temperature, guidance, compiled
         )  # fmt: skip
+        past = torch.zeros(n, ORDER, dtype=torch.double)  # what the next part is predicted from
         for part in parts(length):
             u = rng.uniform(n, part.stop - part.start, 2).double()
-            given = None
-            if kept is not None:
-                x, stays = (t[..., part].reshape(n, -1) for t in kept)
-                given = self.spec.as_real(x).float(), stays
-            made = loop.more(u, given).to(u.device)
+            given = None if real is None else (real[0][:, part], real[1][:, part])
+            if self.plan is None or plan is None:
+                made = loop.more(u, given).to(u.device)
+            else:  # the network says what the plan does not, and is told what it leaves of samples that stay
+                taps, error = (t.cpu() for t in self.plan.filters_of(plan, part, torch.double))
+                rest = None
+                if real is not None and given is not None:
+                    given = given[0].double().cpu(), given[1].cpu()
+                    before = F.pad(real[0].double().cpu(), (ORDER, 0))[:, part.start : part.stop + ORDER]
+                    rest = (BandPlan.whitened(before, taps, error) / _REST).float(), given[1]
+                said = loop.more(u, rest).cpu().double() * _REST
+                made, past = BandPlan.coloured(said, taps, error, past, given)
+                made = made.clamp(-1, 1).to(u.device, torch.float32)
             if self.spec.is_tokens:
                 yield self.spec.as_tokens(made)
             else:
@@ -200,10 +227,8 @@ class WaveNet(Family):
                     else torch.where(kept[1][..., part], kept[0][..., part], made[:, None])
                 )
 
-    def _kept_steps(self, kept: tuple[Tensor, Tensor] | None) -> tuple[Tensor, Tensor] | None:
+    def _kept_steps(self, x: Tensor, stays: Tensor) -> tuple[Tensor, Tensor]:
         """The plan of what is kept, and of which steps it is known: all samples stay that are heard in them, ``(n, steps)``."""
-        if kept is None or self.plan is None:
-            return None
-        x, stays = (t.reshape(len(t), -1) for t in (self.spec.as_real(kept[0]), kept[1]))
+        assert self.plan is not None
         gone = F.pad((~stays).float()[:, None], (self.hop, self.plan.steps * self.hop - self.length))
         return self.plan.measure(x), F.max_pool1d(gone, 2 * self.hop, self.hop)[:, 0] == 0

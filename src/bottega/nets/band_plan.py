@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import numpy as np
 import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
@@ -12,12 +13,16 @@ from bottega.nets.masked_mlp import MaskedMLP
 from bottega.nets.spectrogram import decibels, mel_filters, stft
 from bottega.nets.transformer import Transformer
 
-__all__ = ["PLANNED", "BandPlan"]
+__all__ = ["ORDER", "PLANNED", "BandPlan"]
 
 PLANNED = 16
 """Levels of a band: 4 dB each, the lowest is all below -72 dB of a sine of full scale, the highest all above -16."""
 
 _TOP, _STEP = -14.0, 4.0
+ORDER = 16
+"""Samples from which the next one is predicted: two for each formant below 4 kHz, and some for the tilt."""
+
+_FINER = 4  # filters in a step, between its plan and the next one's
 _NOMINAL = 8000  # Hz; a network is not told the rate of its sound, and the mel scale wants one
 
 
@@ -31,7 +36,7 @@ class BandPlan(nn.Module):
 
     Args:
         length: samples of a piece.
-        hop: samples of a step; spectra are of twice as many, centred on the step's begin.
+        hop: samples of a step, a multiple of 4 and at least 16; spectra are of twice as many, centred on the step's begin.
         bands: of a mel scale as that of sound at 8 kHz.
         cond: what is known of a piece, or None.
         width: of the transformer, a multiple of 32.
@@ -40,6 +45,7 @@ class BandPlan(nn.Module):
     """
 
     filters: Tensor
+    drawn: Tensor
     rank: Tensor
 
     def __init__(
@@ -49,6 +55,10 @@ class BandPlan(nn.Module):
         self.hop, self.bands, self.steps, self.dropout = hop, bands, -(-length // hop), dropout
         filters = mel_filters(_NOMINAL, 2 * hop, bands)
         self.register_buffer("filters", filters / filters.sum(1, keepdim=True), persistent=False)
+        tops = filters.argmax(1).tolist()
+        bins = np.arange(hop + 1)
+        drawn = np.stack([np.interp(bins, tops, row) for row in np.eye(bands)])
+        self.register_buffer("drawn", torch.from_numpy(drawn), persistent=False)
         self.register_buffer("rank", torch.arange(bands)[None], persistent=False)
         self.given = Condition(cond, width)
         self.enter = nn.Linear(bands, width)
@@ -63,6 +73,48 @@ class BandPlan(nn.Module):
             spectra = stft(x, 2 * self.hop, self.hop)[..., : self.steps].abs() * (2 / self.hop)
             power = self.filters.float() @ spectra.square()
         return ((decibels(power).mT - _TOP) / _STEP + PLANNED - 1).round().clamp(0, PLANNED - 1).long()
+
+    @torch.no_grad()
+    def filters_of(self, plan: Tensor, samples: slice, dtype: torch.dtype) -> tuple[Tensor, Tensor]:
+        """Of each of ``t`` samples what predicts it from those before, ``(n, t, 16)``, and how far off that is, ``(n, t)``.
+
+        Powers of the bands are drawn out over the bins; their transform is the autocorrelation, whose normal equations give the
+        predictor and the deviation of its errors (Makhoul 1975, "Linear prediction: a tutorial review"), anew in each quarter
+        of a step.
+        """
+        db = _TOP + _STEP * (plan.mT.double() - PLANNED + 1)
+        db = F.pad(db, (0, 1), mode="replicate")
+        db = F.interpolate(db, size=_FINER * self.steps + 1, mode="linear", align_corners=True)[..., :-1]
+        lags = torch.fft.irfft(10 ** ((db.mT @ self.drawn) / 10))[..., : ORDER + 1] * (self.hop / 3)
+        at = torch.arange(ORDER + 1, device=lags.device)
+        lags = lags * torch.exp(-2e-4 * at.square())  # wider formants, so that the equations are well posed
+        lags[..., 0] *= 1.0001
+        square = lags[..., (at[1:, None] - at[1:]).abs()]
+        taps = torch.linalg.solve(square, lags[..., 1:])
+        error = (lags[..., 0] - (taps * lags[..., 1:]).sum(-1)).clamp_min(1e-10).sqrt()
+        when = torch.arange(samples.start, samples.stop, device=lags.device) // (self.hop // _FINER)
+        when = when.clamp_max(_FINER * self.steps - 1)
+        return taps[:, when].to(dtype), error[:, when].to(dtype)
+
+    @staticmethod
+    def whitened(x: Tensor, taps: Tensor, error: Tensor) -> Tensor:
+        """What predictors leave of samples, in their deviations: ``(n, 16 + t)``, of which 16 went before, to ``(n, t)``."""
+        past = x.unfold(1, ORDER, 1)[:, :-1].flip(-1)
+        return (x[:, ORDER:] - (past * taps).sum(-1)) / error
+
+    @staticmethod
+    def coloured(
+        e: Tensor, taps: Tensor, error: Tensor, past: Tensor, kept: tuple[Tensor, Tensor] | None = None
+    ) -> tuple[Tensor, Tensor]:
+        """The samples that leave ``e``, and the last 16 of them; ``past`` ``(n, 16)`` went before, ``kept`` ones stay."""
+        length = e.shape[1]
+        x = torch.cat([past, e * error], 1)
+        taps = taps.flip(-1)  # in the order of time
+        for t in range(length):
+            x[:, t + ORDER] += (x[:, t : t + ORDER] * taps[:, t]).sum(1)
+            if kept is not None:
+                x[:, t + ORDER] = torch.where(kept[1][:, t], kept[0][:, t], x[:, t + ORDER])
+        return x[:, ORDER:], x[:, length:]
 
     @staticmethod
     def scaled(plan: Tensor) -> Tensor:
