@@ -54,17 +54,17 @@ class _Numbers(Rng):
 @torch.no_grad()
 def naive(model: WaveNet, u: Tensor, first: int = 0) -> tuple[Tensor, float]:
     """Samples ``(1, T)`` in [-1, 1], and seconds of each from ``first`` on."""
-    known = model._known(None, 1)
-    x = torch.zeros(1, 1, 1, dtype=model.head[0].weight.dtype)  # silence, then what was drawn
+    known = model.wave.known(None, 1)
+    x = torch.zeros(1, 1, 1, dtype=model.wave.head[0].weight.dtype)  # silence, then what was drawn
     begun = time.perf_counter()
     for t in range(u.shape[1]):
         begun = time.perf_counter() if t == first else begun
-        seen = x[:, :, -model.stack.reach - 1 :]
+        seen = x[:, :, -model.wave.stack.reach - 1 :]
         frames = None
         if known is not None:
             at = torch.arange(t + 1 - seen.shape[2], t + 1).clamp(min=0) // model.hop
             frames = known[:, :, at.clamp(max=known.shape[2] - 1)]
-        out = model.head(model.stack(seen, frames)[:, :, -1:])[:, :, 0]
+        out = model.wave.head(model.wave.stack(seen, frames)[:, :, -1:])[:, :, 0]
         x = torch.cat([x, draw(out, u[:, t], model.spec.vocab).to(x.dtype)[:, None, None]], 2)
     return x[:, 0, 1:], (time.perf_counter() - begun) / max(1, u.shape[1] - first)
 
@@ -88,7 +88,7 @@ def speeds(args: argparse.Namespace) -> dict[str, Any]:
         made = exact.spec.as_real(exact.sample(1, _Numbers(few), length=args.samples)).reshape(1, -1)
         same = bool(torch.allclose(made.double(), want, atol=1e-6))
         model.float()
-        late = min(args.samples - 50, model.stack.reach + 1)  # from where the naive loop sees all it can
+        late = min(args.samples - 50, model.wave.stack.reach + 1)  # from where the naive loop sees all it can
         _, seconds = naive(model, few, late)
         model.sample(1, _Numbers(u[:, :100]), length=100)  # compiled
         times, tensors = [], []
@@ -101,7 +101,7 @@ def speeds(args: argparse.Namespace) -> dict[str, Any]:
             tensors.append((time.perf_counter() - begun) / args.samples)
         kept, plain = sorted(times)[len(times) // 2], sorted(tensors)[len(tensors) // 2]
         found[name] = {
-            "parameters": sum(p.numel() for p in model.parameters()), "sees": model.stack.reach + 1, "same": same,
+            "parameters": sum(p.numel() for p in model.parameters()), "sees": model.wave.stack.reach + 1, "same": same,
             "samples_compared": args.samples, "naive_ms": 1000 * seconds, "kept_by_tensors_ms": 1000 * plain,
             "kept_ms": 1000 * kept, "speed": seconds / kept, "speed_by_tensors": seconds / plain,
             "times_real_time": 1 / (kept * RATE), "wanted": {"speed": 50, "times_real_time": 1},

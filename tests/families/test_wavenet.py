@@ -25,7 +25,7 @@ def shaken(model):
         for p in model.parameters():
             p.add_(0.3 * torch.randn_like(p))
         if not model.spec.is_tokens:
-            model.head[2].bias[-5:] = 1.0  # narrow logistics, which stay within the scale
+            model.wave.head[2].bias[-5:] = 1.0  # narrow logistics, which stay within the scale
     return model.double().eval()
 
 
@@ -51,13 +51,21 @@ def naive(model, u, cond, plan=None, temperature=1.0, guidance=1.0):
             if isinstance(model, SampleRNN):
                 told.append(model._logits(x, model.given(given, n))[:, t])
             else:
-                known = model._known(given, n, None, plan)
+                known = model.wave.known(given, n, None, plan)
                 known = known.repeat_interleave(model.hop, 2)[:, :, :length]
                 shifted = torch.nn.functional.pad(x[:, None, :-1], (1, 0))
-                told.append(model.head(model.stack(shifted, known))[:, :, t])
+                told.append(model.wave(shifted, known)[:, :, t])
         out = told[1] + guidance * (told[0] - told[1])
         x[:, t] = draw(out, u[:, t], model.spec.vocab, temperature).double()
-    return x
+    if plan is None:
+        return x
+    taps, error = model.plan.filters_of(plan, slice(0, length), torch.double)
+    made = torch.zeros_like(x)
+    for t in range(length):  # predicted from the samples before, and what the network said in deviations
+        made[:, t] = 16 * x[:, t] * error[:, t]
+        for k in range(min(t, taps.shape[2])):
+            made[:, t] += taps[:, t, k] * made[:, t - 1 - k]
+    return made.clamp(-1, 1)
 
 
 def learn(model, batch, steps, rows, lr):
@@ -96,8 +104,8 @@ def test_no_output_depends_on_its_own_sample_or_a_later_one():
         if isinstance(model, SampleRNN):
             out = model._logits(x, model.given(None, 1)).mT
         else:
-            known = model._known(None, 1, None, planned(model, 1, 0)).repeat_interleave(model.hop, 2)[:, :, :60]
-            out = model.head(model.stack(torch.nn.functional.pad(x[:, None, :-1], (1, 0)), known))
+            known = model.wave.known(None, 1, None, planned(model, 1, 0)).repeat_interleave(model.hop, 2)[:, :, :60]
+            out = model.wave(torch.nn.functional.pad(x[:, None, :-1], (1, 0)), known)
         for t in (0, 1, 7, 33, 59):
             (grad,) = torch.autograd.grad(out[0, :, t].square().sum(), x, retain_graph=True, allow_unused=True)
             assert not grad[0, t:].any()

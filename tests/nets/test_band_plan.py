@@ -4,9 +4,10 @@ import itertools
 import math
 
 import torch
+import torch.nn.functional as F
 
 from bottega.core import Rng, Spec
-from bottega.nets.band_plan import PLANNED, BandPlan
+from bottega.nets.band_plan import ORDER, PLANNED, BandPlan
 
 CLASSES = Spec((), vocab=2)
 
@@ -32,6 +33,35 @@ def test_a_sine_is_loud_in_its_band_and_six_decibels_are_a_level_and_a_half():
     loud, soft = (net.measure(a * torch.sin(math.tau * 1000 * t)[None]).float() for a in (0.16, 0.01))
     assert abs((loud - soft)[0, 5:35].amax(1).mean().item() - 20 * math.log10(16) / 4) <= 0.5
     assert not net.measure(torch.zeros(1, 5120)).any()
+
+
+def test_predictors_leave_white_noise_of_deviation_one_and_give_back_what_they_left():
+    """An autoregressive process whose predictor is known."""
+    rng = torch.Generator().manual_seed(0)
+    noise = 0.01 * torch.randn(4, 8000, generator=rng, dtype=torch.double)
+    x = torch.zeros_like(noise)
+    for t in range(2, 8000):
+        x[:, t] = 1.6 * x[:, t - 1] - 0.8 * x[:, t - 2] + noise[:, t]
+    net = BandPlan(8000, 128, 24, None)
+    plan = net.measure(x)
+    taps, error = net.filters_of(plan, slice(0, 8000), torch.double)
+    left = net.whitened(F.pad(x, (ORDER, 0)), taps, error)
+    spectrum = torch.fft.rfft(left[:, 500:7500]).abs().square().mean(0).view(-1)[:3500].view(10, 350).mean(1)
+    assert 0.7 < left[:, 500:].std().item() < 1.3
+    assert (spectrum / spectrum.mean() - 1).abs().max() < 0.5
+    raw = torch.fft.rfft(x[:, 500:7500]).abs().square().mean(0)[:3500].view(10, 350).mean(1)
+    assert (raw / raw.mean() - 1).abs().max() > 3
+    parts, past = [], torch.zeros(4, ORDER, dtype=torch.double)
+    for part in (slice(0, 3000), slice(3000, 8000)):
+        some = net.filters_of(plan, part, torch.double)
+        made, past = net.coloured(left[:, part], *some, past)
+        parts.append(made)
+    assert torch.allclose(torch.cat(parts, 1), x, atol=1e-8)
+    stays = torch.zeros(4, 8000, dtype=torch.bool)
+    stays[:, :100] = True
+    held, _ = net.coloured(torch.zeros_like(left), taps, error, torch.zeros(4, ORDER, dtype=torch.double), (x, stays))
+    assert torch.equal(held[:, :100], x[:, :100])
+    assert 0 < held[:, 110].abs().max() < 1
 
 
 def test_plans_of_two_steps_have_probabilities_that_sum_to_one():

@@ -9,7 +9,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from bottega.core import Batch, Family, RecipeError, Rng, Spec, Terms
+from bottega.core import Batch, Family, RecipeError, Rng, Spec, Terms, Turn
 from bottega.nets.band_plan import ORDER, BandPlan
 from bottega.nets.condition import Condition, check_drop, no_picture
 from bottega.nets.dilated import DilatedStack
@@ -18,6 +18,44 @@ from bottega.nets.wave_loop import Loop, check_length, log_mixture, parts
 __all__ = ["WaveNet"]
 
 _REST = 16  # deviations of what a plan leaves that the scale of the samples has room for
+
+
+class _Wave(nn.Module):
+    """The network of the samples: the stack, what it is told, and the head, ``(n, 1, T) -> (n, outputs, T)``."""
+
+    def __init__(
+        self, spec: Spec, size: int, dilations: tuple[int, ...], outputs: int, steps: int, bands: int
+    ) -> None:  # fmt: skip
+        super().__init__()
+        self.given = Condition(spec.cond, size)
+        self.places = nn.Parameter(0.1 * torch.randn(size, steps)) if steps else None
+        # what is planned of the steps around one says how the sound goes on within it
+        self.planned = nn.Conv1d(bands, size, 3, padding=1) if bands else None
+        told = steps or bands or spec.cond
+        self.tell = nn.Linear(size, size) if told else None
+        self.stack = DilatedStack(1, size, dilations, size if told else 0)
+        hidden = max(2 * size, 64)
+        read = nn.Conv1d(hidden, outputs, 1)
+        with torch.no_grad():
+            read.weight.mul_(0.1)
+        read.readout = True  # type: ignore[assignment]
+        self.head = nn.Sequential(nn.Conv1d(size, hidden, 1), nn.SiLU(), read)
+
+    def known(
+        self, cond: Tensor | None, n: int, drop: Tensor | None = None, plan: Tensor | None = None
+    ) -> Tensor | None:
+        """What every layer is told, ``(n, size, steps)`` or None; ``plan`` is ``(n, steps, bands)``."""
+        if self.tell is None:
+            return None
+        known = self.given(cond, n, drop)[:, :, None]
+        if self.places is not None:
+            known = known + self.places
+        if self.planned is not None and plan is not None:
+            known = known + self.planned(BandPlan.scaled(plan).mT.to(known.dtype))
+        return F.silu(self.tell(F.silu(known).mT).mT)
+
+    def forward(self, x: Tensor, known: Tensor | None) -> Tensor:
+        return self.head(self.stack(x, known))
 
 
 class WaveNet(Family):
@@ -64,36 +102,32 @@ class WaveNet(Family):
                 "at least 1, place and bands at least 0"
             )
         if bands and (place < ORDER or place % 4):
-            raise RecipeError(f"place is {place}; a plan of bands has steps of 16 samples or more, a multiple of 4, such as 128")
+            raise RecipeError(
+                f"place is {place}; a plan of bands has steps of 16 samples or more, a multiple of 4, such as 128"
+            )
         if bands and spec.is_tokens:
             raise RecipeError(f"bands is {bands}; a plan is of waveforms, set codec.form = 'wave' or bands = 0")
         check_drop(drop)
         self.drop, self.length = drop, spec.shape[-1]
         self.hop = place or self.length
-        given = size if place or spec.cond else 0
         dilations = tuple(2 ** (i % cycle) for i in range(layers))
-        self.given = Condition(spec.cond, size)
         self.plan = BandPlan(self.length, place, bands, spec.cond) if bands else None
         if bands:
             self.bound = "lower"
-        # what is planned of the steps around one says how the sound goes on within it
-        self.planned = nn.Conv1d(bands, size, 3, padding=1) if bands else None
         steps = -(-self.length // place) if place and not bands else 0
-        self.places = nn.Parameter(0.1 * torch.randn(size, steps)) if steps else None
-        self.tell = nn.Linear(size, size) if given else None
-        self.stack = DilatedStack(1, size, dilations, given)
-        hidden = max(2 * size, 64)
-        read = nn.Conv1d(hidden, spec.vocab or 3 * mixtures, 1)
-        with torch.no_grad():
-            read.weight.mul_(0.1)
-            if (
-                not spec.is_tokens
-            ):  # middles spread over quiet samples, scales wide enough for loud ones; or for what a plan leaves
-                middles = torch.linspace(-0.3, 0.3, mixtures) / (_REST if bands else 1)
-                scales = torch.full((mixtures,), 0.0 if bands else 5.0)
-                read.bias.copy_(torch.cat([torch.zeros(mixtures), middles, scales]))
-        read.readout = True  # type: ignore[assignment]
-        self.head = nn.Sequential(nn.Conv1d(size, hidden, 1), nn.SiLU(), read)
+        self.wave = _Wave(spec, size, dilations, spec.vocab or 3 * mixtures, steps, bands)
+        # Middles spread over quiet samples, scales wide enough for loud ones; or for what a plan leaves.
+        if not spec.is_tokens:
+            middles = torch.linspace(-0.3, 0.3, mixtures) / (_REST if bands else 1)
+            scales = torch.full((mixtures,), 0.0 if bands else 5.0)
+            with torch.no_grad():
+                self.wave.head[2].bias.copy_(torch.cat([torch.zeros(mixtures), middles, scales]))
+
+    def turns(self) -> tuple[Turn, ...]:
+        """A plan and the samples given it are learned apart, each at its own pace."""
+        if self.plan is None:
+            return (Turn("", self.loss),)
+        return Turn("plan", self.plan_loss), Turn("wave", self.wave_loss)
 
     @classmethod
     def accepts(cls, spec: Spec) -> str:
@@ -104,47 +138,49 @@ class WaveNet(Family):
             return "it draws samples of sound, levels (T,) or waveforms (1, T); set codec.form = 'mulaw' or 'wave'"
         return no_picture(spec)
 
-    def _known(
-        self, cond: Tensor | None, n: int, drop: Tensor | None = None, plan: Tensor | None = None
-    ) -> Tensor | None:
-        """What every layer is told, ``(n, size, steps)`` or None."""
-        if self.tell is None:
-            return None
-        known = self.given(cond, n, drop)[:, :, None]
-        if self.places is not None:
-            known = known + self.places
-        if self.planned is not None and plan is not None:
-            known = known + self.planned(BandPlan.scaled(plan).mT.to(known.dtype))
-        return F.silu(self.tell(F.silu(known).mT).mT)
-
-    def _log_prob(self, batch: Batch, drop: Tensor | None, rng: Rng | None = None) -> tuple[Tensor, Tensor]:
-        """Nats of the samples and of the plan, ``(n,)`` both; with ``rng`` as in training."""
+    def _heard(self, batch: Batch, drop: Tensor | None) -> Tensor:
+        """Nats of the samples, of a planned piece given its plan, ``(n,)``."""
         x = self.spec.as_real(batch.x).flatten(1)
-        plan, said, shift = None, x.new_zeros(len(x)), x.new_zeros(len(x))
+        plan, shift = None, x.new_zeros(len(x))
         if self.plan is not None:
             plan = self.plan.measure(x)
-            said = self.plan.log_prob(plan, batch.cond, drop, rng)
             taps, error = self.plan.filters_of(plan, slice(0, self.length), x.dtype)
             x = self.plan.whitened(F.pad(x, (ORDER, 0)), taps, error) / _REST
             shift = (error * _REST).log().sum(1)
-        known = self._known(batch.cond, len(x), drop, plan)
+        known = self.wave.known(batch.cond, len(x), drop, plan)
         if known is not None and self.hop < self.length:  # a step is ``hop`` samples, the last one perhaps fewer
             known = known.repeat_interleave(self.hop, 2)[:, :, : self.length] if self.length % self.hop else known
-        out = self.head(self.stack(F.pad(x[:, None, :-1], (1, 0)), known))
+        out = self.wave(F.pad(x[:, None, :-1], (1, 0)), known)
         if self.spec.is_tokens:
-            return -F.cross_entropy(out.float(), batch.x, reduction="none").sum(1), said
-        return log_mixture(out.mT, x).sum(1) - shift, said
+            return -F.cross_entropy(out.float(), batch.x, reduction="none").sum(1)
+        return log_mixture(out.mT, x).sum(1) - shift
+
+    def _planned(self, batch: Batch, drop: Tensor | None, rng: Rng | None = None) -> Tensor:
+        """Nats of the plan, ``(n,)``; with ``rng`` as in training."""
+        assert self.plan is not None
+        plan = self.plan.measure(self.spec.as_real(batch.x).flatten(1))
+        return self.plan.log_prob(plan, batch.cond, drop, rng)
+
+    def _drop(self, batch: Batch, rng: Rng) -> Tensor | None:
+        return rng.uniform(len(batch)) < self.drop if self.spec.cond else None
 
     def log_prob(self, batch: Batch, rng: Rng) -> Tensor:
         """Log probability of levels, or log-density of waveforms, in nats, ``(B,)``, with a plan those of both; ``rng`` is not drawn from."""
-        samples, plan = self._log_prob(batch, None)
-        return samples + plan
+        return self._heard(batch, None) + (0 if self.plan is None else self._planned(batch, None))
 
     def loss(self, batch: Batch, rng: Rng) -> Terms:
         """Negative log probability (density) in nats, with a plan its own beside it."""
-        drop = rng.uniform(len(batch)) < self.drop if self.spec.cond else None
-        samples, plan = self._log_prob(batch, drop, rng)
-        return Terms({"nll": -samples} | ({} if self.plan is None else {"plan": -plan}))
+        drop = self._drop(batch, rng)
+        terms = Terms({"nll": -self._heard(batch, drop)})
+        return terms if self.plan is None else terms | {"plan": -self._planned(batch, drop, rng)}
+
+    def wave_loss(self, batch: Batch, rng: Rng) -> Terms:
+        """The samples' part of ``loss``."""
+        return Terms({"nll": -self._heard(batch, self._drop(batch, rng))})
+
+    def plan_loss(self, batch: Batch, rng: Rng) -> Terms:
+        """The plan's part of ``loss``."""
+        return Terms({"plan": -self._planned(batch, self._drop(batch, rng), rng)})
 
     @torch.no_grad()
     def sample(
@@ -198,9 +234,9 @@ class WaveNet(Family):
             plan = self.plan.draw(
                 n, rng, cond, temperature, guidance, None if real is None else self._kept_steps(*real)
             )
-        free = self._known(None, n, None, plan) if cond is not None and self.spec.cond is not None else None
+        free = self.wave.known(None, n, None, plan) if cond is not None and self.spec.cond is not None else None
         loop = Loop(
-            self.stack, self.head, n, self._known(cond, n, None, plan), free, self.hop, self.spec.vocab, temperature, guidance, compiled
+            self.wave.stack, self.wave.head, n, self.wave.known(cond, n, None, plan), free, self.hop, self.spec.vocab, temperature, guidance, compiled
         )  # fmt: skip
         past = torch.zeros(n, ORDER, dtype=torch.double)  # what the next part is predicted from
         for part in parts(length):
