@@ -31,6 +31,7 @@ class Family(nn.Module):
         certain: whether what is given says what is made, so that nothing is drawn (a sound that is cleared of noise).
         hears: whether it has networks of sound, where it also takes what is no sound.
         aside: parts of the loss that reach nothing else (a prior of detached codes); early stopping looks past them.
+        game: whether several players answer to one another, so that a training can fail by their balance and is watched.
         reads_given: whether tokens that a mask leaves out count as given: what comes behind them is said from them too. So
             answers can be learned, and questions only read.
     """
@@ -39,6 +40,7 @@ class Family(nn.Module):
     reworks: ClassVar[frozenset[str]] = frozenset()
     labelled_share: ClassVar[float] = 0.0
     aside: ClassVar[frozenset[str]] = frozenset()
+    game: ClassVar[bool] = True
     reads_given: ClassVar[bool] = False
     certain: bool = False
     hears: ClassVar[bool] = False

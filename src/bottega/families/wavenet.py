@@ -87,6 +87,7 @@ class WaveNet(Family):
 
     bound: Literal["exact"] = "exact"
     hears: ClassVar[bool] = True
+    game: ClassVar[bool] = False
     variants: ClassVar[dict[str, dict[str, Any]]] = {
         "no place": {"place": 0, "cycle": 3, "layers": 6}, "steps": {"place": 5}, "planned": {"place": 16, "bands": 3}
     }  # fmt: skip

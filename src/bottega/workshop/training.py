@@ -172,7 +172,7 @@ class Training:
         self.rng = Rng(plan.train.seed + 1 + 1009 * self.rank, device=self.device)
         self.held = _held_rows(self.codec, self.parts.held, 256)
         self.asked = tuning.questions(self.codec, self.parts.held)
-        watched = plan.train.monitor and len(self.optims) > 1
+        watched = plan.train.monitor and len(self.optims) > 1 and self.model.game
         one = self.world == 1  # ranks could see different samples, and part ways
         self.monitor = self._make_monitor() if watched and one else None
         self.unwatched = watched and self.monitor is None
