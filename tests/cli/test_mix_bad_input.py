@@ -3,7 +3,7 @@
 import numpy as np
 import pytest
 
-from bottega.codecs._sound_files import write_sound
+from bottega.codecs._sound_files import read_sound, write_sound
 from bottega.core import Sound
 
 sf = pytest.importorskip("soundfile", reason="sound files need soundfile, extra audio, which is not installed")
@@ -221,3 +221,28 @@ def test_a_very_short_sound_has_no_speed(call, tmp_path):
     assert told.status == 0, told.err
     assert told.json["real_time_factor"] is None
     assert "real time" not in told.err
+
+
+def test_nothing_that_is_read_is_written_over(tmp_path, capsys):
+    """References, likes and rooms as well as the recording itself, and where a picture goes in the end."""
+    names = ("talk", "liked", "room")
+    for k, name in enumerate(names):
+        write_sound(
+            Sound(0.1 * np.random.default_rng(k).standard_normal((1, 16000)).astype(np.float32), 16000),
+            tmp_path / f"{name}.wav",
+        )
+    (tmp_path / "refs").mkdir()
+    write_sound(read_sound(tmp_path / "liked.wav"), tmp_path / "refs" / "a.wav")
+    (tmp_path / "talk.png").write_bytes(b"not mine")
+    before = {p: p.read_bytes() for p in tmp_path.rglob("*") if p.is_file()}
+    talk, liked, room, refs = *(str(tmp_path / f"{n}.wav") for n in names), str(tmp_path / "refs")
+    for words in (
+        ["master", talk, "--reference", liked, "--out", liked],
+        ["master", talk, "--reference", refs, "--out", f"{refs}/a.wav"],
+        ["repair", talk, "--like", liked, "--out", liked],
+        ["repair", talk, "--room", room, "--out", room],
+        ["stems", talk, room, "--like", liked, "--out", liked],
+    ):
+        assert main(["mix", *words]) == 2, words
+        assert "is what was given; choose another place with --out" in capsys.readouterr().err
+    assert {p: p.read_bytes() for p in tmp_path.rglob("*") if p.is_file()} == before

@@ -414,6 +414,27 @@ def test_genres_are_folders_or_a_csv_or_what_abc_says(tmp_path: Path):
     abc = tmp_path / "t.abc"
     abc.write_text("X:1\nT:a\nR:Slip Jig\nM:9/8\nL:1/8\nK:G\nGAB GAB G3|\n\nX:2\nT:b\nR:\nM:2/4\nL:1/8\nK:G\nAB cd|\n")
     assert read(abc) == ["slip jig", ""]
+    for folder in ("oneill", "kerr"):
+        (tmp_path / "books" / folder).mkdir(parents=True)
+        (tmp_path / "books" / folder / "t.abc").write_bytes(abc.read_bytes())
+    assert read(tmp_path / "books") == [
+        "slip jig",
+        "kerr",
+        "slip jig",
+        "oneill",
+    ]  # what a piece says is before its folder
+    assert read(tmp_path / "books", labels="folder") == ["kerr", "kerr", "oneill", "oneill"]
+    (tmp_path / "books" / "pdf").mkdir()
+    assert len(read(tmp_path / "books")) == 4
+    with pytest.raises(DataError, match="pdf holds no score"):
+        read(tmp_path / "books", labels="folder")
+
+
+def test_a_codec_without_controls_begins_with_the_metre_of_its_pieces():
+    waltz = Score.of([Note(4 * k, 4, 60 + k) for k in range(6)], ticks=4, metres=((0, 3, 4),))
+    for tokens in ("events", "voices"):
+        codec = MusicCodec(tokens=tokens, voices=1).fit([Item(waltz)])
+        assert codec.head({}, 0.3) == ["metre=3/4"]
 
 
 def test_what_is_not_wished_is_as_in_training_pieces_that_have_what_is():

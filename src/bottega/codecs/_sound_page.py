@@ -15,11 +15,16 @@ from bottega.nets.spectrogram import LogMel, fitted
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
 
-__all__ = ["draw_sounds"]
+__all__ = ["draw_sounds", "drawn_to"]
 
 MOST = 16  # sounds on one page
 RANGE = 80.0  # decibels from white to black
 _INK, _WAVE = "#56544f", "#1f77b4"
+
+
+def drawn_to(path: Path) -> Path:
+    """Where a picture goes that was asked for at ``path``: the ending becomes ``.png``."""
+    return path if path.suffix.lower() == ".png" else path.with_name(path.name + ".png")
 
 
 def draw_sounds(rows: Sequence[tuple[str, Sound]], path: Path, columns: int = 0) -> Path:
@@ -53,7 +58,7 @@ def draw_sounds(rows: Sequence[tuple[str, Sound]], path: Path, columns: int = 0)
         _draw_spectrum(spectrum, x, sound, first=column == 0)
         if caption:
             wave.set_title(caption[:40], fontsize=8, color=_INK, pad=2)
-    path = path if path.suffix.lower() == ".png" else path.with_name(path.name + ".png")
+    path = drawn_to(path)
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
         figure.savefig(path, dpi=110)

@@ -64,7 +64,8 @@ class MusicCodec:
         step: quarters that a step of a JSON file lasts.
         labels: where genres come from: ``"auto"`` (the folder that a piece lies in, where all lie in folders), ``"folder"`` (the
             same, and an error where a piece lies in none), ``"none"``, or a CSV relative to the data with the columns ``file``
-            and ``label``; ``"pieces.csv:genre"`` names another column. ABC says its own in ``R:``, for which a label stands in.
+            and ``label``; ``"pieces.csv:genre"`` names another column. ABC says its own in ``R:``, which is before a folder's
+            name for ``"auto"``, and behind it and a CSV's otherwise.
         on_error: ``"stop"`` at a file that cannot be read or coded, or ``"skip"`` it (its message is kept in ``skipped``).
 
     Raises:
@@ -180,11 +181,11 @@ class MusicCodec:
         numbered = [Item(k, name=name) for k, name in enumerate(of)]
         root = source if source.is_dir() else source.parent
         known = labelled(root, numbered, self.labels, skipped, "score", one=not many(source))
-        if source.is_dir() and self.labels in {"auto", "folder"}:
+        if source.is_dir() and self.labels == "folder":
             no_empty_class(source, known, skipped, "score")
         return [
             items[i.value]
-            if i.cond is None
+            if i.cond is None or self.labels == "auto" and items[i.value].value.genre
             else replace(items[i.value], value=replace(items[i.value].value, genre=i.cond))
             for i in known
         ]
@@ -225,7 +226,7 @@ class MusicCodec:
         paces = sorted(s.tempos[0][1] for s in scores)
         self.tempo = paces[len(paces) // 2] if paces else 500_000
         self._ready()
-        heads = Counter("\t".join(self.prefix(s)) for s in scores) if self.controls else Counter[str]()
+        heads = Counter("\t".join(self.prefix(s)) for s in scores) if self.vocabulary else Counter[str]()
         self.heads = {k: c for k, c in sorted(heads.items()) if all(w in self.number for w in k.split("\t"))}
         return self
 
@@ -358,7 +359,7 @@ class MusicCodec:
             if f"{name}={value}" not in self.number:
                 raise RecipeError(f"{name} is {value!r}{nearest(value, self._values(name))}")
         words = {f"{name}={value}" for name, value in wishes.items()}
-        if not self.heads:  # a run from before they were kept
+        if not self.heads:  # nothing was read, or stands before the notes
             return self.prefix(
                 Score.of([Note(0, 1, 60)], ticks=1), dict.fromkeys(self.controls, _UNKNOWN) | dict(wishes)
             )

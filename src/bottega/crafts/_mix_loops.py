@@ -24,16 +24,25 @@ SMALL = 8192  # samples; in larger blocks arrays are as fast, and nothing has to
 
 @lru_cache(maxsize=1)
 def loops() -> SimpleNamespace | None:
-    """The loops by name, or None where numba is not installed; compiled at the first use on a machine, then kept on disk."""
+    """The loops by name, or None where numba is not installed or refuses; compiled at a machine's first use, then kept on disk."""
     if not importlib.util.find_spec("numba"):
         return None
-    from numba import njit
+    try:
+        from numba import njit
+    except ImportError:  # it wants another numpy
+        return None
 
-    made: dict[str, Callable[..., Any]] = {}
-    for loop, types in _TYPES.items():
-        # sums may be taken in any order, so that they run on several numbers at once; nothing else is loosened
-        made[loop.__name__] = njit(types, nogil=True, cache=True, fastmath={"reassoc", "contract", "nsz"})(loop)
-    return SimpleNamespace(**made)
+    def compiled(keep: bool) -> SimpleNamespace:
+        made: dict[str, Callable[..., Any]] = {}
+        for loop, types in _TYPES.items():
+            # sums may be taken in any order, so that they run on several numbers at once; nothing else is loosened
+            made[loop.__name__] = njit(types, nogil=True, cache=keep, fastmath={"reassoc", "contract", "nsz"})(loop)
+        return SimpleNamespace(**made)
+
+    try:
+        return compiled(keep=True)
+    except RuntimeError:  # there is no place to keep them
+        return compiled(keep=False)
 
 
 def sections(sos: Any, state: Any, x: Any) -> Any:

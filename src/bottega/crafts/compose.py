@@ -470,6 +470,8 @@ def wishes_like(run: Run, score: Score) -> dict[str, str]:
         mask = torch.ones_like(x, dtype=torch.bool)
         found = run.model.eval().log_prob(Batch(x, None, mask), Rng.for_rows([0] * len(rows), run.device))
         said["genre"] = codec.genres[int(found.argmax())]
+    if "tempo" in said:
+        said["tempo"] = f"{60e6 / score.tempos[0][1]:.6g}"  # as it is, not the nearest that tokens have
     return {name: value for name, value in said.items() if value != "?"}
 
 

@@ -164,7 +164,8 @@ def ports(hear: str | None = None, play: str | None = None) -> tuple[Any, Any]:
     except Exception as error:  # a backend fails in ways of its own
         raise BottegaError(f"no live port can be opened ({error}); give a MIDI file to replay") from error
     heard = _port(ins, hear, "to hear", "--port")
-    played = _port(outs, play or (heard if heard in outs else None), "to play to", "--to")
+    back = heard if heard in outs and not _passes_on(heard) else None  # a keyboard that also sounds
+    played = _port(outs, play or back, "to play to", "--to")
     opened = None
     try:
         opened = mido.open_input(heard)
@@ -191,10 +192,15 @@ def _silent() -> Iterator[None]:
         os.close(nowhere)
 
 
+def _passes_on(port: str) -> bool:
+    """Whether a port sends what is played to it to whoever listens: playing to what is heard would be heard again."""
+    return "through" in port.lower()
+
+
 def _port(found: Sequence[str], name: str | None, what: str, option: str) -> str:
     there = f"there {'is' if len(found) == 1 else 'are'} {', '.join(found) or 'none'}"
     if name is None:
-        own = [p for p in found if "through" not in p.lower()]
+        own = [p for p in found if not _passes_on(p)]
         if not own:
             raise BottegaError(
                 f"no MIDI port {what}; {there}: plug one in, name one with {option}, or give a MIDI file to replay"

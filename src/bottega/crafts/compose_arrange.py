@@ -32,7 +32,7 @@ ENSEMBLES = {
 }
 """Who plays, by a name of several."""
 
-ROUNDS = 4
+ROUNDS = 8
 _LOW = 43  # what reaches down to it can play a bass
 _HARD = 100.0  # cost of a broken rule
 _MOST = 24  # voicings of one chord that are looked at
@@ -132,18 +132,24 @@ def players(text: str) -> list[Player]:
 
 
 def melody_of(score: Score) -> list[Note]:
-    """The tune as a single line: of the highest part the highest note that sounds, drums left out.
+    """The tune as a single line: of the highest part the highest note that sounds, drums left out; a held one goes on behind an ornament.
 
     Raises:
         DataError: there is none.
     """
+    notes = tune(score)
+    edges = sorted({t for n in notes for t in (n.onset, n.onset + n.duration)})
     out: list[Note] = []
-    for n in tune(score):
-        if out and out[-1].onset + out[-1].duration > n.onset:
-            if n.pitch < out[-1].pitch:
-                continue  # it sounds below what is held
-            out[-1] = out[-1]._replace(duration=n.onset - out[-1].onset)
-        out.append(n)
+    last = None
+    for a, b in pairwise(edges):
+        top = max(
+            (n for n in notes if n.onset <= a < n.onset + n.duration), key=lambda n: (n.pitch, n.onset), default=None
+        )
+        if top is not None and top is last:
+            out[-1] = out[-1]._replace(duration=b - out[-1].onset)
+        elif top is not None:
+            out.append(top._replace(onset=a, duration=b - a))
+        last = top
     if not out:
         raise DataError("the piece has no melody: nothing but drums sounds; give one with a tune")
     return out
@@ -334,8 +340,8 @@ def _frame(score: Score, who: Instrument, key: Key) -> _Frame:
         now = metres.get(start, now)
         if start < piece.length:
             bars.append((start, min(long, piece.length - start), *now))
-    if len(bars) > 1 and bars[0][1] < bars[1][1]:
-        bars = bars[1:]  # an upbeat is left to the melody
+    if len(bars) > 1 and (2 * bars[0][1] <= bars[1][1] or bars[0][1] < bars[1][1] == bars[0][1] + bars[-1][1]):
+        bars = bars[1:]  # an upbeat, short or completed by the last bar, is left to the melody
     cut = []
     for chord in chords(piece, key):
         for start, long, *_ in bars:
@@ -360,7 +366,8 @@ def arrange(
         score: a melody with chords, or any piece: its highest line is taken, the rest says the chords. An upbeat stays alone.
         who: of ``players``; the melody is moved by octaves into its instrument's range.
         n: how many different ways.
-        seed: of the first. Ways differ in bass, voicing and, unless ``style`` names it, in style: the first has the genre's own.
+        seed: of the first; each way has its own, which makes it again. Ways differ in bass, voicing and, unless ``style`` names
+            it, in style: those of seeds that three divides have the genre's own.
         style: of ``STYLES``.
         genre: of ``GENRES``; as the piece says by default.
 
@@ -389,9 +396,9 @@ def arrange(
     for turn in range(ROUNDS * n):
         if len(found) == n:
             break
-        chance = np.random.default_rng([seed, turn])
+        chance = np.random.default_rng((seed + turn) % 2**63)  # of this way alone: its seed makes it again
         others = [s for s in STYLES if s != usual]
-        how = usual if style or turn % 3 == 0 else others[int(chance.integers(len(others)))]
+        how = usual if style or (seed + turn) % 3 == 0 else others[int(chance.integers(len(others)))]
         made = _made(frame, who, how, key, seed + turn, chance)
         if made.faults:
             broken.update(f.text for f in made.faults[:1])
@@ -585,7 +592,9 @@ def chart(made: Arranged) -> list[str]:
     """The symbols of the chords of each bar, ``"G"``, ``"Em D7"``; ``"%"`` where a bar is as the one before ends."""
     out: list[list[str]] = []
     for start, long in made.score.bars():
-        out.append([c.name for c in made.chords if start <= c.start < start + long])
+        names = [c.name for c in made.chords if start <= c.start < start + long]
+        if names or out:  # over an upbeat stands nothing
+            out.append(names)
     told, last = [], ""
     for names in out:
         told.append("%" if names == [last] else " ".join(names))

@@ -593,7 +593,7 @@ class Denoise(Effect):
     def _estimate(self, power: Wave) -> Wave:
         """The noise's power, ``(channels, bins)``."""
         if self.noise is not None:
-            return np.broadcast_to(self.noise, power.shape)
+            return np.tile(self.noise, (len(power), 1))  # the loops take no view of one row
         if self.power is None and self.begun < self.size // self.hop:  # silence before the beginning is no noise
             self.begun += bool(power.any())
             return np.zeros_like(power)

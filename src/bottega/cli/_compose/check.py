@@ -28,7 +28,7 @@ def check(
 ) -> None:  # fmt: skip
     """Find passages that a tune shares with others, in whatever key and at whatever pace, and say how telling they are.
 
-    A shared passage counts the information of its steps, so common runs say little. What exceeds chance by more than 8 nats
+    A shared passage counts the information of its steps, so common runs say little. What exceeds chance by more than 12 nats
     is called a copy: a reason to look, not a verdict. Exit status 3 where one is found. Files of a folder that cannot be read
     are left out, and it says so.
     """

@@ -30,11 +30,20 @@ _TIMED = 0.1  # seconds below which a real-time factor says how long a call take
 def place(task: str, out: Path | None, beside: Path, bits: int, sources: Sequence[Path] = (), picture: Path | None = None) -> Path:  # fmt: skip
     """Where a task's result goes; asked before the work, so that a place that cannot be written is no work lost.
 
+    Args:
+        task: its name, which the default place ends with.
+        out: where it was told to go.
+        beside: the file that the default place lies beside.
+        bits: of a sample.
+        sources: all that is read; what lies in a folder of them is not written over either.
+        picture: a picture that is written too.
+
     Raises:
         BadParameter: no such depth of samples.
         OutputError: it is one of the sources, of no format that is written, or cannot be written; nor can the picture.
     """
     from bottega.codecs._sound_files import sound_place
+    from bottega.codecs._sound_page import drawn_to
     from bottega.core import OutputError
     from bottega.core.files import check_place
 
@@ -42,10 +51,15 @@ def place(task: str, out: Path | None, beside: Path, bits: int, sources: Sequenc
         raise typer.BadParameter(f"{bits} is no depth of samples; 16, 24 or 32", param_hint="--bits")
     whole = beside.resolve()  # "." has no name of its own
     path = sound_place(out or whole.with_name(f"{whole.stem}-{task}.wav"), bits)
-    if any(path.exists() and path.samefile(source) for source in sources if source.exists()):
-        raise OutputError(f"{path} is what was given; choose another place with --out")
     if picture is not None:
+        picture = drawn_to(picture)
         check_place(picture, option="--picture")
+    for where, option in ((path, "--out"), (picture, "--picture")):
+        if where is not None and where.exists() and any(
+            where.samefile(source) or source.is_dir() and source.resolve() in where.resolve().parents
+            for source in sources if source.exists()
+        ):  # fmt: skip
+            raise OutputError(f"{where} is what was given; choose another place with {option}")
     return path
 
 

@@ -41,6 +41,7 @@ def effect(
     say, path = Out(as_json, quiet), place("effect", out, file, bits, [file])
     sound = heard(file, most_channels=1024, least_seconds=SHORTEST, least_rate=1)
     chain = craft.Chain([craft.named_effect(text) for text in effects])
+    craft.ready()
     began = time.perf_counter()
     made = craft.run(chain, sound, block)
     spent = time.perf_counter() - began

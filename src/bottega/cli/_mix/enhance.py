@@ -54,6 +54,10 @@ def enhance(
             if given:
                 raise typer.BadParameter("does not go with -, whose result is raw samples", param_hint=name)
         for stream, name in ((sys.stdin, "input"), (sys.stdout, "output")):
+            if stream is None:
+                raise typer.BadParameter(
+                    f"standard {name} is closed; give it raw 16-bit samples by a pipe", param_hint="-"
+                )
             if stream.isatty():
                 raise typer.BadParameter(f"standard {name} is a terminal; give it raw 16-bit samples by a pipe", param_hint="-")  # fmt: skip
         run = load(whole_run(model), device=device)

@@ -42,7 +42,7 @@ def master(
     from bottega.crafts import mix_master as craft
 
     say, part = Out(as_json, quiet), amounts(wet, "--wet", "number from 0 to 1")
-    path = place("master", out, file, bits, [file], picture)
+    path = place("master", out, file, bits, [file, *reference], picture)
     sound = heard(file)
     references = [s for liked in reference for _, s in sounds_of(liked)]
     made = craft.master(sound, references, target_lufs=target, peak_db=peak, wet=part, what=str(file))

@@ -44,7 +44,7 @@ def repair(
     if check and (out is not None or picture is not None):
         raise typer.BadParameter("it writes nothing; leave out --out and --picture", param_hint="--check")
     if not check:
-        path = place("repaired", out, file, bits, [file], picture)
+        path = place("repaired", out, file, bits, [p for p in (file, like, room) if p is not None], picture)
     sound = heard(file)
     limits = None if like is None else craft.limits_of([s for _, s in sounds_of(like)])
     hall = None if room is None else heard(room, least_seconds=1.0)

@@ -46,7 +46,7 @@ def stems(
 
     say, trims = Out(as_json, quiet), amounts(trim, "--trim", "number of decibels")
     sources = craft.stem_files(files)
-    path = place("mix", out, files[0], bits, sources, picture)
+    path = place("mix", out, files[0], bits, [*sources, *([] if like is None else [like])], picture)
     given = craft.read_stems(files)
     made = craft.mix(
         given, like=None if like is None else heard(like), trims_db=trims, pad=pad, rate=rate, equalise=not no_eq,
