@@ -41,7 +41,12 @@ ADDRESSES: list[Step] = [  # no part longer than RFC 5321 and RFC 1035 have: a l
 
 # ---- abbreviations -----------------------------------------------------------------------------------------------------
 
-_STARTS = "The|This|That|These|Those|There|Then|They|Their|He|She|It|Its|We|Our|I|You|Your|In|On|At|But|And|If|When|While|After|Before|For|From|As|So|No|Not|What|Who|How|Why|Now|One|Some|All|Most|Many|His|Her|My|An?"  # fmt: skip
+_STARTS = r"The|This|That|These|Those|There|Then|They|Their|He|She|It|Its|We|Our|I(?!\.)|You|Your|In|On|At|But|And|If|When|While|After|Before|For|From|As|So|No|Not|What|Who|How|Why|Now|One|Some|All|Most|Many|His|Her|My|A(?!\.)|An"  # fmt: skip
+_CAPITAL = "[A-Z\u00c0-\u00d6\u00d8-\u00de]"
+# What a name goes on with behind an initial: another one, a name, or small words before a name.
+_NAME_GOES_ON = (
+    rf"(?:(?!(?:{_STARTS})\b){_CAPITAL}|(?:van|von|de|del|della|da|di|du|la|le|ter|bin|al|el)\s(?:[a-z]+\s)?[A-Z])"
+)
 _TITLES = {
     "dr": "doctor", "mr": "mister", "mrs": "missus", "ms": "miz", "prof": "professor", "gen": "general", "capt": "captain",
     "col": "colonel", "lt": "lieutenant", "rev": "reverend", "hon": "honourable", "sgt": "sergeant", "sen": "senator",
@@ -80,7 +85,7 @@ def _initials(match: re.Match[str]) -> str:
 
 
 _THINGS = (
-    "Act|Apollo|Appendix|Article|Book|Bowl|Canto|Chapter|Class|Episode|Grade|Hall|Level|Mark|Part|Phase|Schedule|Scene|"
+    "Act|Apollo|Appendix|Article|Book|Bowl|Canto|Chapter|Class|Episode|Grade|Hall|Level|Part|Phase|Schedule|Scene|"
     "Section|Stage|Table|Figure|Title|Type|Unit|Vatican|Volume|War|number|volume|chapter|section|figure|article|page"
 )
 
@@ -108,8 +113,10 @@ _ABBREVIATIONS: list[Step] = [
     (re.compile(rf"(?<![\w.])({_listed(_SMALL)})\.\s?(?=\d)"), lambda m: _SMALL[m[1]] + " "),
     (re.compile(rf"(?<=[\s,])((?i:{_listed(_BEHIND)}))\.(?=\s|$|[,;:!?)])"), lambda m: _behind(m) if m[1][0].isupper() or m[1] == "etc" else m[0]),
     (re.compile(rf"(?<![\w.])((?i:{_listed(_ANYWHERE)}))\.(?=\s|,|$)"), lambda m: _ANYWHERE[m[1].lower()]),
-    (re.compile(rf"\b((?!(?:{_THINGS}|Plan|Vitamin)\b)[A-Z][a-z]+\s)([A-HJ-Z])\.(?=\s(?!(?:{_STARTS})\b)[A-Z])"), r"\1\2"),
-    (re.compile(rf"(?:^|(?<=[\s(\"]))(?!I\.\s)((?:[A-Z]\.\s?)+)(?=(?!(?:{_STARTS})\b)[A-Z][a-z])"), lambda m: " ".join(re.findall("[A-Z]", m[1])) + " "),
+]  # fmt: skip
+_INITIALS: list[Step] = [
+    (re.compile(rf"\b((?!(?:{_THINGS}|Plan|Vitamin)\b|(?:{_STARTS})\sI\b){_CAPITAL}[^\W\d_]*[a-z\u00df-\u00ff]\s)({_CAPITAL})\.(?=\s+{_NAME_GOES_ON})"), r"\1\2"),
+    (re.compile(rf"(?:^|(?<=[\s(\"]))(?!(?<!\b[A-Z]\s)I\.\s(?![A-Z]\.))((?:[A-Z]\.\s?)+)(?=(?!(?:{_STARTS})\b)[A-Z][a-z])"), lambda m: " ".join(re.findall("[A-Z]", m[1])) + " "),
 ]  # fmt: skip
 
 # ---- Roman numerals ----------------------------------------------------------------------------------------------------
@@ -123,9 +130,16 @@ _RULERS = (
     "Ptolemy|Rama|Ramesses|Richard|Robert|Rudolf|Seleucus|Selim|Sigismund|Sixtus|Stephen|Stanislaus|Suleiman|Sylvester|"
     "Theodosius|Thutmose|Umberto|Urban|Valentinian|Victor|Vladimir|Wilhelm|Willem|William|Xerxes"
 )
+_CROWNS = "King|Queen|Pope|Emperor|Empress|Tsar|Czar|Kaiser|Sultan|Shah|Prince|Duke"
 _VALUES = {"I": 1, "V": 5, "X": 10, "L": 50, "C": 100}
 _ROMAN = r"(?=[IVXL])(?:XC|XL|L?X{0,3})(?:IX|IV|V?I{0,3})(?<=[IVXLC])"
-_PRONOUN = r"(?!\s(?:am|think|thought|know|knew|have|had|love|loved|want|wanted|do|did|don't|can|could|will|would|should|saw|met|see|mean|must|may|might)\b|'(?!s\b))"
+# ``I`` is a person where a verb follows that goes with no number: the third person would have an s, or it can be no participle.
+_PERSON = (
+    r"I\b(?:(?=\s(?:am|think|thought|know|knew|have|had|love|loved|want|wanted|do|did|don't|can|could|will|would|should|saw|met|"
+    r"see|mean|must|may|might|believe|guess|hope|wish|like|need|hate|say|tell|write|wrote|read|feel|get|go|went|take|took|give|"
+    r"gave|remember)\b)|(?='(?:m|d|ll|ve)\b))"
+)
+_NUMERAL = rf"(?!{_PERSON})({_ROMAN})\b"
 
 
 def _value(roman: str) -> int:
@@ -133,8 +147,25 @@ def _value(roman: str) -> int:
     return sum(-v if v < after else v for v, after in zip(values, [*values[1:], 0], strict=True))
 
 
+_BEHIND_INITIAL = re.compile(rf"\.\s*{_NAME_GOES_ON}")
+
+
+def _initial(roman: str, match: re.Match[str]) -> bool:
+    """Whether a numeral of one letter is an initial: a dot and what a name goes on with follow (``Francis X. Bushman``)."""
+    return len(roman) == 1 and _BEHIND_INITIAL.match(match.string, match.end()) is not None
+
+
 def _ruler(match: re.Match[str]) -> str:
-    return f"{match[1]} the {ordinal(_value(match[2]))}"
+    """``George V`` is a king; ``George V. Higgins`` is none, unless he is called one (``King George V. Britain``)."""
+    crown, name, roman = match.groups()
+    if not crown and _initial(roman, match):
+        return match[0]
+    return f"{crown or ''}{name} the {ordinal(_value(roman))}"
+
+
+def _mark(match: re.Match[str]) -> str:
+    """``Mark V`` is a model, ``Mark V. Shaney`` is a man."""
+    return match[0] if _initial(match[2], match) else _thing(match)
 
 
 def _thing(match: re.Match[str]) -> str:
@@ -161,13 +192,16 @@ def _letters(match: re.Match[str]) -> str:
 
 
 ABBREVIATIONS: list[Step] = [
+    (re.compile(rf"\b((?:{_CROWNS})\s(?:[A-Z][a-z]+\s)?)?({_RULERS})\s(?!L){_NUMERAL}(?!-)"), _ruler),
+    (re.compile(rf"\b(Mark)\s{_NUMERAL}"), _mark),
     *_ABBREVIATIONS,
     (re.compile(r"(?<![\w.])(?:AD|BC)(?=\s\d)|(?<=\d\s)(?:AD|BC)(?![\w.])"), lambda m: " ".join(m[0])),
-    (re.compile(rf"\b({_THINGS})\s({_ROMAN})\b(?!')"), _thing),
-    (re.compile(rf"\b({_RULERS})\s({_ROMAN})\b{_PRONOUN}(?!-)"), _ruler),
+    (re.compile(rf"\b({_THINGS})\s{_NUMERAL}"), _thing),
     (re.compile(r"\b((?!(?:An?|The|This|That|With|From|By|In|On)\b)[A-Z][a-z]{2,})\s(X{0,2}(?:I{2,3}|IV|VI{1,3}|IX)|XI|XX)\b(?!-)"), _thing),
+    *_INITIALS,
 ]  # fmt: skip
-"""Before the numbers; Roman ones last, which the abbreviations may have named (``ch. IV``)."""
+"""Before the numbers. Initials lose their dots last: numerals are told from them by these. Numerals of things come behind
+the abbreviations, which may have named the thing (``ch. IV``)."""
 
 SPELLED: list[Step] = [
     (re.compile(f"(?<![^\\W\\d_])([{''.join(_GREEK)}])(?![^\\W\\d_])"), lambda m: f" {_GREEK[m[1]]} "),
