@@ -4,8 +4,10 @@ import numpy as np
 import pytest
 
 import bottega
-from bottega.codecs._clipping import clipped_note, flat_tops
+from bottega.codecs._clipping import clipped_note
+from bottega.codecs._phones import has_espeak
 from bottega.core import Item, RecipeError, Sound
+from bottega.data import worlds
 from recipes import write_recipe
 
 pytest.importorskip("soundfile", reason="the extra 'audio' is not installed")
@@ -19,18 +21,33 @@ def tone(gain, n=16000, bits=16, hz=220):
     return Sound((np.rint(x.clip(-1, 1) * 2 ** (bits - 1)) / 2 ** (bits - 1)).astype(np.float32)[None], 16000)
 
 
-def test_flat_tops_are_what_was_cut_off():
-    assert flat_tops(tone(0.99)) < 0.0005
-    assert flat_tops(tone(0.5, bits=8)) < 0.01
-    assert flat_tops(tone(2.0)) > 0.1
-    assert flat_tops(Sound(tone(2.0).samples * np.float32(0.3), 16000)) > 0.1  # turned down afterwards
-    both = np.concatenate([tone(0.5).samples, tone(3.0).samples])
-    assert flat_tops(Sound(both, 16000)) == flat_tops(tone(3.0))
-    for quiet in (np.zeros((1, 100)), np.full((1, 100), 0.01), np.ones((1, 1)), np.zeros((1, 0))):
-        assert flat_tops(Sound(quiet.astype(np.float32), 16000)) == 0
+def low(hz, bits, gain=0.9):
+    """Two seconds of a low tone at 44.1 kHz: several samples in a row stand at each top."""
+    x = gain * np.sin(2 * np.pi * hz * np.arange(88_200) / 44_100)
+    return Sound((np.rint(x.clip(-1, 1) * 2 ** (bits - 1)) / 2 ** (bits - 1)).astype(np.float32)[None], 44_100)
+
+
+def test_those_that_clip_are_counted_and_the_first_is_named():
     items = [Item(tone(0.9), name="a.wav"), Item(tone(3.0), name="b.wav"), Item(tone(2.0), name="c.wav")]
     assert clipped_note(items[:1]) == ""
     assert clipped_note(items).startswith("2 of 3 recordings clip (flat tops), the first: b.wav")
+
+
+def test_low_tones_and_few_bits_are_not_told_as_clipped():
+    clean = [Item(low(hz, bits, gain)) for hz in (30, 50, 80) for bits in (16, 24) for gain in (0.15, 0.9)]
+    assert clipped_note([*clean, Item(tone(0.5, bits=8)), Item(tone(0.15, bits=8))]) == ""
+    assert clipped_note([Item(low(50, 16, 1.2), name="over.wav")]).startswith("1 of 1 recordings clip")
+
+
+@pytest.mark.system
+@pytest.mark.skipif(not has_espeak(), reason="the program espeak-ng is not installed")
+def test_quiet_sentences_of_eight_bits_are_not_told_as_clipped():
+    items = worlds.load("espeak", n=24, seed=3).items
+    quiet = []
+    for item in items:
+        x = item.value.samples / np.abs(item.value.samples).max()
+        quiet.append(Item(Sound((np.rint(x * 0.3 * 128) / 128).astype(np.float32), item.value.rate)))
+    assert clipped_note(quiet) == ""
 
 
 @pytest.mark.parametrize("name", ["audio", "speech"])

@@ -20,12 +20,12 @@ from bottega.crafts._ears import Wave, active, band_db, checked, db, frame_size,
 from bottega.crafts._pauses import gated, pauses
 from bottega.crafts.mix_effects import Band, Compressor, DeEsser, Denoise, Effect, Equaliser, run
 from bottega.crafts.mix_room import DRY_DB, dryness_db, in_room
+from bottega.nets.clipping import CLIPPED, clipping_percent
 
 __all__ = [
     "LIMITS",
     "Finding",
     "Repaired",
-    "clipping_percent",
     "declick",
     "diagnose",
     "limits_of",
@@ -34,7 +34,7 @@ __all__ = [
 ]
 
 LIMITS: dict[str, float] = {
-    "clipping": 0.05, "clicks": 40.0, "hum": -60.0, "noise": -32.0, "rustle": -32.0, "bleed": math.inf, "muffled": 35.0,
+    "clipping": CLIPPED, "clicks": 40.0, "hum": -60.0, "noise": -32.0, "rustle": -32.0, "bleed": math.inf, "muffled": 35.0,
     "boomy": 9.5, "sibilance": 7.0, "dynamics": 20.0,
 }  # fmt: skip
 """The largest value of each measure that is still healthy, in the order in which defects are mended.
@@ -171,35 +171,6 @@ def repair(sound: Sound, limits: dict[str, float] | None = None, room: Sound | N
 
 
 # ---- measures ----------------------------------------------------------------------------------------------------------
-
-
-def clipping_percent(sound: Sound) -> float:
-    """Share of samples, %, that stand with two neighbours at one channel's largest value (within 0.01 %), of the worst channel.
-
-    A run of them counts where the sound leaves it steeply on both sides: a top that is round lies, seen from as far outside
-    as the run is long, at most 16 times as deep as within it, and as deep within it as 0.01 % and a quantum, the least step
-    from sample to sample. A slow wave at a high rate, or of few bits, stands still at its top and is not clipped.
-    """
-    worst = 0.0
-    for x in sound.samples.astype(np.float64):
-        top = float(np.abs(x).max(initial=0.0))
-        if top <= 0.1 or len(x) < 3:
-            continue
-        steps = np.abs(np.diff(x))
-        within = 1e-4 * top + min(float(steps[steps > 1e-9].min(initial=1.0)), 2**-7)
-        flat = np.sign(x) * (np.abs(x) >= (1 - 1e-4) * top)
-        edges = np.flatnonzero(np.diff(flat, prepend=np.nan, append=np.nan))
-        kept = (np.diff(edges) >= 3) & (flat[edges[:-1]] != 0)
-        begin, end = edges[:-1][kept], edges[1:][kept]
-        side, long = flat[begin], end - begin
-        fall = np.zeros((2, len(begin)))
-        for way in 2 ** np.arange(int(long.max(initial=0)).bit_length()):
-            for row, at in zip(fall, (begin - np.minimum(way, long), end - 1 + np.minimum(way, long)), strict=True):
-                row[:] = np.maximum(row, top - side * x[np.clip(at, 0, len(x) - 1)])
-        fall[np.stack([begin == 0, end == len(x)])] = np.inf  # what was before or comes after is not known
-        cut = np.isfinite(fall).any(0) & (fall.min(0) > 20 * within)
-        worst = max(worst, 100 * float((long[cut] - 2).sum()) / len(x))
-    return worst
 
 
 def _clicks(sound: Sound) -> float:

@@ -94,10 +94,10 @@ def sounds_of(path: Path, most_channels: int = 2, least_seconds: float = 0.4) ->
 
 def note_clipping(say: Out, sounds: Mapping[str, Sound]) -> None:
     """Say which of what was given is clipped: nothing that is done here gives back what was lost."""
-    from bottega.crafts.mix_repair import LIMITS, clipping_percent
+    from bottega.nets.clipping import CLIPPED, clipping_percent
 
     for name, sound in sounds.items():
-        if (share := clipping_percent(sound)) > LIMITS["clipping"]:
+        if (share := clipping_percent(sound)) > CLIPPED:
             say.note(
                 f"{name} is clipped: {share:.2g} % of its samples stand in flat tops, and nothing gives back what was above"
             )
