@@ -10,7 +10,7 @@ pytest.importorskip("soxr", reason="resampling needs soxr, extra audio, which is
 from bottega.codecs import _phones
 from bottega.codecs._align import Aligner, monotonic, monotonic_many
 from bottega.codecs._phones import Letters
-from bottega.codecs._say import cardinal, clauses, ordinal, spoken_text
+from bottega.codecs._say import cardinal, clauses, ordinal, plain_text, spoken_text
 from bottega.codecs._sound_files import write_sound
 from bottega.codecs.speech import SpeechCodec
 from bottega.core import DataError, Item, RecipeError, Sound
@@ -365,6 +365,35 @@ def test_numbers_of_other_languages_are_left_to_espeak():
     codec = SpeechCodec(language="de")
     assert codec.clauses("Es kostet 5 Euro.")[0].words == ("es", "kostet", "5", "euro")
     assert len(_phones.espeak_phones(codec.clauses("Es kostet 5 Euro."), "de")[0]) == 4
+    lines = codec.clauses("Es kostet 3,50 Euro, 1.000 mal.")
+    assert [line.words for line in lines] == [("es", "kostet", "3,50", "euro"), ("1.000", "mal")]
+    assert _phones.espeak_phones(lines[1:], "de") == _phones.espeak_phones(clauses("1000 mal"), "de")
+    assert _phones.espeak_phones(lines[:1], "de") != _phones.espeak_phones(clauses("Es kostet 3 50 Euro"), "de")
+
+
+@pytest.mark.parametrize(("text", "words", "letters"), [
+    ("Es kostet 3,50 Euro, 1.000 mal. 3, 4", ["es kostet 3,50 euro", "1.000 mal", "3", "4"], ["es kostet euro", "mal"]),
+    ("am 3.5.2021. Um 14:30?", ["am 3.5.2021", "um 14 30"], ["am", "um"]),
+    ("10\u202f000 hommes, 1\u00a0000", ["10000 hommes", "1000"], ["hommes"]),
+    ("\u0939\u093f\u0928\u094d\u0926\u0940 \u0967\u0968.\u096b\u0964 \u0915\u093f\u0924\u093e\u092c", ["\u0939\u093f\u0928\u094d\u0926\u0940 \u0967\u0968.\u096b", "\u0915\u093f\u0924\u093e\u092c"],
+     ["\u0939\u093f\u0928\u094d\u0926\u0940", "\u0915\u093f\u0924\u093e\u092c"]),  # Hindi: vowel signs, and its full stop
+    ("cafe\u0301, caf\u00e9", ["caf\u00e9", "caf\u00e9"], ["caf\u00e9", "caf\u00e9"]),
+    ("L\u2019homme d'or, \u043f\u02bc\u044f\u0442\u044c", ["l'homme d'or", "\u043f'\u044f\u0442\u044c"], ["l'homme d'or", "\u043f'\u044f\u0442\u044c"]),
+    ("\u0645\u06cc\u200c\u062e\u0648\u0627\u0647\u0645\u060c \u0686\u0647\u061f", ["\u0645\u06cc\u200c\u062e\u0648\u0627\u0647\u0645", "\u0686\u0647"], ["\u0645\u06cc\u200c\u062e\u0648\u0627\u0647\u0645", "\u0686\u0647"]),
+    ("\u597d\u3002\u597d\uff1f", ["\u597d", "\u597d"], ["\u597d", "\u597d"]),
+    ("hallo\u2764\ufe0fwelt \u2764\ufe0f \u2013 (ja)", ["hallo welt ja"], ["hallo welt ja"]),
+    ("\u0130yi col\u00b7legi", ["iyi col\u00b7legi"], ["iyi col\u00b7legi"]),
+])  # fmt: skip
+def test_text_of_other_languages_keeps_its_numbers_and_what_words_are_written_with(text, words, letters):
+    assert [" ".join(line.words) for line in clauses(plain_text(text))] == words
+    assert [" ".join(line.words) for line in clauses(plain_text(text, numbers=False))] == letters
+
+
+def test_letters_as_sounds_are_those_that_a_word_is_written_with():
+    """Vowel signs of Hindi are sounds, an accent is one with its letter, an apostrophe is none."""
+    codec = SpeechCodec(language="hi", phones="letters")
+    said = codec._sounds(codec.clauses("\u0915\u093f\u0924\u093e\u092c cafe\u0301 l\u2019or 3,5"))
+    assert said == [[tuple("\u0915\u093f\u0924\u093e\u092c"), tuple("caf\u00e9"), tuple("lor")]]
 
 
 def test_what_cannot_be_said_is_refused(codec):

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 import re
+import unicodedata
 from collections import Counter, defaultdict
 from collections.abc import Sequence
 from pathlib import Path
@@ -15,7 +16,7 @@ from torch import Tensor
 
 from bottega.codecs._align import Aligner
 from bottega.codecs._phones import Letters, Word, check_language, espeak_phones, has_espeak
-from bottega.codecs._say import Clause, clauses, spoken_text
+from bottega.codecs._say import Clause, clauses, plain_text, spoken_text
 from bottega.codecs._sound_files import resampled, write_sound
 from bottega.codecs._sound_page import draw_sounds
 from bottega.codecs._spoken_files import read_spoken
@@ -121,8 +122,7 @@ class SpeechCodec:
         if self.language.startswith("en"):
             said = spoken_text(text, day_first=not self.language.startswith("en-us"))
         else:
-            said = re.sub(r"\s+", " ", re.sub(r"[^\w\s.,?!']|_", " ", text))
-            said = re.sub(r"\d+", " ", said) if self.phones == "letters" else said
+            said = plain_text(text, numbers=self.phones != "letters")
         found = clauses(said)
         if not found:
             raise RecipeError(f"there is no word to say in {text[:60]!r}; give a text with letters or numbers")
@@ -130,7 +130,9 @@ class SpeechCodec:
 
     def _sounds(self, lines: Sequence[Clause]) -> list[list[Word]]:
         if self.phones == "letters":
-            return [[tuple(c for c in word if c.isalpha()) for word in line.words] for line in lines]
+            return [
+                [tuple(c for c in word if unicodedata.category(c)[0] in "LM") for word in line.words] for line in lines
+            ]
         if has_espeak() and not self.without_program:
             return espeak_phones(lines, self.language)
         if not hasattr(self, "letters"):
