@@ -41,6 +41,8 @@ from bottega.codecs._say import spoken_text
     # I, who speaks
     ("Section I think so", "Section I think so"),
     ("the Book I read, a Part I wrote, the Mark I want", "the Book I read, a Part I wrote, the Mark I want"),
+    ("No. I want to know. It is no fig. I think.", "No. I want to know. It is no fig. I think."),
+    ("No. V, vol. I, Fig. I shows", "number five, volume one, figure one shows"),
     ("Section I'm in, Part I'll do", "Section I'm in, Part I'll do"),
     ("So did Bob and I. Jordan stayed. When I. Jordan", "So did Bob and I. Jordan stayed. When I. Jordan"),
 ])  # fmt: skip

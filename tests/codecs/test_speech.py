@@ -118,7 +118,7 @@ def test_any_text_is_said_without_digits_or_error():
     """Pieces that the rules look for, thrown together."""
     rng = np.random.default_rng(0)
     parts = ["1", "99", "0", "2021", "1,000", ".5", "/", "-", ":", "$", "\u20ac", "%", "\u00b0C", " ", " ", "km", "m", "'", '"', "s", "VIII", "IL", "Henry ",
-             "May ", "St. ", "e6", "^2", "\u00b2", "\u00bd", "=", "x", ".", ",", "a.m.", "@a.com", "+44 ", "\u0663", "(", ")", "th", "WWI", "B.C."]  # fmt: skip
+             "May ", "St. ", "e6", "^2", "\u00b2", "\u00bd", "=", "x", ".", ",", "a.m.", "@a.com", "+44 ", "\u0663", "(", ")", "th", "WWI", "B.C.", "A$", "USD", "¢", "*", "^{", "<", "!=", "~", "12:30", "Z", "Rs ", " 234"]  # fmt: skip
     for _ in range(600):
         text = "".join(rng.choice(parts, rng.integers(1, 9)))
         said = spoken_text(text)

@@ -12,7 +12,7 @@ from bottega.core.english import ONES
 
 __all__ = ["Clause", "cardinal", "clauses", "ordinal", "plain_text", "spoken_text"]
 
-_SIGNS = {"&": " and ", "%": " percent ", "+": " plus ", "=": " equals ", "@": " at ", "°": " degrees ", "#": " number ", "§": " section ",
+_SIGNS = {"&": " and ", "%": " percent ", "‰": " per thousand ", "+": " plus ", "=": " equals ", "@": " at ", "°": " degrees ", "#": " number ", "§": " section ",
           "×": " times ", "÷": " divided by ", "±": " plus or minus ", "≈": " about ", "≠": " is not ", "≤": " at most ", "≥": " at least ",
           "√": " the root of ", "∞": " infinity ", "→": " to ", "−": " minus "}  # fmt: skip
 

@@ -39,6 +39,19 @@ def cardinal(n: int) -> str:
     raise AssertionError(n)
 
 
+def _apart(say: Callable[[re.Match[str]], str]) -> Callable[[re.Match[str]], str]:
+    """What is said is no part of the word before or behind: ``Z$5ish`` as ``Z five dollars ish``."""
+
+    def apart(match: re.Match[str]) -> str:
+        said, text = say(match), match.string
+        before, behind = text[match.start() - 1 : match.start()], text[match.end() : match.end() + 1]
+        if said == match[0]:
+            return said
+        return " " * (before.isalnum() and said[:1].isalpha()) + said + " " * (behind.isalnum() and said[-1:].isalpha())
+
+    return apart
+
+
 def ordinal(n: int) -> str:
     """Which one of many, in words.
 
@@ -129,56 +142,109 @@ EARLY: list[Step] = [
     (re.compile(r"(?<=\d)(\s?)º"), "°"),
     (re.compile("(?<=\\d)[\u00a0\u2009\u202f](?=\\d{3}(?!\\d))"), ""),  # 10 000 with a narrow space
     (re.compile(r"(?:(\d)\s?)?([¼½¾⅐-⅞])"), _vulgar),
-    (re.compile(r"(?<=\d)\s?([kcm]?m|mi|ft|yd)\^?(?:([²2])|[³3])(?!\w)"), lambda m: f" {'sq' if m[2] else 'cu'} {m[1]}"),
+    (re.compile(r"(?<=m/s)2\b"), "²"),
+    (re.compile(r"(?:(?<=\d)\s?|(?<=g/))([kcm]?m|mi|ft|yd)\^?(?:([²2])|[³3])(?!\w)"), lambda m: f" {'sq' if m[2] else 'cu'} {m[1]}"),
     (re.compile(rf"(?<=[\w)])([{_HIGH}]+)(?!\w)"), _power),
 ]  # fmt: skip
 """What the compatibility form NFKC would make other things of: fractions, raised digits, primes."""
 
 # ---- money -------------------------------------------------------------------------------------------------------------
 
-_MONEY = {"$": ("dollar", "cent"), "£": ("pound", "penny"), "€": ("euro", "cent"), "¥": ("yen", ""), "₹": ("rupee", "paisa")}  # fmt: skip
-_PLURALS = {"penny": "pence", "yen": "yen", "paisa": "paise"}
+_MONEY = {
+    "$": ("dollar", "cent"), "£": ("pound", "penny"), "€": ("euro", "cent"), "¥": ("yen", ""), "₹": ("rupee", "paisa"), "¢": ("cent", ""),
+    "₩": ("won", ""), "₽": ("rouble", "kopeck"), "₺": ("lira", ""), "₪": ("shekel", ""), "₱": ("peso", ""), "฿": ("baht", ""),
+    "₴": ("hryvnia", ""), "₫": ("dong", ""), "₦": ("naira", ""), "₿": ("bitcoin", ""),
+    "USD": ("U S dollar", "cent"), "EUR": ("euro", "cent"), "GBP": ("pound", "penny"), "JPY": ("yen", ""), "INR": ("rupee", "paisa"),
+    "CHF": ("Swiss franc", ""), "AUD": ("Australian dollar", "cent"), "CAD": ("Canadian dollar", "cent"), "NZD": ("New Zealand dollar", "cent"),
+    "HKD": ("Hong Kong dollar", "cent"), "SGD": ("Singapore dollar", "cent"), "TWD": ("Taiwan dollar", "cent"), "CNY": ("yuan", ""), "RMB": ("yuan", ""),
+    "KRW": ("won", ""), "SEK": ("Swedish krona", ""), "NOK": ("Norwegian krone", ""), "DKK": ("Danish krone", ""), "PLN": ("zloty", ""),
+    "BRL": ("real", ""), "MXN": ("Mexican peso", ""), "ZAR": ("rand", ""), "RUB": ("rouble", "kopeck"), "BTC": ("bitcoin", ""),
+}  # fmt: skip
+"""By sign and by ISO 4217 code: one of them, and a hundredth of it that is said."""
+_DOLLARS = {"US$": "$", "U S$": "$", "AU$": "AUD", "A$": "AUD", "CAN$": "CAD", "CA$": "CAD", "C$": "CAD", "NZ$": "NZD", "HK$": "HKD",
+            "SG$": "SGD", "S$": "SGD", "NT$": "TWD", "MX$": "MXN", "R$": "BRL"}  # fmt: skip
+_PLURALS = {"penny": "pence", "yen": "yen", "paisa": "paise", "won": "won", "baht": "baht", "dong": "dong", "naira": "naira", "lira": "lira",
+            "yuan": "yuan", "krona": "kronor", "krone": "kroner", "real": "reais", "rand": "rand"}  # fmt: skip
 _BIG = {"k": "thousand", "m": "million", "mn": "million", "b": "billion", "bn": "billion", "t": "trillion", "tn": "trillion"}  # fmt: skip
 
 
 def _counted(text: str, one: str) -> str:
     said = _count(text)
-    return f"{said} {one if said == 'one' else _PLURALS.get(one, one + 's')}"
+    return f"{said} {one if said == 'one' else _many(one)}"
+
+
+def _many(one: str) -> str:
+    """The plural of money."""
+    front, blank, last = one.rpartition(" ")
+    return front + blank + _PLURALS.get(last, last + "s")
 
 
 def _money(sign: str, whole: str, part: str, scale: str = "") -> str:
-    one, hundredth = _MONEY[sign]
-    many = _PLURALS.get(one, one + "s")
+    one, hundredth = _MONEY[_DOLLARS.get(sign, sign)]
     if scale:
-        return f"{_decimal(whole + ('.' + part if part else ''))} {_BIG.get(scale.lower(), scale)} {many}"
-    if len(part) > 2:
-        return f"{_decimal(whole + '.' + part)} {many}"
+        return f"{_decimal(whole + ('.' + part if part else ''))} {_BIG.get(scale.lower(), scale)} {_many(one)}"
+    if len(part) > 2 or part.strip("0") and not hundredth:
+        return f"{_decimal(whole + '.' + part)} {_many(one)}"
     said = [_counted(whole, one)] if _count(whole) != "zero" or not part else []
     if part and hundredth and int(part):
         said.append(_counted(part.ljust(2, "0"), hundredth))
     return " and ".join(said) or _counted("0", one)
 
 
+_FORMULA = re.compile(r"(?<!\d)(?<!\d\s)\$(?!\s?[-\u2013]?\.?\d)")
+
+
+def _in_formula(match: re.Match[str]) -> bool:
+    """Whether ``$`` may close a formula of LaTeX, ``$x = 1$``: another one, of no number, stands in what was before."""
+    return _FORMULA.search(match.string, max(0, match.start() - 100), match.start()) is not None
+
+
 def _money_before(match: re.Match[str]) -> str:
-    minus, sign, whole, part, scale = match.groups()
+    minus, sign, whole, part, scale, code = match.groups()
+    if sign == "$" and re.match(r"\w", match.string[match.start() - 1 : match.start()]) and _in_formula(match):
+        return match[0]
+    return ("minus " if minus else "") + _money(code or sign, whole or "", part or "", scale or "")
+
+
+def _money_behind(match: re.Match[str]) -> str:
+    minus, whole, part, scale, sign = match.groups()
+    if sign == "$" and _in_formula(match):
+        return match[0]
     return ("minus " if minus else "") + _money(sign, whole or "", part or "", scale or "")
 
 
-def _money_range(match: re.Match[str]) -> str:
-    sign, low, high, scale = match.groups()
-    one = _MONEY[sign][0]
+def _range_of_money(sign: str, low: str, high: str, scale: str | None) -> str:
     big = f" {_BIG.get(scale.lower(), scale)}" if scale else ""
-    return f"{_decimal(low)} to {_decimal(high)}{big} {_PLURALS.get(one, one + 's')}"
+    return f"{_decimal(low)} to {_decimal(high)}{big} {_many(_MONEY[_DOLLARS.get(sign, sign)][0])}"
+
+
+def _with_point(match: re.Match[str]) -> str:
+    """``1.234,50`` as ``1234.50``."""
+    return match[1].replace(".", "") + "." + match[2]
+
+
+def _without_gaps(match: re.Match[str]) -> str:
+    return re.sub("(?<=\\d)[ ',](?=\\d)", "", match[0])
 
 
 def _note(match: re.Match[str]) -> str:
     """``a $20 note``: of one thing, its worth stands before it in the singular."""
     article, sign, number, word, letter = match.groups()
     scale = word or _BIG.get((letter or "").lower(), "")
-    return f"{article}{_decimal(number)}{' ' + scale if scale else ''} {_MONEY[sign][0]} "
+    said = _decimal(number)
+    if sign in _DOLLARS:  # an A$5 note
+        article = article[0] + ("n " if said.startswith("e") else " ")
+    return f"{article}{said}{' ' + scale if scale else ''} {_MONEY[_DOLLARS.get(sign, sign)][0]} "
 
 
-_SIGN = "[$£€¥₹]"
+_SIGN = f"[{''.join(sign for sign in _MONEY if len(sign) == 1)}]"
+_CODE = "|".join(sign for sign in _MONEY if len(sign) > 1)
+# Before a number. What stands apart from one on either side belongs to the one before it: ``5 € 20 times``.
+_CURRENCY = (
+    rf"(?:(?<!\w)(?:{'|'.join(map(re.escape, _DOLLARS))})|(?<!\d){_SIGN}(?:(?!\s)|(?<!\d\s.))"
+    rf"|(?<!\w)(?:{_CODE})(?=[\s\d.-])(?:(?!\s)|(?<!\d\s...)))"
+)
+_CURRENCY_BEHIND = rf"(?:{_SIGN}(?!\.?\d|\$)|(?:{_CODE})(?!\w))"
 _SCALE = r"(?:\s?(million|billion|trillion|thousand|(?<=\d)(?:[kKmMbB]|mn|bn|tn))\b)?"
 _AFTER_A = r"(?!(?:and|or|but|for|per|to|in|on|at|of|by|is|was|more|less|each|a|an|the|if|when|that)\b)"
 
@@ -253,13 +319,18 @@ def _months_or_years(match: re.Match[str]) -> str:
 
 def _time(match: re.Match[str]) -> str:
     hour, minute, second, half = match[1], match[2], match[3], match[4] or match[5]
-    if int(hour) > 24 or int(minute or 0) > 59:
-        return f"{cardinal(int(hour))} to {cardinal(int(minute or 0))}"
+    if max(int(minute or 0), int(second or 0)) > 59 or int(hour) > 24 and minute:  # a score, a ratio
+        score = " to ".join(cardinal(int(part)) for part in (hour, minute, second) if part)
+        return score + (f" point {_digits(match[6])}" if match[6] else "")
+    if int(hour) > 24:
+        return match[0]
     small = int(minute or 0)
     said = cardinal(int(hour)) + (f" {_two(small)}" if small else "" if half else " o'clock")
-    if second:
-        said = f"{cardinal(int(hour))}{f' {_two(small)}' if small else ''} and {_counted(second, 'second')}"
-    if match[6]:
+    if second and match[6]:
+        said += f" and {_decimal(second + '.' + match[6])} seconds"
+    elif second and int(second):
+        said += f" and {_counted(second, 'second')}"
+    elif match[6]:
         said += f" point {_digits(match[6])}"
     if not half:
         return said
@@ -271,17 +342,18 @@ def _time(match: re.Match[str]) -> str:
 # ---- units -------------------------------------------------------------------------------------------------------------
 
 _UNITS = {
-    "km": "kilometre", "cm": "centimetre", "mm": "millimetre", "nm": "nanometre", "kg": "kilogram", "mg": "milligram",
+    "km": "kilometre", "cm": "centimetre", "mm": "millimetre", "nm": "nanometre", "kg": "kilogram", "kgs": "kilogram", "kms": "kilometre", "mg": "milligram",
     "mph": "mile per hour", "kph": "kilometre per hour", "rpm": "revolution per minute",
     "hz": "hertz", "khz": "kilohertz", "mhz": "megahertz", "ghz": "gigahertz",
     "kb": "kilobyte", "mb": "megabyte", "gb": "gigabyte", "tb": "terabyte", "mbps": "megabit per second", "kbit/s": "kilobit per second",
+    "mbit/s": "megabit per second", "gbit/s": "gigabit per second", "fps": "frame per second", "bpm": "beat per minute", "mpg": "mile per gallon",
     "ms": "millisecond", "sec": "second", "secs": "second", "min": "minute", "mins": "minute", "hr": "hour", "hrs": "hour",
-    "ml": "millilitre", "cl": "centilitre", "ft": "foot", "yd": "yard", "yds": "yard", "mi": "mile", "lb": "pound", "lbs": "pound",
-    "oz": "ounce", "kw": "kilowatt", "kwh": "kilowatt hour", "db": "decibel", "kcal": "kilocalorie", "tsp": "teaspoon", "tbsp": "tablespoon", "kpa": "kilopascal", "hpa": "hectopascal",
+    "ml": "millilitre", "dl": "decilitre", "cl": "centilitre", "ft": "foot", "yd": "yard", "yds": "yard", "mi": "mile", "lb": "pound", "lbs": "pound",
+    "oz": "ounce", "kw": "kilowatt", "kwh": "kilowatt hour", "mah": "milliampere hour", "kj": "kilojoule", "gal": "gallon", "db": "decibel", "kcal": "kilocalorie", "tsp": "teaspoon", "tbsp": "tablespoon", "kpa": "kilopascal", "hpa": "hectopascal",
 }  # fmt: skip
 # Of one letter, or of another meaning in small or large letters: these as they stand.
 _EXACT = {"m": "metre", "g": "gram", "s": "second", "h": "hour", "l": "litre", "L": "litre", "W": "watt", "V": "volt",
-          "MW": "megawatt", "GW": "gigawatt", "\u03bcm": "micrometre", "\u03bcg": "microgram", "\u03bcs": "microsecond"}  # fmt: skip
+          "MW": "megawatt", "GW": "gigawatt", "mA": "milliampere", "\u03a9": "ohm", "k\u03a9": "kilohm", "\u03bcl": "microlitre", "\u03bcm": "micrometre", "\u03bcg": "microgram", "\u03bcs": "microsecond"}  # fmt: skip
 _MANY = {"foot": "feet", "square foot": "square feet", "cubic foot": "cubic feet", "hertz": "hertz", "kilohertz": "kilohertz", "megahertz": "megahertz", "gigahertz": "gigahertz"}  # fmt: skip
 _COUNTED = "people|users|viewers|listeners|readers|copies|customers|barrels|tonnes|tons|households|homes|jobs|workers|voters|votes|followers|subscribers|children|women|men|patients|cases|deaths|cars|units|shares|downloads|visitors|visits"  # fmt: skip
 _UNIT = "|".join(
@@ -305,10 +377,10 @@ _ROOM = {"sq": "square ", "cu": "cubic "}
 
 
 def _unit(match: re.Match[str]) -> str:
-    number, between, power, unit, below = match.groups()
+    number, between, power, unit, power_below, below = match.groups()
     name = _ROOM.get(power or "", "") + _named(unit)
     if below:
-        name += f" per {_PER.get(below) or _named(below)}"
+        name += f" per {_ROOM.get(power_below or '', '')}{_PER.get(below) or _named(below)}"
     return f"{_decimal(number)} {name if number == '1' or between == '-' else _more(name)}"
 
 
@@ -316,23 +388,26 @@ def _hours(match: re.Match[str]) -> str:
     return f"{_counted(match[1], 'hour')} {_counted(match[2], 'minute')}"
 
 
-_SCALES_OF_HEAT = {"C": " Celsius", "F": " Fahrenheit", "": ""}
+_BEHIND_DEGREES = {"C": "Celsius", "F": "Fahrenheit", "K": "Kelvin", "N": "north", "S": "south", "E": "east", "W": "west"}  # fmt: skip
+_WAY = "[NS][EW]?|[EW]"
+
+
+def _behind_degrees(letters: str | None) -> str:
+    return "".join(f" {_BEHIND_DEGREES[letter]}" for letter in letters or "")
+
+
+def _of(number: str, one: str) -> str:
+    return f"{_decimal(number)} {one if number == '1' else one + 's'}"
 
 
 def _degrees(match: re.Match[str]) -> str:
-    number, scale = match.groups()
-    return f"{_decimal(number)} {'degree' if number == '1' else 'degrees'}{_SCALES_OF_HEAT[scale or '']}"
-
-
-_WAYS = {"N": " north", "S": " south", "E": " east", "W": " west"}
+    return _of(match[1], "degree") + _behind_degrees(match[2])
 
 
 def _angle(match: re.Match[str]) -> str:
     degrees, minutes, seconds, way = match.groups()
-    said = f"{_counted(degrees, 'degree')} {_counted(minutes, 'minute')}"
-    if seconds:
-        said += f" {_decimal(seconds)} {'second' if seconds == '1' else 'seconds'}"
-    return said + _WAYS.get(way or "", "")
+    said = f"{_counted(degrees, 'degree')} {_of(minutes, 'minute')}"
+    return said + (f" {_of(seconds, 'second')}" if seconds else "") + _behind_degrees(way)
 
 
 def _feet(match: re.Match[str]) -> str:
@@ -384,6 +459,21 @@ def _sum(match: re.Match[str]) -> str:
     return said.replace("=", " equals ")
 
 
+_OPERATORS = {"*": "times", "\u00b7": "times", "\u22c5": "times", "\u2219": "times", "**": "to the power of", "^": "to the power of", "<": "less than",
+              ">": "more than", "<=": "at most", ">=": "at least", "!=": "is not", "==": "equals", "===": "equals"}  # fmt: skip
+# What an operator stands between: a number, a bracket, or a letter that is a word.
+_LEFT, _RIGHT = r"(?:(?<=[\d)])|(?<=\b[A-Za-z]))", r"(?=[\d(]|\.\d|[A-Za-z]\b)"
+
+
+def _operator(match: re.Match[str]) -> str:
+    return f" {_OPERATORS[match[2]]} {'minus ' if match[3] else ''}"
+
+
+def _in_braces(match: re.Match[str]) -> str:
+    """``x^{10}`` as ``x^10``, ``2^{n+1}`` as ``2^(n+1)``."""
+    return f"^{match[1]}" if re.fullmatch(r"-?\w+", match[1]) else f"^({match[1]})"
+
+
 def _scientific(match: re.Match[str]) -> str:
     return f"{_decimal(match[1])} times ten to the power of {cardinal(int(match[2]))}"
 
@@ -432,25 +522,43 @@ STEPS: list[Step] = [
     # sums
     (re.compile(rf"(?<![\w.,'])-?{_TERM}(?:{_OPERATOR}{_TERM}){{1,50}}+\s?=\s?-?{_TERM}(?:{_OPERATOR}{_TERM})*(?![\w'])"), _sum),
     (re.compile(rf"{_WORTH}[eE]([+-]?\d{{1,3}})(?![\w.])"), _scientific),
+    (re.compile(r"\^\{([^{}]{1,20})\}"), _in_braces),
     (re.compile(r"(?<=[\w)])\^(-?)(\d+(?:\.\d+)?)(?!\w)"), _to_the),
     (re.compile("\u2212"), "-"),
+    (re.compile(rf"{_LEFT}(\s?)(\*\*?|\^|[\u22c5\u2219]|[<>!]=|===?)\1(-?){_RIGHT}"), _operator),
+    (re.compile(rf"(?<=[\d)])(\s?)([\u00b7<>])\1(-?){_RIGHT}"), _operator),
+    (re.compile(rf"{_LEFT}(\s?)([<>])\1(-?)(?=\.?\d)"), _operator),
+    (re.compile(rf"{_LEFT}(\s)([<>])\1(-?){_RIGHT}"), _operator),
+    (re.compile(rf"(?:^|(?<=[\s(]))(?!<3(?!\.?\d|%))([<>])(?={_SIGN}?\.?\d)"), lambda m: "less than " if m[1] == "<" else "more than "),
     # dashes: between numbers, and between words
-    (re.compile("(?<=\\d)\\s[-\u2013]\\s(?=[$£€]?\\d)"), "-"),
+    (re.compile(f"(?:(?<=\\d)|(?<=\\d{_SIGN}))\\s[-\u2013]\\s(?={_SIGN}?\\d)"), "-"),
     (re.compile("\\s?\u2014\\s?(?!\\d)|(?<!\\d)\\s?\u2014|\\s[-\u2013]\\s|--"), ", "),
-    (re.compile(r"(?<![\w.,])~(?=\d)"), "about "),
-    (re.compile(r"\s<\s(?=[\d-])"), " less than "),
-    (re.compile(r"\s>\s(?=[\d-])"), " more than "),
+    (re.compile(rf"(?<=\d)\s?~\s?(?={_SIGN}?\d)"), " to "),
+    (re.compile(rf"(?<![\w.,])~\s?(?={_SIGN}?\.?\d)"), "about "),
+    (re.compile(rf"\s<\s(?=[\d-]|{_SIGN})"), " less than "),
+    (re.compile(rf"\s>\s(?=[\d-]|{_SIGN})"), " more than "),
+    # money: as it is written elsewhere, brought to one form
+    (re.compile(r"\bRs\.?\s?(?=\d)"), "₹"),
+    (re.compile(rf"{_CURRENCY}\s?(?:\d{{1,3}}(?:[ ']\d{{3}})+|\d\d?(?:,\d\d)+,\d{{3}})(?!\d|,\d{{3}})"), _without_gaps),
+    (re.compile(rf"(?<![\w.,])(?<!\d )\d{{1,3}}(?:[ ']\d{{3}})+(?=(?:[.,]\d\d)?\s?{_CURRENCY_BEHIND})"), _without_gaps),
+    (re.compile(rf"({_CURRENCY}\s?(?:\d{{1,3}}(?:\.\d{{3}})+|\d+)),(\d\d)(?!\w|[.,]\d)"), _with_point),
+    (re.compile(rf"(?<![\w.,])(\d{{1,3}}(?:\.\d{{3}})+|\d+),(\d\d)(?=\s?{_CURRENCY_BEHIND})"), _with_point),
+    (re.compile(r"(?<![\w.,])(?!0)\d{1,3}(?:\.\d{3})+(?=\s?€(?!\.?\d))"), lambda m: m[0].replace(".", "")),
+    (re.compile(rf"\$({'|'.join(name[:-1] for name in _DOLLARS)})(?=\d)"), r"\1$"),
+    (re.compile(rf"(?:(?<=[\dkmn])|(?<=\d{_SIGN}))(\s?)[-\u2013]\1(?={_SIGN}\d)|(?<=\d{_SIGN})(\s?)[-\u2013]\2(?=\d)"), " to "),
+    (re.compile(rf"({_CURRENCY})\s?[-\u2013](?=\.?\d)"), r"-\1"),
     # money
-    (re.compile(rf"(?<=[\dkmn])\s?[-\u2013]\s?(?={_SIGN}\d)"), " to "),
-    (re.compile(rf"(\b[Aa]n?\s)({_SIGN})((?:{_WHOLE})(?:\.\d+)?)(?:\s(million|billion|trillion|thousand)|([kKmMbB]|mn|bn|tn))?[\s-]{_AFTER_A}(?=[a-z]{{3,}})"), _note),
-    (re.compile(rf"({_SIGN})((?:{_WHOLE})(?:\.\d+)?)\s?[-\u2013]\s?((?:{_WHOLE})(?:\.\d+)?){_SCALE}(?![\w.]*\d)"), _money_range),
-    (re.compile(rf"(?<![\w.,])(-)?(?:US)?({_SIGN})\s?({_WHOLE})?(?:\.(\d+))?(?<=\d){_SCALE}"), _money_before),
-    (re.compile(rf"(?<![\w.,])({_WHOLE})(?:\.(\d\d))?\s?([£€])(?!\d)"), lambda m: _money(m[3], m[1], m[2] or "")),
-    (re.compile(r"(?<![\w.,])(\d+)\s?¢"), lambda m: _counted(m[1], "cent")),
+    (re.compile(rf"(\b[Aa]n?\s)({_CURRENCY})((?:{_WHOLE})(?:\.\d+)?)(?:[\s-](million|billion|trillion|thousand)|([kKmMbB]|mn|bn|tn))?[\s-]{_AFTER_A}(?=[a-z]{{3,}})"), _note),
+    (re.compile(rf"({_CURRENCY})\s?((?:{_WHOLE})(?:\.\d+)?)\s?[-\u2013]\s?((?:{_WHOLE})(?:\.\d+)?){_SCALE}(?![\w.]*\d)"), lambda m: _range_of_money(m[1], m[2], m[3], m[4])),
+    (re.compile(rf"(?<![\w.,-])((?:{_WHOLE})(?:\.\d+)?)\s?[-\u2013]\s?((?:{_WHOLE})(?:\.\d+)?){_SCALE}\s?({_CURRENCY_BEHIND})"), lambda m: _range_of_money(m[4], m[1], m[2], m[3])),
+    (re.compile(rf"(?<![\d.,])(?:(?<!\w)([-\u2013]))?({_CURRENCY})\s?({_WHOLE})?(?:\.(\d+))?(?<=\d)(?:(?<=\.\d\d)p\b)?{_SCALE}(?:\s?({_CODE})\b)?"), _money_before),
+    (re.compile(rf"(?<![\w.,])(?:(?<!\w)([-\u2013]))?({_WHOLE})?(?:\.(\d+))?(?<=\d){_SCALE}\s?({_CURRENCY_BEHIND})"), _money_behind),
     (re.compile(rf"\b(dollars?|euros?|pounds?|pence|cents?|yen|rupees?)\s?/\s?({'|'.join(_PER)}|{_UNIT})(?!\w)"), lambda m: f"{m[1]} per {_PER.get(m[2]) or _named(m[2])}"),
     # dates, years
     (re.compile(rf"\b({_DAY})\.?\s?[-\u2013]\s?({_DAY})\b\.?"), lambda m: f"{_DAYS[m[1]]} to {_DAYS[m[2]]}"),
     (re.compile(rf"\b({_DAY})\.(?=,?\s(?:[A-Z]|\d))"), lambda m: _DAYS[m[1]]),
+    (re.compile(r"(?<=\b\d{4}-\d\d-\d\d)T(?=\d\d:?\d\d)"), ", "),
+    (re.compile(r"(?<=:\d\d)Z\b"), " UTC"),
     (re.compile(r"\b(\d{4})-(\d{2})-(\d{2})\b"), _iso),
     (re.compile(rf"\b({_MONTH})\s(\d{{1,2}})(?:st|nd|rd|th)?(?:\s?[-\u2013]\s?(\d{{1,2}})(?:st|nd|rd|th)?)?(?![\w:%]|[.,]\d)(?:,?\s(\d{{4}})\b)?"), _date),
     (re.compile(rf"(?<![\w.,:$])([Tt]he\s)?(\d{{1,2}})(?:st|nd|rd|th)?(?:\s?[-\u2013]\s?(\d{{1,2}})(?:st|nd|rd|th)?)?\s(?:of\s)?({_MONTH})(?!\w)(?:,?\s(\d{{4}})\b)?"), _day_before),
@@ -465,19 +573,20 @@ STEPS: list[Step] = [
     # what a line of numbers means: part of, from to, below zero
     (re.compile(rf"(?<![\w/.,])(?:(\d{{1,3}})[\s-])?(\d{{1,2}})/(\d{{1,3}})(?![\w/]|\.\d)(?:\s?({_UNIT})(?![\w'/]))?"), _fraction),
     (re.compile(r"(?<=[\d%°])\s?[-\u2013]\s?(?=\d)|(?<=\d)\s?\u2014\s?(?=\d)|(?<=[ap]m)\s?[-\u2013]\s?(?=\d)|(?<=[ap]\.m\.)\s?[-\u2013]\s?(?=\d)", re.IGNORECASE), " to "),
-    (re.compile(r"(?<![\d:])(\d{1,2})(?::(\d{2})(?::(\d{2}))?(?!\d)(?:\s?([ap]\.?m\b\.?))?|\s?([ap]\.?m\b\.?))(?:(?<=:\d\d)\.(\d+))?", re.IGNORECASE), _time),
+    (re.compile(r"(?<![\d.:,])(\d{1,2})\.([0-5]\d)(?=\s?[ap]\.?m\b)", re.IGNORECASE), r"\1:\2"),
+    (re.compile(r"(?<![\d:])(\d{1,2})(?::(\d{2})(?::(\d{2}))?(?!\d)(?:\s?([ap]\.?m\b\.?))?|\s?([ap]\.?m\b\.?))(?:(?<=:\d\d)\.(\d+))?(?:(?<=\d)\s?h(?:rs?)?\b)?", re.IGNORECASE), _time),
     (re.compile(r"(?<=\d)\s?:\s?(?=\d)"), " to "),
     (re.compile(r"(?<![\w-])[-\u2013](?=\.?\d)"), "minus "),
     # units
-    (re.compile(r"(?<=\d)\s?x\s?(?=\d)"), " by "),
+    (re.compile(r"(?<=\d)(\s?(?:mm|cm|km|m|ft|in))?\s?x\s?(?=\d)"), r"\1 by "),
     (re.compile(r"(?<![\w.])(\d{1,2})\s?ft\.?\s(\d{1,2})\s?in\b\.?"), _feet),
-    (re.compile(r"(?<!\w)(\d+)°\s?(\d+)'(?:\s?(\d+(?:\.\d+)?)\")?(?:\s?([NSEW])\b)?"), _angle),
+    (re.compile(rf"(?<!\w)(\d+)°\s?(\d+(?:\.\d+)?)'(?:\s?(\d+(?:\.\d+)?)\")?(?:\s?({_WAY})\b)?"), _angle),
     (re.compile(r"(?<![\w.])(\d{1,2})'\s?(\d{1,2}(?:\.\d+)?)(?:\"|''|(?!\w))"), _feet),
     (re.compile(r"(?<![\w.])(\d+(?:\.\d+)?)\"(?!\w)"), _inches),
-    (re.compile(rf"{_WORTH}\s?°(?:\s?([CF])\b)?"), _degrees),
+    (re.compile(rf"{_WORTH}\s?°(?:\s?([CFK]|{_WAY})\b)?"), _degrees),
     (re.compile(r"(?<!\w)(\d+)\s?h\s?(\d{1,2})\s?(?:m|min)?\b"), _hours),
     (re.compile(rf"{_WORTH}(?:\s?(M|bn|mn|tn)|\s?(m)(?=\s(?:{_COUNTED})\b))(?![\w'])"), _millions),
-    (re.compile(rf"{_WORTH}(\s?|-)(?:(sq|cu)\s)?({_UNIT})(?:/({'|'.join(_PER)}|{_UNIT}))?(?![\w'/])(?:\.(?=\s[a-z]|\s\d+\soz))?"), _unit),
+    (re.compile(rf"{_WORTH}(\s?|-)(?:(sq|cu)\s)?({_UNIT})(?:/\s?(?:(sq|cu)\s)?({'|'.join(_PER)}|{_UNIT}))?(?![\w'/])(?:\.(?=\s[a-z]|\s\d+\soz))?"), _unit),
     (re.compile(rf"(?<![\w.,])({_WHOLE})(?:st|nd|rd|th)\b", re.IGNORECASE), lambda m: _nth(_count(m[1]))),
     (re.compile(r"\b([vV])(?:\.|er\.?|ersion)?\s?(\d+(?:\.\d+)+)(?!\w|\.\d)"), _version),
     (re.compile(r"(?<![\w.])()(\d+(?:\.\d+){2,})(?!\w|\.\d)"), _version),
@@ -486,4 +595,5 @@ STEPS: list[Step] = [
     (re.compile(r"(?<=[^\W\d_])(?=\d)|(?<=\d)(?=[^\W\d_])"), " "),
     (re.compile(_NUMBER), _number),
 ]  # fmt: skip
+STEPS = [(pattern, change if isinstance(change, str) else _apart(change)) for pattern, change in STEPS]
 """In the order in which they are tried; what is said by one is not digits any more to those behind it."""

@@ -54,6 +54,12 @@ _TITLES = {
 }  # fmt: skip
 _NUMBERED = {"no": "number", "nos": "numbers", "vol": "volume", "vols": "volumes", "ch": "chapter", "fig": "figure", "figs": "figures",
              "sec": "section", "eq": "equation", "art": "article"}  # fmt: skip
+# ``I`` is a person where a verb follows that goes with no number: the third person would have an s, or it can be no participle.
+_PERSON = (
+    r"I\b(?:(?=\s(?:am|think|thought|know|knew|have|had|love|loved|want|wanted|do|did|don't|can|could|will|would|should|saw|met|"
+    r"see|mean|must|may|might|believe|guess|hope|wish|like|need|hate|say|tell|write|wrote|read|feel|get|go|went|take|took|give|"
+    r"gave|remember)\b)|(?='(?:m|d|ll|ve)\b))"
+)
 _SMALL = {"p": "page", "pp": "pages", "ca": "circa", "c": "circa"}
 _BEHIND = {"jr": "junior", "sr": "senior", "etc": "et cetera", "inc": "incorporated", "ltd": "limited", "corp": "corporation", "co": "company",
            "ave": "avenue", "blvd": "boulevard", "rd": "road", "st": "street", "dr": "drive", "ln": "lane", "hwy": "highway"}  # fmt: skip
@@ -109,7 +115,7 @@ _ABBREVIATIONS: list[Step] = [
     (re.compile(r"\b([Tt])el\.(?=[:\s])"), r"\1elephone"),
     (re.compile(r"(?<=\()([bd])\.\s(?=\d{4})"), lambda m: "born " if m[1] == "b" else "died "),
     (re.compile(r"(?<![\w.])(Mr|Mrs|Ms|Dr|Prof|St)(?=\s[A-Z][a-z])"), lambda m: _TITLES[m[1].lower()]),
-    (re.compile(rf"(?<![\w.])((?i:{_listed(_NUMBERED)}))\.\s?(?=\d|[IVX]+\b)"), lambda m: _NUMBERED[m[1].lower()] + " "),
+    (re.compile(rf"(?<![\w.])(?!(?i:no)\.\sI\b)((?i:{_listed(_NUMBERED)}))\.\s?(?=\d|(?!{_PERSON})[IVX]+\b)"), lambda m: _NUMBERED[m[1].lower()] + " "),
     (re.compile(rf"(?<![\w.])({_listed(_SMALL)})\.\s?(?=\d)"), lambda m: _SMALL[m[1]] + " "),
     (re.compile(rf"(?<=[\s,])((?i:{_listed(_BEHIND)}))\.(?=\s|$|[,;:!?)])"), lambda m: _behind(m) if m[1][0].isupper() or m[1] == "etc" else m[0]),
     (re.compile(rf"(?<![\w.])((?i:{_listed(_ANYWHERE)}))\.(?=\s|,|$)"), lambda m: _ANYWHERE[m[1].lower()]),
@@ -133,12 +139,6 @@ _RULERS = (
 _CROWNS = "King|Queen|Pope|Emperor|Empress|Tsar|Czar|Kaiser|Sultan|Shah|Prince|Duke"
 _VALUES = {"I": 1, "V": 5, "X": 10, "L": 50, "C": 100}
 _ROMAN = r"(?=[IVXL])(?:XC|XL|L?X{0,3})(?:IX|IV|V?I{0,3})(?<=[IVXLC])"
-# ``I`` is a person where a verb follows that goes with no number: the third person would have an s, or it can be no participle.
-_PERSON = (
-    r"I\b(?:(?=\s(?:am|think|thought|know|knew|have|had|love|loved|want|wanted|do|did|don't|can|could|will|would|should|saw|met|"
-    r"see|mean|must|may|might|believe|guess|hope|wish|like|need|hate|say|tell|write|wrote|read|feel|get|go|went|take|took|give|"
-    r"gave|remember)\b)|(?='(?:m|d|ll|ve)\b))"
-)
 _NUMERAL = rf"(?!{_PERSON})({_ROMAN})\b"
 
 
