@@ -223,7 +223,7 @@ def test_a_very_short_sound_has_no_speed(call, tmp_path):
     assert "real time" not in told.err
 
 
-def test_nothing_that_is_read_is_written_over(tmp_path, capsys):
+def test_nothing_that_is_read_is_written_over(tmp_path, call):
     """References, likes and rooms as well as the recording itself, and where a picture goes in the end."""
     names = ("talk", "liked", "room")
     for k, name in enumerate(names):
@@ -243,6 +243,7 @@ def test_nothing_that_is_read_is_written_over(tmp_path, capsys):
         ["repair", talk, "--room", room, "--out", room],
         ["stems", talk, room, "--like", liked, "--out", liked],
     ):
-        assert main(["mix", *words]) == 2, words
-        assert "is what was given; choose another place with --out" in capsys.readouterr().err
+        told = call("mix", *words)
+        assert told.status == 2, words
+        assert "is what was given; choose another place with --out" in told.err
     assert {p: p.read_bytes() for p in tmp_path.rglob("*") if p.is_file()} == before
