@@ -97,6 +97,38 @@ def test_pieces_are_as_long_as_fit_and_hold_every_word(speaker):
     assert pieces[-1].pause > pieces[0].pause
 
 
+def _heard(speaker, texts):
+    """Words and marks of texts, as the codec reads them."""
+    return [clause for text in texts for clause in speaker.codec.clauses(text)]
+
+
+@pytest.mark.parametrize(("text", "sentences"), [
+    ("On May 5th it cost $3.50; was that much? It rose by 3.5 percent. 4.5 came.", 3),
+    ("Dr. Smith met Mrs. Jones at 5 p.m. The train left at 7.30 p.m. on Jan. 5.", 2),
+    ("Write to ann@example.com, or see www.example.com. It is there.", 2),
+    ("J. K. Rowling lives at 10 Main St. in St. Louis. U.S. troops left Washington, D.C. The end.", 3),
+    ("See fig. 3. It shows, e.g., cats, dogs, etc. The firm Acme Inc. bought Foo Ltd. It was 1984.", 4),
+    ("\"No,\" he said. \"Yes.\" And on… Who are you?! Version 2.0.1 is out. It weighs 5 kg. 6 came.", 7),
+])  # fmt: skip
+def test_a_text_is_read_in_pieces_as_in_the_whole(speaker, monkeypatch, text, sentences):
+    monkeypatch.setattr(speaker.codec, "used_length", 1000)
+    pieces = speaker.pieces(text)
+    assert len(pieces) == sentences
+    assert _heard(speaker, [p.text for p in pieces]) == _heard(speaker, [text])
+    words = [w for c in _heard(speaker, [text]) for w in c.words]
+    for length in (40, 24, 14):  # nor is a number cut, as "three | point five percent" is one
+        monkeypatch.setattr(speaker.codec, "used_length", length)
+        pieces = speaker.pieces(text)
+        assert len(pieces) > sentences
+        found = [w for c in _heard(speaker, [p.text for p in pieces]) for w in c.words]
+        assert "".join(found) == "".join(words)  # a word that is longer than the run is cut, too
+
+
+def test_the_pause_behind_a_piece_is_that_of_its_mark(speaker):
+    pauses = [p.pause for p in speaker.pieces('one? "two." four, five')]
+    assert pauses == [0.4, 0.35, 0.7]
+
+
 def test_manners(speaker):
     assert set(EMOTIONS) >= {"neutral", "happy", "sad", "angry", "calm"}
     assert manner("sad", speed=2.0).speed == pytest.approx(2 * EMOTIONS["sad"].speed)
@@ -159,10 +191,30 @@ def test_letters_of_another_script_are_not_said_as_something_else(speaker, tmp_p
     assert not (tmp_path / "none").exists()
 
 
+def test_numbers_are_no_words_where_letters_are_sounds(speaker, tmp_path, monkeypatch):
+    """English ones are written out; those of other languages are not, so what holds nothing else is left out."""
+    assert speaker.cannot("1984.") == ""
+    monkeypatch.setattr(speaker.codec, "language", "it")
+    assert "no word to say in '1984.'; give a text with letters" in speaker.cannot("1984.")
+    assert [p.text for p in speaker.pieces("one two. 1984. four")] == ["one two.", "four"]
+    book = tmp_path / "book.md"
+    book.write_text("# one\n\n1984.\n\ntwo four. 1984. nine.\n\n# 2\n\n1984.\n")
+    told = read_book(speaker, book, tmp_path / "out", who="bass")
+    assert [line.partition(" is left out")[0] for line in told.left_out] == ["chapter 2", "a paragraph of chapter 1"][
+        ::-1
+    ]
+    assert told.made == 2
+
+
 def test_chapters_of_text_and_markdown():
     text = "Before.\n\n# One\n\nA *b* [c](d).\nStill.\n\n---\n\n- item\n\nChapter IV: The end\n\nLast."
     assert [(c.title, c.paragraphs) for c in chapters(text)] == [
         ("", ("Before.",)), ("One", ("A b c. Still.", "item")), ("Chapter IV: The end", ("Last.",))]  # fmt: skip
+    wrapped = "He had read\npart of it. Then he left.\nPart one. It was\nbook club. Chapter\n\nPart owners met.\n\nbook two.\n"
+    assert [c.title for c in chapters(wrapped)] == [""]
+    for title in ("Chapter 12", "CHAPTER CXVII. The Fifth of October", "PART ONE", "Chapter Twenty-One: Home", "Book the Second",
+                  "Chapter forty two - x", "Part First"):  # fmt: skip
+        assert [c.title for c in chapters(f"{title}\nAnd so.\n\n{title}\n\nOn.")] == [title, title]
     for nothing in ("", "# \n\n***", "\U0001f642"):
         with pytest.raises(DataError):
             chapters(nothing)

@@ -1,8 +1,8 @@
-"""Number words and months of English, which those that make sentences and those that say them agree on."""
+"""Number words, Roman numerals and months of English, which those that make sentences and those that say them agree on."""
 
 from __future__ import annotations
 
-__all__ = ["MONTHS", "ONES", "TENS"]
+__all__ = ["MONTHS", "ONES", "ROMAN", "TENS"]
 
 ONES = [
     "zero",
@@ -29,6 +29,8 @@ ONES = [
 """0 to 19."""
 TENS = ["", "", *["twenty", "thirty", "forty", "fifty", "sixty", "seventy", "eighty", "ninety"]]
 """By tens; the first two have no word of their own."""
+ROMAN = r"(?:XC|XL|L?X{0,3})(?:IX|IV|V?I{0,3})"
+"""A pattern of Roman numerals below 100, the empty one too: put a lookahead before it."""
 MONTHS = [
     "January",
     "February",

@@ -16,6 +16,7 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
+from bottega.codecs._say import Clause
 from bottega.codecs._sound_files import write_sound
 from bottega.core import DataError, RecipeError, Rng, Sound, nearest
 from bottega.crafts.speak_manner import EMOTIONS, Manner, manner
@@ -30,6 +31,7 @@ __all__ = ["EMOTIONS", "Manner", "Speaker", "manner"]
 
 
 _PAUSES = {",": 0.12, ".": 0.35, "?": 0.4, "!": 0.35, "¶": 0.7}
+_NEAR = 100  # characters on either side of a cut that are read to see whether it changes anything
 
 
 def scripts(text: str) -> Counter[str]:
@@ -40,6 +42,10 @@ def scripts(text: str) -> Counter[str]:
     """
     letters = (c for c in unicodedata.normalize("NFKC", text) if unicodedata.category(c) in {"Lu", "Ll", "Lt", "Lo"})
     return Counter(unicodedata.name(c, "UNKNOWN").partition(" ")[0].partition("-")[0] for c in letters)
+
+
+def _words(clauses: Sequence[Clause]) -> list[str]:
+    return [word for clause in clauses for word in clause.words]
 
 
 class Piece(NamedTuple):
@@ -132,8 +138,13 @@ class Speaker:
         A program of sounds spells or skips letters of other scripts, so what is half written in them, or more, would come out
         as something else.
         """
-        if not any(c.isalnum() for c in text):
-            return f"there is no word to say in {text[:60]!r}; give a text with letters or numbers"
+        if not self._clauses(text):
+            digits = self.codec.phones == "espeak" or self.codec.language.startswith(
+                "en"
+            )  # letters have no sounds for them
+            return (
+                f"there is no word to say in {text[:60]!r}; give a text with letters{' or numbers' if digits else ''}"
+            )
         found = scripts(text)
         other = {script: n for script, n in found.items() if script not in self._scripts}
         most = (
@@ -147,6 +158,9 @@ class Speaker:
     def pieces(self, text: str) -> list[Piece]:
         """A text cut where it is said in one breath: sentences, and clauses of those that are too long for the run.
 
+        Where a sentence ends is asked of what reads the text (``codec.clauses``): it is cut only where the parts are read as they
+        are in the whole, so not behind ``Dr.`` and not within ``$3.50``.
+
         Raises:
             RecipeError: no word in it, or half of it in letters of a script in which the run learned no word.
         """
@@ -154,40 +168,57 @@ class Speaker:
             raise RecipeError(why)
         out: list[Piece] = []
         for paragraph in re.split(r"\n\s*\n", text):
-            flat = " ".join(paragraph.split())
             before = len(out)
-            for sentence in re.findall(r"[^.!?…]+(?:[.!?…]+[\"')\]]*(?=\s|$)|[.!?…]+|$)", flat):
-                if any(c.isalnum() for c in sentence):
-                    out += self._short(
-                        sentence.strip(), _PAUSES.get(sentence.strip().rstrip("\"')]")[-1:], _PAUSES["."])
-                    )
+            for sentence in self._sentences(" ".join(paragraph.split())):
+                if found := self._clauses(sentence):
+                    out += self._short(sentence, _PAUSES.get(found[-1].mark, _PAUSES["."]))
             if len(out) > before:
                 out[-1] = Piece(out[-1].text, _PAUSES["¶"])
-        if not out:
-            self.codec.clauses(text)  # raises with the reason
         return out
 
-    def _short(self, text: str, pause: float) -> Iterator[Piece]:
-        """As few pieces as fit: by clauses, else by words."""
-        most = 0.95 * self.codec.used_length
-        if self.codec.fits(text) <= most:
+    def _clauses(self, text: str) -> list[Clause]:
+        """As the codec reads a text; none where there is no word in it."""
+        try:
+            return list(self.codec.clauses(text))
+        except RecipeError:
+            return []
+
+    def _sentences(self, text: str) -> list[str]:
+        """The sentences of a paragraph without line ends."""
+        cuts = [0]
+        for match in re.finditer(r"[.!?…]+[\"')\]”’»]*\s+", text):
+            before, after, both = self._read(text, match.end())
+            if both == before + after and (not before or before[-1].mark in ".?!"):
+                cuts.append(match.end())
+        return [text[a:b].strip() for a, b in zip(cuts, [*cuts[1:], len(text)], strict=True)]
+
+    def _read(self, text: str, cut: int) -> tuple[list[Clause], list[Clause], list[Clause]]:
+        """What stands near a cut on either side, as it is read alone, and together."""
+        first, last = max(0, cut - _NEAR), cut + _NEAR
+        return self._clauses(text[first:cut]), self._clauses(text[cut:last]), self._clauses(text[first:last])
+
+    def _short(self, text: str, pause: float, plain: bool = False) -> Iterator[Piece]:
+        """As few pieces as fit: cut behind a clause, else a word, near the middle, and not within what is read as one.
+
+        Where there is no such place (one long number, an address), words are cut as they are read, which makes the text ``plain``.
+        """
+        if self.codec.fits(text) <= 0.95 * self.codec.used_length or len(text) < 2:
             yield Piece(text, pause)
             return
-        parts = re.split(r"(?<=[,;:—])\s+", text)
-        if len(parts) == 1:
-            words = text.split()
-            if len(words) == 1:
-                half = len(text) // 2
-                parts = [text[:half], text[half:]]
-            else:
-                middle = len(words) // 2
-                parts = [" ".join(words[:middle]), " ".join(words[middle:])]
-        elif len(parts) > 2:
-            middle = len(parts) // 2
-            parts = [" ".join(parts[:middle]), " ".join(parts[middle:])]
-        for i, part in enumerate(parts):
-            if any(c.isalnum() for c in part):
-                yield from self._short(part, pause if i == len(parts) - 1 else _PAUSES[","])
+        behind = [[m.end() for m in re.finditer(mark, text)] for mark in (r"[,;:—]\s+", r"\s+")]
+        cuts = [cut for some in behind for cut in sorted(some, key=lambda k: abs(2 * k - len(text)))]
+        for cut in cuts:
+            before, after, both = self._read(text, cut)
+            if _words(before) + _words(after) == _words(both):
+                break
+        else:
+            if not plain:
+                yield from self._short(" ".join(" ".join(c.words) + c.mark for c in self._clauses(text)), pause, True)
+                return
+            cut = cuts[0] if cuts else len(text) // 2
+        for part, rest in ((text[:cut].strip(), _PAUSES[","]), (text[cut:].strip(), pause)):
+            if self._clauses(part):
+                yield from self._short(part, rest, plain)
 
     @torch.no_grad()
     def examples(self, texts: Sequence[str], who: str | Profile | None = None, how: Manner = EMOTIONS["neutral"], seed: int = 0, *, consent: Consent | None = None, **knobs: Any) -> tuple[Tensor, Tensor]:  # fmt: skip

@@ -14,7 +14,9 @@ import numpy as np
 from safetensors import SafetensorError
 from safetensors.numpy import load_file, save
 
+from bottega.codecs._say import cardinal, ordinal
 from bottega.core import DataError, OutputError, RecipeError, Sound
+from bottega.core.english import ROMAN
 from bottega.core.files import write_atomically
 from bottega.crafts.speak import Manner, Speaker
 from bottega.crafts.speak_voice import Profile
@@ -23,11 +25,10 @@ from bottega.trust.consent import Consent
 __all__ = ["Chapter", "Read", "chapters", "read_book"]
 
 _KEPT = ".bottega-book"
-_ROMAN = r"(?=[IVXLC])(?:C{0,3})(?:XC|XL|L?X{0,3})(?:IX|IV|V?I{0,3})"
-_HEADING = re.compile(
-    rf"^(?:#{{1,3}}\s+(?P<md>.+?)\s*#*|(?P<plain>(?:chapter|part|book)\s+(?:\d+|{_ROMAN}|[a-z]+(?:[ -][a-z]+)?)(?:[.:—-]\s*.*)?))$",
-    re.IGNORECASE,
-)
+_WORDS = sorted((said for n in range(1, 100) for said in (cardinal(n), ordinal(n))), key=len, reverse=True)
+_NUMBER = rf"\d+|(?=[IVXLC])C{{0,3}}{ROMAN}|(?i:(?:the )?(?:{'|'.join(_WORDS)}))".replace(" ", "[ -]")
+_TITLE = re.compile(r"#{1,3}\s+(.+?)\s*#*")
+_NUMBERED = re.compile(rf"(?:Chapter|CHAPTER|Part|PART|Book|BOOK)\s+(?:{_NUMBER})(?:\s*[.:—-]\s*.*)?")
 
 
 class Chapter(NamedTuple):
@@ -61,6 +62,7 @@ class Read:
 def chapters(text: str) -> list[Chapter]:
     r"""The chapters of plain text or Markdown: a line ``# Title``, or ``Chapter 4`` (in digits, Roman or words), begins one.
 
+    Before a line of the second kind is an empty one, a heading, or nothing: a wrapped line may begin with "Part one." in the midst of a sentence.
     What stands before the first heading is a chapter without a title. Marks of Markdown (emphasis, links, code, rules,
     comments) are not read; a row of a table is.
 
@@ -83,9 +85,11 @@ def chapters(text: str) -> list[Chapter]:
             out.append(Chapter(title, kept))
 
     for line in text.split("\n"):
-        if (heading := _HEADING.match(line.strip())) and len(line.strip()) <= 120:
+        bare, alone = line.strip(), not lines or not lines[-1].strip()
+        heading = _TITLE.fullmatch(bare) or (_NUMBERED.fullmatch(bare) if alone else None)
+        if heading and len(bare) <= 120:
             close()
-            title, lines = _plain(heading["md"] or heading["plain"]), []
+            title, lines = _plain(heading[1] if heading.re is _TITLE else bare), []
         else:
             lines.append(line)
     close()
