@@ -82,6 +82,59 @@ def test_a_text_is_said(call, studio, tmp_path):
     assert (told.status, told.err.count("\n")) == (2, 1)
 
 
+def test_text_that_ends_like_a_file_is_text_where_there_is_none(call, studio, tmp_path):
+    run = ["--run", studio / "run", "--out", tmp_path / "a.wav", "--json"]
+    short, long = tmp_path / "one word.txt", tmp_path / "words.md"
+    short.write_text("one")
+    long.write_text("one two four six five one two.")
+    seconds = [call("speak", "say", text, *run).json["seconds"] for text in (short, "one", long, long.read_text())]
+    assert seconds[0] == seconds[1] < seconds[2] == seconds[3]
+    told = call("speak", "say", "one two four .txt", *run)
+    assert told.status == 0, told.err
+    (told,) = call("speak", "say", "words.txt", *run).err.splitlines()
+    assert "cannot read words.txt" in told
+
+
+PLACES = {
+    "say": (["one", "--run", "none"], ["said.mp3", "ann.wav/a.wav"]),
+    "clone": (["one", "--reference", "ann.wav", "--run", "none"], ["said.mp3", "ann.wav/a.wav", "ann.wav"]),
+    "convert": (["bob.wav", "--reference", "ann.wav", "--run", "none"], ["said.ogg", "ann.wav", "bob.wav", "ann.wav/a.wav"]),
+    "profile": (["--reference", "ann.wav", "--run", "none"], ["ann.wav", "ann.wav/a.json"]),
+    "consent": (["--who", "Ann", "--voice", "ann.wav", "--purpose", "it", "--until", "2999-01-01"], ["ann.wav", "bob.wav/a.toml"]),
+    "read": (["none.md", "--run", "none"], ["ann.wav", "ann.wav/book"]),
+    "mouth": (["ann.csv"], ["ann.csv", "ann.wav/a.csv"]),
+}  # fmt: skip
+
+
+@pytest.mark.parametrize(("task", "out"), [(task, out) for task, (_, outs) in PLACES.items() for out in outs])
+def test_a_place_is_refused_before_the_work_and_nothing_is_written_over(call, studio, monkeypatch, task, out):
+    """The run that is not there, too, would be told later."""
+    monkeypatch.chdir(studio)
+    if task == "mouth":
+        (studio / "ann.csv").write_bytes((studio / "ann.wav").read_bytes())
+    before = {path: path.read_bytes() for path in studio.rglob("*") if path.is_file()}
+    told = call("speak", task, *PLACES[task][0], "--out", out)
+    assert told.status == 2
+    (line,) = told.err.splitlines()
+    assert out in line
+    assert "none" not in line
+    assert {path: path.read_bytes() for path in studio.rglob("*") if path.is_file()} == before
+
+
+@pytest.mark.parametrize("picture", ["ann.wav/a.png", "out.txt", "out.wav"])
+def test_a_picture_that_cannot_be_drawn_leaves_no_sound(call, studio, tmp_path, picture):
+    told = call(
+        "speak", "say", "one", "--run", studio / "run", "--out", tmp_path / "out.wav", "--picture", studio / picture
+    )
+    assert (told.status, told.err.count("\n"), "--picture" in told.err) == (2, 1, True)
+    assert not list(tmp_path.iterdir())
+    told = call(
+        "speak", "mouth", studio / "ann.wav", "--out", tmp_path / "a.csv", "--picture", studio / "ann.wav" / "a.gif"
+    )
+    assert (told.status, told.err.count("\n"), "--picture" in told.err) == (2, 1, True)
+    assert not list(tmp_path.iterdir())
+
+
 def test_a_book_is_read(call, studio, tmp_path):
     (tmp_path / "book.txt").write_text("# one\n\none two.\n")
     told = call("speak", "read", tmp_path / "book.txt", "--run", studio / "run", "--format", "wav", "--out", tmp_path / "out", "--json")  # fmt: skip
@@ -183,6 +236,10 @@ def test_a_consent_is_about_a_voice_and_its_dates(call, studio, tmp_path):
         told = call(*base, *more)
         assert (told.status, told.err.count("\n")) == (2, 1)
         assert why in told.err
+        assert not out.exists()
+    for name in ("--who", "--purpose"):  # as bytes that are no UTF-8 come from a shell
+        told = call(*base, "--voice", studio / "ann.wav", "--until", "2999-01-01", name, "\udcff")
+        assert (told.status, told.err.count("\n"), "write it in UTF-8" in told.err) == (2, 1, True)
         assert not out.exists()
     record = _consent(call, studio, "again.toml")
     before = record.read_text()

@@ -17,7 +17,9 @@ import typer
 if TYPE_CHECKING:
     from bottega.workshop.run import Progress
 
-__all__ = ["Device", "Json", "Out", "Quiet", "Seed", "Sets", "knobs", "numbers", "settings", "whole_run"]
+__all__ = [
+    "Device", "Json", "Out", "Quiet", "Seed", "Sets", "knobs", "numbers", "own_place", "settings", "sound_out", "whole_run",
+]  # fmt: skip
 
 Json = Annotated[
     bool, typer.Option("--json", help="Print one JSON object on standard output, all else on standard error.")
@@ -28,6 +30,7 @@ Device = Annotated[str, typer.Option("--device", metavar="NAME", help="auto, cpu
 Sets = Annotated[
     list[str], typer.Option("--set", metavar="KEY=VALUE", help="Change one setting; may be given many times.")
 ]
+_DRAWN = {"", ".png", ".svg", ".pdf", ".jpg", ".jpeg"}
 
 
 class Out:
@@ -228,3 +231,38 @@ def numbers(text: str, option: str = "--seeds", what: str = "seed", least: int =
 def whole_run(path: Path) -> Path:
     """The folder of a run, given it or its ``model.safetensors``."""
     return path.parent if path.name == "model.safetensors" else path
+
+
+def own_place(path: Path, sources: Sequence[Path] = (), option: str = "--out", *, folder: bool = False) -> Path:
+    """Where a result goes; asked before the work, so that a place that cannot be written is no work lost.
+
+    Raises:
+        OutputError: it is one of the sources, or a file in a folder of them, which nothing is written over, or cannot be written.
+    """
+    from bottega.core import OutputError
+    from bottega.core.files import check_place
+
+    for source in sources:
+        inside = path.exists() and source.is_dir() and source.resolve() in path.resolve().parents
+        if inside or path.resolve() == source.resolve() or (path.exists() and source.exists() and path.samefile(source)):
+            raise OutputError(f"{path} is what was given; choose another place with {option}")
+    check_place(path, folder=folder, option=option)
+    return path
+
+
+def sound_out(out: Path, sources: Sequence[Path] = (), picture: Path | None = None, bits: int = 16) -> Path:
+    """``own_place`` of a sound and its picture; returns the name that the sound will have.
+
+    Raises:
+        OutputError: as ``own_place``; the sound is of no format that is written, or has no such bits, or the picture is of none.
+    """
+    from bottega.codecs._sound_files import sound_place
+    from bottega.codecs._sound_page import drawn_to
+    from bottega.core import OutputError
+
+    path = own_place(sound_place(out, bits), sources)
+    if picture is not None:
+        if picture.suffix.lower() not in _DRAWN:
+            raise OutputError(f"{picture}: pictures are not drawn as {picture.suffix}; let the name of --picture end in .png")  # fmt: skip
+        own_place(drawn_to(picture), [*sources, path], "--picture")
+    return path

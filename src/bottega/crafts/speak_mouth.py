@@ -215,6 +215,7 @@ def write_mouth(made: Mouth, path: Path) -> Path:
 
     Raises:
         RecipeError: another ending.
+        OutputError: the place cannot be written.
     """
     names = made.sounds or ("",) * len(made.opening)
     rows = [(round(k / made.fps, 4), round(float(o), 4), round(float(w), 4), s)
@@ -233,11 +234,11 @@ def write_mouth(made: Mouth, path: Path) -> Path:
     return path
 
 
-def check_mouth_path(path: Path, endings: Sequence[str]) -> None:
-    """Raise RecipeError for another ending, DataError for a place where no file can be."""
+def check_mouth_path(path: Path, endings: Sequence[str], option: str = "--out") -> None:
+    """Raise RecipeError for another ending, OutputError for a place where no file can be, which ``option`` chose."""
     if path.suffix.lower() not in endings:
         raise RecipeError(f"{path} ends in {path.suffix or 'nothing'}; name a file that ends in {' or '.join(endings)}")
-    check_place(path)
+    check_place(path, option=option)
 
 
 def draw_mouth(made: Mouth, path: Path) -> Path:
@@ -245,11 +246,12 @@ def draw_mouth(made: Mouth, path: Path) -> Path:
 
     Raises:
         RecipeError: another ending.
+        OutputError: the place cannot be written.
         DataError: a GIF of more than 300 seconds.
     """
     from PIL import Image
 
-    check_mouth_path(path, (".gif", ".png"))
+    check_mouth_path(path, (".gif", ".png"), "--picture")
     n = len(made.opening)
     file = io.BytesIO()
     if path.suffix.lower() == ".gif":

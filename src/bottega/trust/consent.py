@@ -56,11 +56,15 @@ def write_consent(consent: Consent, path: Path) -> Path:
     """As TOML; returns the path.
 
     Raises:
-        DataError: it says nothing of who, of which voice, what for, or ends before it begins.
+        DataError: it says nothing of who, of which voice, what for, has what is no character in it, or ends before it begins.
         OutputError: the place cannot be written.
     """
     if not consent.who.strip() or not consent.purpose.strip():
         raise DataError("a consent says who gives it and what for; both are wanted")
+    if any(
+        "\ud800" <= c <= "\udfff" for c in consent.who + consent.purpose
+    ):  # bytes of a command line that are no UTF-8
+        raise DataError("who gives a consent, or what for, has a character that is none; write it in UTF-8")
     if not consent.voices:
         raise DataError("a consent is about recordings of a voice; give at least one")
     if consent.until < consent.since:

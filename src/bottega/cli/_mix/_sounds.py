@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from bottega.cli._shared import settings
+from bottega.cli._shared import settings, sound_out
 
 if TYPE_CHECKING:
     from bottega.cli._shared import Out
@@ -42,25 +42,10 @@ def place(task: str, out: Path | None, beside: Path, bits: int, sources: Sequenc
         BadParameter: no such depth of samples.
         OutputError: it is one of the sources, of no format that is written, or cannot be written; nor can the picture.
     """
-    from bottega.codecs._sound_files import sound_place
-    from bottega.codecs._sound_page import drawn_to
-    from bottega.core import OutputError
-    from bottega.core.files import check_place
-
     if bits not in (16, 24, 32):
         raise typer.BadParameter(f"{bits} is no depth of samples; 16, 24 or 32", param_hint="--bits")
     whole = beside.resolve()  # "." has no name of its own
-    path = sound_place(out or whole.with_name(f"{whole.stem}-{task}.wav"), bits)
-    if picture is not None:
-        picture = drawn_to(picture)
-        check_place(picture, option="--picture")
-    for where, option in ((path, "--out"), (picture, "--picture")):
-        if where is not None and where.exists() and any(
-            where.samefile(source) or source.is_dir() and source.resolve() in where.resolve().parents
-            for source in sources if source.exists()
-        ):  # fmt: skip
-            raise OutputError(f"{where} is what was given; choose another place with {option}")
-    return path
+    return sound_out(out or whole.with_name(f"{whole.stem}-{task}.wav"), sources, picture, bits)
 
 
 def deliver(sound: Sound, path: Path, task: str, bits: int, sources: Sequence[Path] = (), seed: int = 0, weights: str = "") -> Path:  # fmt: skip

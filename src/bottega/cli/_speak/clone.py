@@ -7,7 +7,7 @@ from typing import Annotated
 
 import typer
 
-from bottega.cli._shared import Json, Out, Quiet, Seed
+from bottega.cli._shared import Json, Out, Quiet, Seed, sound_out
 from bottega.cli._speak._voices import (
     ConsentFile,
     Emotion,
@@ -54,6 +54,7 @@ def clone(
     """
     say = Out(as_json, quiet)
     how = how_of(emotion, speed, pitch, pitch_range, energy)
+    out = sound_out(out, reference)
     speaker = speaker_of(run, waves)
     who, record, said = heard(speaker, list(reference), consent, "clone")
     sound = speaker.say(text, who, how, seed, consent=record)

@@ -8,7 +8,7 @@ from typing import Annotated
 
 import typer
 
-from bottega.cli._shared import Json, Out, Quiet
+from bottega.cli._shared import Json, Out, Quiet, own_place
 
 __all__ = ["consent"]
 
@@ -56,9 +56,10 @@ def consent(
         uses = tuple(u.strip() for u in (use or ",".join(PURPOSES)).split(",") if u.strip())
         if not uses or not set(uses) <= set(PURPOSES):
             raise RecipeError(f"--use is {use!r}; of {' and '.join(PURPOSES)}")
+        out = own_place(out or Path("consent.toml"), voice)
         sounds = [digest(usable(read_sound(path), str(path), LEAST_SAID)) for path in voice]
         record = Consent(who, tuple(sounds), purpose, uses, *days)
-        path = write_consent(record, out or Path("consent.toml"))
+        path = write_consent(record, out)
     say.say(f"{path}  {record.who}, {record.since} to {record.until}" + (f", revoked on {record.revoked}" if record.revoked else ""))  # fmt: skip
     say.result({"file": path, "who": record.who, "seal": record.seal, "revoked": record.revoked})
 

@@ -7,7 +7,7 @@ from typing import Annotated
 
 import typer
 
-from bottega.cli._shared import Json, Out, Quiet, Seed
+from bottega.cli._shared import Json, Out, Quiet, Seed, sound_out
 from bottega.cli._speak._voices import (
     ConsentFile,
     References,
@@ -58,6 +58,7 @@ def convert(
     within("pitch", pitch)
     if (voice is not None) + bool(reference) + (profile is not None) != 1:
         raise typer.BadParameter("give --voice, --reference or --profile, one of them", param_hint="--voice")
+    out = sound_out(out, [file, *reference])
     sound = read_sound(file)
     speaker = speaker_of(run, waves)
     if voice is not None:

@@ -7,7 +7,7 @@ from typing import Annotated
 
 import typer
 
-from bottega.cli._shared import Json, Out, Quiet
+from bottega.cli._shared import Json, Out, Quiet, own_place
 
 __all__ = ["mouth"]
 
@@ -39,9 +39,10 @@ def mouth(
 
     if (run is None) != (text is None):
         raise typer.BadParameter("give --run and --text, both or neither", param_hint="--text" if run else "--run")
-    for path, endings in ((out, (".csv", ".json")), (picture, (".gif", ".png"))):
+    for path, endings, option in ((out, (".csv", ".json"), "--out"), (picture, (".gif", ".png"), "--picture")):
         if path is not None:
-            speak_mouth.check_mouth_path(path, endings)
+            speak_mouth.check_mouth_path(path, endings, option)
+            own_place(path, [file], option)
     say = Out(as_json, quiet)
     sound = read_sound(file)
     codec = None

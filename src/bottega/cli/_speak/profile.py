@@ -7,7 +7,7 @@ from typing import Annotated
 
 import typer
 
-from bottega.cli._shared import Json, Out, Quiet
+from bottega.cli._shared import Json, Out, Quiet, own_place
 from bottega.cli._speak._voices import ConsentFile, References, RunOf, heard, speaker_of
 
 __all__ = ["profile"]
@@ -34,6 +34,7 @@ def profile(
     from bottega.crafts.speak_voice import write_profile
 
     say = Out(as_json, quiet)
+    own_place(out, [*reference, *([consent] if consent else [])])
     found, _, _ = heard(speaker_of(run, None), list(reference), consent, "clone")
     path = write_profile(found, out)
     say.say(f"{path}  {found.name}, heard in {found.seconds:.1f} seconds")

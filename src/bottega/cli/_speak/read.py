@@ -7,7 +7,7 @@ from typing import Annotated
 
 import typer
 
-from bottega.cli._shared import Json, Out, Quiet, Seed, duration, numbers
+from bottega.cli._shared import Json, Out, Quiet, Seed, duration, numbers, own_place
 from bottega.cli._speak._voices import (
     ConsentFile,
     Emotion,
@@ -61,6 +61,7 @@ def read(
 
     say = Out(as_json, quiet)
     how = how_of(emotion, speed, pitch, pitch_range, energy, pause)
+    own_place(out, folder=True)
     speaker = speaker_of(run, waves)
     who, record, said = voice, None, dict[str, str]()
     if profile is not None:

@@ -7,7 +7,7 @@ from typing import Annotated
 
 import typer
 
-from bottega.cli._shared import Json, Out, Quiet, Seed
+from bottega.cli._shared import Json, Out, Quiet, Seed, sound_out
 from bottega.cli._speak._voices import (
     ConsentFile,
     Emotion,
@@ -57,17 +57,11 @@ def say(
 
     Options move an emotion's own manner: --emotion sad --pitch 2 is as high as neutral.
     """
-    from bottega.core import DataError
-
     say_ = Out(as_json, quiet)
     how = how_of(emotion, speed, pitch, pitch_range, energy)
-    if len(text) < 240 and Path(text).suffix in {".txt", ".md"}:
-        try:
-            text = Path(text).read_text(encoding="utf-8")
-        except OSError as error:
-            raise DataError(f"cannot read {text}: {error.strerror}; give a text, or a file of UTF-8 text") from error
-        except UnicodeDecodeError as error:
-            raise DataError(f"{text} is not UTF-8 text ({error.reason} at byte {error.start}); save it as UTF-8") from error  # fmt: skip
+    file = _file(text)
+    out = sound_out(out, [] if file is None else [file], picture)
+    text = text if file is None else _read(file)
     speaker = speaker_of(run, waves)
     said: dict[str, str] = {}
     who, record = voice, None
@@ -89,3 +83,21 @@ def say(
             "voice": voice or said.get("voice_of", speaker.voices[0]),
         }
     )
+
+
+def _file(text: str) -> Path | None:
+    """The file that a text names: one that is there, or one word that ends as a file of text does."""
+    if len(text) >= 240 or Path(text).suffix not in {".txt", ".md"}:
+        return None
+    return Path(text) if len(text.split()) == 1 or Path(text).is_file() else None
+
+
+def _read(file: Path) -> str:
+    from bottega.core import DataError
+
+    try:
+        return file.read_text(encoding="utf-8")
+    except OSError as error:
+        raise DataError(f"cannot read {file}: {error.strerror}; give a text, or a file of UTF-8 text") from error
+    except UnicodeDecodeError as error:
+        raise DataError(f"{file} is not UTF-8 text ({error.reason} at byte {error.start}); save it as UTF-8") from error
