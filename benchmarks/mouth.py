@@ -14,6 +14,7 @@ from typing import Any
 
 import numpy as np
 import torch
+from scipy.signal import hilbert
 
 from benchmarks._common import keep, options, shared
 from bottega.codecs._sound_files import read_sound, read_sounds
@@ -21,11 +22,18 @@ from bottega.codecs.speech import SpeechCodec
 from bottega.core import DataError, Rng, Sound
 from bottega.core.measure import mean_interval, wilson
 from bottega.crafts.speak import Speaker
-from bottega.crafts.speak_mouth import aligned, envelope, mouth
+from bottega.crafts.speak_mouth import aligned, mouth
 from bottega.data import worlds
 from bottega.data._voices import sentences
 
 WANTED = 0.8
+
+
+def envelope(sound: Sound, fps: float = 25.0) -> np.ndarray:
+    """The amplitude of a sound in each frame, ``(frames,)``: the mean of its analytic signal's magnitude, all bands."""
+    level = np.abs(hilbert(sound.mono().astype(np.float64)))
+    at = ((np.arange(len(level)) + 0.5) / sound.rate * fps).astype(int)
+    return np.asarray(np.bincount(at, level) / np.bincount(at))
 
 
 def together(curve: np.ndarray, level: np.ndarray) -> float:

@@ -296,6 +296,47 @@ def test_a_folder_is_read_with_its_transcript(tmp_path, world):
     one_line(error, "1.txt is empty")
 
 
+@pytest.mark.parametrize(("name", "why"), [
+    ("silent", "is silent"), ("short", "lasts 0.05 seconds"), ("turned", "one is the other turned over"), ("none", "not finite"),
+])  # fmt: skip
+def test_recordings_that_cannot_be_learned_from_are_refused_or_left_out(tmp_path, world, name, why):
+    import soundfile
+
+    good = world.items[0].value.samples[:1]
+    bad = {
+        "silent": 0 * good,
+        "short": good[:, 4000:4800],
+        "turned": np.concatenate([good, -good]),
+        "none": np.nan * good,
+    }[name]
+    soundfile.write(tmp_path / f"{name}.wav", bad.T, 16000, subtype="FLOAT")
+    for k in range(3):
+        write_sound(world.items[k].value, tmp_path / f"{k}.wav")
+    (tmp_path / "metadata.csv").write_text(f"{name}|one\n0|one two\n1|three\n2|four\n")
+    with pytest.raises(DataError) as error:
+        SpeechCodec(phones="letters").read(tmp_path)
+    one_line(error, f"{name}.wav", why)
+    codec = SpeechCodec(phones="letters", on_error="skip")
+    items = codec.read(tmp_path)
+    assert [item.name for item in items] == ["0.wav", "1.wav", "2.wav"]
+    (told,) = codec.skipped
+    assert why in told
+    codec.fit(items)
+
+
+def test_what_the_models_rate_does_not_hold_is_silence(world):
+    high = (np.hanning(44100) * np.sin(2 * np.pi * 15000 * np.arange(44100) / 44100))[None].astype(np.float32)
+    with pytest.raises(DataError) as error:
+        SpeechCodec(phones="letters").trimmed(Sound(high, 44100))
+    one_line(error, "is silent at 16000 samples a second")
+    sound, (one, two) = world.items[0].value, (np.zeros((1, n), np.float32) for n in (8000, 12000))
+    plain, first = SpeechCodec(phones="letters").trimmed(Sound(np.concatenate([one, sound.samples, one], 1), 16000))
+    later, second = SpeechCodec(phones="letters").trimmed(Sound(np.concatenate([two, sound.samples, one], 1), 16000))
+    assert second - first == 4000
+    assert torch.equal(plain, later)
+    assert 7200 <= first < 16000
+
+
 def test_an_archive_and_a_csv_of_several_lines_are_read(tmp_path, world):
     """The same as the folder, whatever folder the archive puts it into; every kind of file that codec audio reads."""
     import shutil

@@ -18,7 +18,16 @@ from bottega.crafts import speak_book
 from bottega.crafts.speak import EMOTIONS, Manner, Speaker, manner
 from bottega.crafts.speak_book import chapters, read_book
 from bottega.crafts.speak_page import draw_said
-from bottega.crafts.speak_voice import convert, digest, heard_profile, read_profile, segments, usable, write_profile
+from bottega.crafts.speak_voice import (
+    LEAST_SECONDS,
+    convert,
+    digest,
+    heard_profile,
+    read_profile,
+    segments,
+    usable,
+    write_profile,
+)
 from bottega.data._sounds import spoken
 from bottega.trust.consent import Consent, revoke
 from bottega.trust.mark import read
@@ -347,7 +356,19 @@ def test_recordings_without_a_voice_in_them_are_refused(speaker, reference):
         with pytest.raises(DataError) as error:
             heard_profile(speaker, [sound], allowing(sound))
         one_line(error, why)
-    assert usable(reference, "it") is reference
+    assert LEAST_SECONDS < usable(reference, "it") <= reference.seconds
+
+
+def test_what_counts_of_recordings_is_the_speech_in_them(speaker, reference):
+    """Not the silence between: two of 0.7 seconds each, 2.7 long, are too few, and a profile says what was heard."""
+    quiet = np.zeros((1, 32000), np.float32)
+    short = [Sound(np.concatenate([reference.samples[:, k : k + 11200], quiet], 1), 16000) for k in (0, 20000)]
+    with pytest.raises(DataError) as error:
+        heard_profile(speaker, short, allowing(*short))
+    one_line(error, "the recordings of Ann hold 1.", "seconds of speech; give at least 3")
+    long = Sound(np.concatenate([reference.samples, quiet], 1), 16000)
+    made = heard_profile(speaker, [long, reference], allowing(long, reference), refine=0)
+    assert made.seconds == pytest.approx(2 * usable(reference, "it"), abs=0.05)
 
 
 def test_a_conversion_keeps_the_timing(speaker, reference):
@@ -360,6 +381,37 @@ def test_a_conversion_keeps_the_timing(speaker, reference):
         with pytest.raises(RecipeError) as error:
             convert(speaker, reference, "bass", consent, pitch=pitch)
         one_line(error, "must lie between -24 and 24")
+
+
+def test_a_conversion_moves_all_parts_by_the_same(speaker, reference, monkeypatch):
+    """A recording longer than the run is heard in parts; each by itself would be moved to another height."""
+    model, real, wanted, moves = speaker.run.model, [], [], []
+    said, plan, moved = model.said, model.plan, model.moved
+
+    def noted(kept, make):
+        def call(*args, **knobs):
+            kept.append(make(*args, **knobs))
+            return kept[-1]
+
+        return call
+
+    def compared(given, cond, **knobs):
+        before = real[len(moves)]
+        moves.append((given.pitch - before.pitch)[(before.voiced * (before.frames > 0)).bool()])
+        return moved(given, cond, **knobs)
+
+    monkeypatch.setattr(model, "said", noted(real, said))
+    monkeypatch.setattr(model, "plan", noted(wanted, plan))
+    monkeypatch.setattr(model, "moved", compared)
+    convert(speaker, reference, "bass", allowing(reference))
+    assert len(moves) > 2
+    guesses = [
+        (w.pitch - r.pitch)[(r.voiced * (r.frames > 0)).bool()] for w, r in zip(wanted, real, strict=True)
+    ]  # for each part by itself
+    assert max(float(g.mean()) for g in guesses) > min(float(g.mean()) for g in guesses) + 0.01
+    shift = float(torch.cat(guesses).mean())
+    for found in moves:
+        assert float(found.median()) == pytest.approx(shift, abs=1e-4)
 
 
 def test_segments_are_the_sounds_that_were_there():

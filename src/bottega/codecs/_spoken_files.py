@@ -9,9 +9,12 @@ from pathlib import Path, PurePosixPath
 
 from bottega.codecs._files import contents, is_archive, read_bytes
 from bottega.codecs._sound_files import SUFFIXES, decoded
-from bottega.core import DataError, Item
+from bottega.core import DataError, Item, Sound
+from bottega.core.sound import audible
 
-__all__ = ["read_spoken"]
+__all__ = ["QUIET", "read_spoken", "spoken_sound"]
+
+QUIET = 1e-4  # a peak below which there is no speech
 
 _TABLES = ("metadata.csv", "transcript.csv", "transcripts.csv", "metadata.txt", "transcript.txt")
 
@@ -26,11 +29,11 @@ def read_spoken(source: Path, skipped: list[str] | None = None) -> list[Item]:
 
     Args:
         source: folder, archive or recording.
-        skipped: takes the messages about recordings that cannot be read, which are then passed over; None stops at them.
+        skipped: takes the messages about recordings that cannot be read or used, which are then passed over; None stops at them.
 
     Raises:
         DataError: nothing there, no transcript, a recording without a line in it or with an empty one, a damaged recording
-            or archive.
+            or archive, and a recording that ``spoken_sound`` refuses.
     """
     if not source.exists():
         raise DataError(f"there is no {source}; give a folder of recordings with their transcript")
@@ -51,7 +54,7 @@ def read_spoken(source: Path, skipped: list[str] | None = None) -> list[Item]:
             voice = voice or path.parent.name or "voice"
             if "|" in voice:
                 raise DataError(f"the voice {voice!r} of {where} has a | in its name; call it otherwise")
-            out.append(Item(decoded(data, where), f"{voice}|{text}", name, group=text))
+            out.append(Item(spoken_sound(decoded(data, where), where), f"{voice}|{text}", name, group=text))
         except DataError as error:
             if skipped is None:
                 raise
@@ -61,6 +64,11 @@ def read_spoken(source: Path, skipped: list[str] | None = None) -> list[Item]:
     if not out:
         raise DataError(f"no recording in {source} could be read: {(skipped or ['nothing there'])[0]}")
     return sorted(out, key=lambda item: PurePosixPath(item.name)) if is_archive(source) else out
+
+
+def spoken_sound(sound: Sound, what: str) -> Sound:
+    """The recording, when there may be speech in it: at least 0.1 seconds, finite, not silent, nor as the mean of its channels."""
+    return audible(sound, what, 0.1, QUIET, mono=True)
 
 
 def _files(source: Path, suffixes: frozenset[str] | set[str]) -> Iterator[tuple[str, bytes]]:

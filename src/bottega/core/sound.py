@@ -1,4 +1,4 @@
-"""Sound: a recording outside the models, its samples and how many of them make a second."""
+"""Sound: a recording outside the models, its samples and how many of them make a second; and whether there is anything in it."""
 
 from __future__ import annotations
 
@@ -8,7 +8,9 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-__all__ = ["Sound"]
+from bottega.core.errors import DataError
+
+__all__ = ["Sound", "audible"]
 
 
 @dataclass(frozen=True, eq=False)
@@ -59,3 +61,31 @@ class Sound:
         found = hashlib.sha256(f"{self.rate} {self.samples.shape}".encode())
         found.update(np.ascontiguousarray(self.samples, np.float32).tobytes())
         return found.digest()
+
+
+def audible(
+    sound: Sound, what: str = "the sound", least_seconds: float = 0.0, least_peak: float = 1e-5, mono: bool = False
+) -> Sound:
+    """The sound, when there is something in it.
+
+    Args:
+        sound: what was given.
+        what: it is called in errors, its file say.
+        least_seconds: that the work needs.
+        least_peak: below which it is silent; 1e-5 is -100 dB.
+        mono: whether the work takes the mean of its channels.
+
+    Raises:
+        DataError: samples that are not finite, too short, silent, or channels that cancel each other where ``mono`` adds them up.
+    """
+    if not np.isfinite(sound.samples).all():
+        raise DataError(f"{what} has samples that are not finite numbers; export it anew")
+    if sound.seconds < least_seconds:
+        raise DataError(f"{what} lasts {sound.seconds:.3g} seconds; give at least {least_seconds:g}")
+    if sound.peak < least_peak:
+        raise DataError(f"{what} is silent; give another, or leave it out")
+    if mono and float(np.abs(sound.mono()).max(initial=0.0)) < least_peak:
+        raise DataError(
+            f"{what} is silent where its channels are added up: one is the other turned over; give one of them"
+        )
+    return sound

@@ -9,6 +9,7 @@ from numpy.typing import NDArray
 from scipy.ndimage import uniform_filter1d
 
 from bottega.core import DataError, Sound
+from bottega.core.sound import audible
 
 __all__ = [
     "Wave", "active", "balance_db", "band_db", "bands", "checked", "frames_db", "power_frames", "spectrum", "third_octaves",
@@ -39,15 +40,9 @@ def checked(
         raise DataError(
             f"{what} has {sound.channels} channels; give at most {most_channels}: export a stereo mix of it"
         )
-    if not np.isfinite(sound.samples).all():
-        raise DataError(f"{what} has samples that are not finite numbers; export it anew")
     if sound.rate < least_rate:
         raise DataError(f"{what} has {sound.rate} samples a second; give at least {least_rate}, or resample it")
-    if sound.seconds < least_seconds:
-        raise DataError(f"{what} lasts {sound.seconds:.3g} seconds; give at least {least_seconds:g}")
-    if sound.peak < 1e-5:  # -100 dB
-        raise DataError(f"{what} is silent; leave it out")
-    return sound
+    return audible(sound, what, least_seconds)
 
 
 def db(power: Wave) -> Wave:

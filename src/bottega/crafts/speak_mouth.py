@@ -15,12 +15,12 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
-from bottega.codecs._sound_files import resampled
+from bottega.codecs._spoken_files import spoken_sound
 from bottega.core import DataError, RecipeError, Sound
 from bottega.core.files import check_place, write_atomically
 from bottega.nets.spectrogram import fitted, stft
 
-__all__ = ["Mouth", "Sounding", "aligned", "draw_mouth", "envelope", "mouth", "openness", "write_mouth"]
+__all__ = ["Mouth", "Sounding", "aligned", "draw_mouth", "mouth", "openness", "write_mouth"]
 
 VOICE_HZ = (150.0, 4000.0)  # of vowels and voiced consonants; hum lies below, most of s and of hiss above
 RANGE_DB = 40.0  # below the loud, from where lips stay closed
@@ -86,12 +86,7 @@ def openness(name: str) -> tuple[float, float]:
 def _frames(sound: Sound, fps: float) -> int:
     if not (1 <= fps <= 120):
         raise RecipeError(f"a mouth of {fps:g} frames a second; give 1 to 120")
-    if not np.isfinite(sound.samples).all():
-        raise DataError("the recording has samples that are not finite numbers; export it anew")
-    if sound.seconds < 0.1:
-        raise DataError(f"the recording lasts {sound.seconds:.4f} seconds; give at least 0.1 of speech")
-    if float(np.abs(sound.mono()).max()) < 1e-4:
-        raise DataError("the recording is silent, so no mouth moves; give one with speech")
+    spoken_sound(sound, "the recording")
     return math.ceil(sound.seconds * fps - 1e-9)
 
 
@@ -101,19 +96,6 @@ def _each(values: NDArray[np.float64], seconds: NDArray[np.float64], frames: int
     sums, counts = np.bincount(at, values, frames), np.bincount(at, minlength=frames)
     there = np.flatnonzero(counts)
     return np.interp(np.arange(frames), there, sums[there] / counts[there])
-
-
-def envelope(sound: Sound, fps: float = 25.0) -> NDArray[np.float64]:
-    """The amplitude of a sound in each frame, ``(frames,)``: the mean of its analytic signal's magnitude, all bands."""
-    frames = _frames(sound, fps)
-    x = sound.mono().astype(np.float64)
-    n = len(x)
-    step = np.zeros(n)
-    step[0], step[1 : (n + 1) // 2] = 1, 2
-    if n % 2 == 0:
-        step[n // 2] = 1
-    amplitude = np.abs(np.fft.ifft(np.fft.fft(x) * step))
-    return _each(amplitude, (np.arange(n) + 0.5) / sound.rate, frames, fps)
 
 
 def mouth(sound: Sound, fps: float = 25.0, sounds: Sequence[Sounding] = ()) -> Mouth:
@@ -184,13 +166,8 @@ def aligned(codec: Any, sound: Sound, text: str) -> list[Sounding]:
         raise RecipeError(
             "the run is none of speech, so it cannot say which sound is when; train one: bottega train speech"
         )
-    _frames(sound, 25)
+    wave, first = codec.trimmed(sound)
     cond = codec.encode_cond([f"|{text}"])
-    x = resampled(sound.mono(), sound.rate, codec.rate)
-    loud = np.flatnonzero(np.abs(x) > 0.01 * np.abs(x).max())
-    room = round(0.05 * codec.rate)
-    first = max(0, int(loud[0]) - room)
-    wave = torch.from_numpy(np.ascontiguousarray(x[first : loud[-1] + room]))
     most = codec.frames * codec.hop
     if len(wave) > most:
         raise DataError(f"the recording has {len(wave) / codec.rate:.1f} seconds of speech, and the run aligns at most {most / codec.rate:.1f}; cut it into sentences")  # fmt: skip

@@ -14,8 +14,10 @@ import torch
 from torch import Tensor
 
 from bottega.codecs._sound_files import resampled
+from bottega.codecs._spoken_files import QUIET
 from bottega.core import Batch, DataError, Rng, Sound
 from bottega.core.files import write_atomically
+from bottega.core.sound import audible
 from bottega.crafts.speak_manner import within
 from bottega.nets.pitch import LEAST, yin
 from bottega.trust.consent import Consent, check
@@ -25,7 +27,7 @@ if TYPE_CHECKING:
 
 __all__ = ["Profile", "convert", "heard_profile", "read_profile", "write_profile"]
 
-LEAST_SECONDS, ADVISED_SECONDS, LEAST_SAID = 3.0, 10.0, 0.3
+LEAST_SECONDS, ADVISED_SECONDS, LEAST_OF_MANY, LEAST_SAID = 3.0, 10.0, 0.5, 0.3
 
 
 @dataclass(frozen=True)
@@ -59,17 +61,13 @@ def digest(sound: Sound) -> str:
     return sound.digest().hex()
 
 
-def usable(sound: Sound, what: str, least: float = LEAST_SECONDS) -> Sound:
-    """The recording, where a voice can be heard in it.
+def usable(sound: Sound, what: str, least: float = LEAST_SECONDS) -> float:
+    """How many seconds of a recording are heard: 20 ms each that reach 2 % of its peak.
 
     Raises:
         DataError: samples that are not finite, silence, or less than ``least`` seconds of sound.
     """
-    if not np.isfinite(sound.samples).all():
-        raise DataError(f"{what} has samples that are not finite numbers; export it anew")
-    x = np.abs(sound.mono())
-    if float(x.max(initial=0.0)) < 1e-4:
-        raise DataError(f"{what} is silent; give a recording of speech")
+    x = np.abs(audible(sound, what, least_peak=QUIET, mono=True).mono())
     frame = max(1, sound.rate // 50)
     some = x[: len(x) // frame * frame].reshape(-1, frame).max(1) if len(x) >= frame else x[None].max(1)
     heard = min(sound.seconds, float((some > 0.02 * x.max()).sum() * frame / sound.rate))
@@ -77,7 +75,7 @@ def usable(sound: Sound, what: str, least: float = LEAST_SECONDS) -> Sound:
         raise DataError(
             f"{what} holds {heard:.2f} seconds of speech; give at least {least:g}, better {ADVISED_SECONDS:g}"
         )
-    return sound
+    return heard
 
 
 def example_of(speaker: Speaker, sound: Sound) -> list[tuple[Tensor, Tensor]]:
@@ -123,12 +121,12 @@ def heard_profile(
     record = check(consent, [digest(s) for s in sounds], use)
     name = record.who
     model: Any = speaker.run.model
-    total = sum(s.seconds for s in sounds)
+    total = 0.0
     for i, sound in enumerate(sounds):
         what = f"recording {i + 1} of {name}" if len(sounds) > 1 else f"the recording of {name}"
-        usable(sound, what, LEAST_SECONDS if len(sounds) == 1 else min(LEAST_SECONDS, 0.5))
-    if not sounds or total < LEAST_SECONDS:
-        raise DataError(f"the recordings of {name} last {total:.2f} seconds; give at least {LEAST_SECONDS:g}")
+        total += usable(sound, what, LEAST_SECONDS if len(sounds) == 1 else LEAST_OF_MANY)
+    if total < LEAST_SECONDS:
+        raise DataError(f"the recordings of {name} hold {total:.2f} seconds of speech; give at least {LEAST_SECONDS:g}, better {ADVISED_SECONDS:g}")  # fmt: skip
     rows = [made for sound in sounds for made, _ in example_of(speaker, sound)]
     weight = torch.stack([speaker.codec.frames_of(r[None]).float() for r in rows])
     x = torch.stack(rows).to(speaker.run.device)
@@ -222,21 +220,22 @@ def convert(
     usable(sound, "the recording", LEAST_SAID)
     family: Any = speaker.run.model
     device = speaker.run.device
-    parts = []
+    heard = []
     for example, _ in example_of(speaker, sound):
         cond = heard_sounds(speaker, example)
-        guess = family.plan(cond, vector)
         real = family.said(example[None].to(device))
-        sure = (real.voiced * (real.frames > 0)).bool()
-        shift = torch.zeros((), device=device)
-        if sure.any():
-            shift = guess.pitch[sure].mean() - real.pitch[sure].mean()
+        heard.append((cond, real, family.plan(cond, vector).pitch, (real.voiced * (real.frames > 0)).bool()))
+    if not heard:
+        raise DataError(f"the recording is too short to be said again; give at least {LEAST_SAID:g} seconds")
+    # one shift for all parts: of a part with few voiced frames, the guess alone would be another height each time
+    sure = torch.cat([guess[where] - real.pitch[where] for _, real, guess, where in heard])
+    shift = sure.mean() if len(sure) else torch.zeros((), device=device)
+    parts = []
+    for cond, real, _, _ in heard:
         plan = real._replace(pitch=(real.pitch + shift).clamp(LEAST, 1))
         plan = family.moved(plan, cond, pitch=pitch)
         made = family.speak(cond, plan, Rng(seed, device=device), vector).cpu()
         parts.append(speaker.wave(made[0]))
-    if not parts:
-        raise DataError(f"the recording is too short to be said again; give at least {LEAST_SAID:g} seconds")
     return speaker.joined(parts)
 
 

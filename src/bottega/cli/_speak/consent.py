@@ -57,8 +57,10 @@ def consent(
         if not uses or not set(uses) <= set(PURPOSES):
             raise RecipeError(f"--use is {use!r}; of {' and '.join(PURPOSES)}")
         out = own_place(out or Path("consent.toml"), voice)
-        sounds = [digest(usable(read_sound(path), str(path), LEAST_SAID)) for path in voice]
-        record = Consent(who, tuple(sounds), purpose, uses, *days)
+        sounds = [read_sound(path) for path in voice]
+        for path, sound in zip(voice, sounds, strict=True):
+            usable(sound, str(path), LEAST_SAID)
+        record = Consent(who, tuple(map(digest, sounds)), purpose, uses, *days)
         path = write_consent(record, out)
     say.say(f"{path}  {record.who}, {record.since} to {record.until}" + (f", revoked on {record.revoked}" if record.revoked else ""))  # fmt: skip
     say.result({"file": path, "who": record.who, "seal": record.seal, "revoked": record.revoked})
