@@ -278,6 +278,13 @@ def test_mark_and_watermark_are_shown(call, studio, tmp_path):
     assert (told["marked"], told["watermark"]["found"]) == (False, False)
     write_sound(Sound(np.full((1, 800), 0.5, np.float32), 16000), tmp_path / "short.wav")
     assert "0.05 seconds are too few" in call("show", tmp_path / "short.wav").out
+    for samples, rate, why in (
+        (0, 16000, "it is silent"),
+        (0.5, 3000, "it has 3000 samples a second, 4000 are needed"),
+    ):
+        write_sound(Sound(np.full((1, 2 * rate), samples, np.float32), rate), tmp_path / "nothing.wav")
+        assert f"not looked for: {why}" in call("show", tmp_path / "nothing.wav").out
+        assert call("show", tmp_path / "nothing.wav", "--json").json["watermark"] is None
     (tmp_path / "none.wav").write_bytes(b"RIFF")
     told = call("show", tmp_path / "none.wav")
     assert (told.status, told.err.count("\n")) == (2, 1)

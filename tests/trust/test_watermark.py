@@ -1,12 +1,14 @@
 """The watermark in sound: found in what has it, not in what has not, after what happens to sounds."""
 
 import io
+import tracemalloc
 
 import numpy as np
 import pytest
 
 from bottega.core import Rng, Sound
 from bottega.data._sounds import WORDS, spoken
+from bottega.trust import watermark
 from bottega.trust.watermark import find_watermark, watermarked
 
 
@@ -65,6 +67,35 @@ def test_channels_that_cancel_each_other_have_it_nonetheless():
     marked = watermarked(Sound(np.concatenate([x, -x]), 16000))
     assert find_watermark(marked).there
     assert not find_watermark(Sound(np.concatenate([x, -x]), 16000)).there
+
+
+@pytest.mark.parametrize("rate", [16000, 11025])
+def test_blocks_are_as_the_whole(monkeypatch, rate):
+    x = np.random.default_rng(0).normal(size=(2, 5 * rate + 77)).astype(np.float32) / 8
+    sound = Sound(x * (np.arange(x.shape[1]) % rate < 0.7 * rate), rate)
+    whole = watermarked(sound)
+    found = find_watermark(whole)
+    for block in (48, 100):
+        monkeypatch.setattr(watermark, "_BLOCK", block)
+        assert np.abs(watermarked(sound).samples - whole.samples).max() < 1e-6
+        again = find_watermark(whole)
+        assert again.there == found.there
+        assert again.deviations == pytest.approx(found.deviations, rel=1e-6)
+
+
+def test_memory_grows_with_the_samples_alone():
+    """Transformed at once, 20 minutes at 16 kHz took more than 1 GB."""
+    peaks = []
+    for minutes in (1, 2):
+        sound = Sound(np.random.default_rng(0).normal(size=(1, minutes * 60 * 8000)).astype(np.float32) / 8, 8000)
+        for act in (watermarked, find_watermark):
+            tracemalloc.start()
+            act(sound)
+            peaks.append(tracemalloc.get_traced_memory()[1])
+            tracemalloc.stop()
+    more = 60 * 8000 * 4  # bytes of the samples of a minute
+    assert peaks[2] - peaks[0] < 3 * more
+    assert peaks[3] - peaks[1] < 3 * more
 
 
 def test_rates_that_are_too_low_are_left_as_they_are():

@@ -110,15 +110,15 @@ def _watermark(path: Path) -> tuple[dict[str, Any] | None, str]:
     import importlib.util
 
     from bottega.codecs._sound_files import SUFFIXES, read_sound
-    from bottega.trust.watermark import LEAST_SECONDS, SURE, find_watermark
+    from bottega.trust.watermark import SURE, find_watermark, unheard
 
     if path.suffix.lower() not in SUFFIXES:
         return None, ""
     if importlib.util.find_spec("soundfile") is None:
         return None, "not looked for: sound needs soundfile; pip install 'bottega[audio]'"
     sound = read_sound(path)
-    if sound.seconds < LEAST_SECONDS:
-        return None, f"not looked for: {sound.seconds:.2f} seconds are too few, {LEAST_SECONDS:g} are needed"
+    if why := unheard(sound):
+        return None, f"not looked for: {why}"
     there, deviations = find_watermark(sound)
     told = {"found": there, "deviations": round(deviations, 2), "sure": SURE}
     return told, f"{'found' if there else 'not found'}: its pattern stands out by {deviations:.1f} standard deviations, {SURE:g} count as found"  # fmt: skip

@@ -277,9 +277,9 @@ class Speaker:
 
     def joined(self, parts: Iterator[NDArray[np.float32]] | Sequence[NDArray[np.float32]]) -> Sound:
         """Parts as one sound, within full scale, with the watermark in it."""
-        x = np.concatenate([np.zeros(0, np.float32), *parts])
-        scaled = (x / max(1.0, float(np.abs(x).max(initial=0.0)) / 0.98))[None].astype(np.float32)
-        return watermarked(Sound(scaled, self.codec.rate))
+        x = np.concatenate([np.zeros(0, np.float32), *parts], dtype=np.float32)
+        x /= max(0.98, float(x.max(initial=0.0)), -float(x.min(initial=0.0))) / 0.98
+        return watermarked(Sound(x[None], self.codec.rate))
 
     def save(
         self, sound: Sound, path: Path, *, seed: int = 0, task: str = "say", said: dict[str, str] | None = None

@@ -16,16 +16,18 @@ from bottega.core.sound import Sound
 if TYPE_CHECKING:
     from scipy.signal import ShortTimeFFT
 
-__all__ = ["LEAST_SECONDS", "SURE", "Found", "find_watermark", "watermarked"]
+__all__ = ["LEAST_SECONDS", "SURE", "Found", "find_watermark", "unheard", "watermarked"]
 
 _SECONDS, _STEP = 0.064, 0.016  # of a frame, and from frame to frame; so a bin is as many Hz at any rate
 _FRAMES, _BINS, _PERIOD = 4, 6, 48  # of a cell of the pattern: frames (16 ms each), bins; cells until it comes again
 _LOW_HZ, _HIGH_HZ = 250.0, 5500.0
 _STEP_DB = 1.5
+_BLOCK = 2048  # frames that are transformed at once, 33 seconds: a long sound needs no more memory than a short one
 SURE = 5.0
 """Deviations from which the pattern counts as found; the benchmark counts how often sounds without it reach them."""
 LEAST_SECONDS = 1.0
 """Of a sound in which the pattern can be looked for."""
+_LEAST_RATE = 4000
 
 
 class Found(NamedTuple):
@@ -47,9 +49,9 @@ def _transform(rate: int) -> tuple[ShortTimeFFT, slice]:
     return ShortTimeFFT(hann(window, sym=False), hop, rate), slice(low, high)
 
 
-def _places(frames: int, hop: int, rate: int) -> NDArray[np.int64]:
+def _places(frames: range, hop: int, rate: int) -> NDArray[np.int64]:
     """Of frames in the pattern's period, by the time at which they lie: hops of whole samples are 16 ms only nearly at some rates."""
-    return np.rint(np.arange(frames) * (hop / rate / _STEP)).astype(np.int64) % (_PERIOD * _FRAMES)
+    return np.rint(np.array(frames) * (hop / rate / _STEP)).astype(np.int64) % (_PERIOD * _FRAMES)
 
 
 def _pattern(bins: int) -> NDArray[np.float64]:
@@ -60,43 +62,71 @@ def _pattern(bins: int) -> NDArray[np.float64]:
 
 def watermarked(sound: Sound) -> Sound:
     """The same sound with the pattern in it; sounds shorter than a quarter of a second, or below 4000 Hz, are left as they are."""
-    if sound.seconds < 0.25 or sound.rate < 4000:
+    if sound.seconds < 0.25 or sound.rate < _LEAST_RATE:
         return sound
     transform, band = _transform(sound.rate)
-    rows = []
-    for x in sound.samples.astype(np.float64):
-        s = transform.stft(x)
-        cells = _pattern(band.stop - band.start)
-        times = _places(s.shape[1], transform.hop, sound.rate) // _FRAMES
-        gain = np.repeat(cells[:, times], _BINS, axis=0)
-        s[band] *= 10 ** (_STEP_DB * gain / 20)
-        rows.append(transform.istft(s, k1=len(x)))
-    out = np.stack(rows).astype(np.float32)
-    return Sound(out / max(1.0, float(np.abs(out).max(initial=0.0))), sound.rate)
+    cells = _pattern(band.stop - band.start)
+    n, hop = sound.samples.shape[1], transform.hop
+    out = np.empty((sound.channels, n), np.float32)
+    for first in range(0, n, _BLOCK * hop):
+        # with a window and more on either side, what is kept of a block is what it would be in the whole
+        last = min(n, first + _BLOCK * hop)
+        begin, end = max(0, first - 8 * hop), min(n, last + 8 * hop)
+        for row, x in zip(out, sound.samples, strict=True):
+            s = transform.stft(x[begin:end].astype(np.float64))
+            times = _places(range(begin // hop, begin // hop + s.shape[1]), hop, sound.rate) // _FRAMES
+            s[band] *= 10 ** (_STEP_DB * np.repeat(cells[:, times], _BINS, axis=0) / 20)
+            row[first:last] = transform.istft(s, k1=end - begin)[first - begin : last - begin]
+    out /= max(1.0, float(out.max(initial=0.0)), -float(out.min(initial=0.0)))
+    return Sound(out, sound.rate)
+
+
+def unheard(sound: Sound) -> str:
+    """Why the pattern cannot be looked for in a sound; empty where it can.
+
+    >>> unheard(Sound(np.zeros((1, 16000), np.float32), 16000))
+    'it is silent'
+    """
+    if sound.seconds < LEAST_SECONDS:
+        return f"{sound.seconds:.2f} seconds are too few, {LEAST_SECONDS:g} are needed"
+    if sound.rate < _LEAST_RATE:
+        return f"it has {sound.rate} samples a second, {_LEAST_RATE} are needed"
+    return "it is silent" if sound.peak < 1e-4 else ""
+
+
+def _levels(sound: Sound, transform: ShortTimeFFT, band: slice, frames: range) -> NDArray[np.float64]:
+    """The magnitude of each bin of the band in some frames, all channels together, ``(bins, frames)``."""
+    first = transform.p_min
+    some = (transform.stft(x, p0=first + frames.start, p1=first + frames.stop)[band] for x in sound.samples)
+    return np.asarray(np.sqrt(sum(np.square(np.abs(s)) for s in some)))
 
 
 def find_watermark(sound: Sound) -> Found:
-    """Look for the pattern at every place where it may begin; of sounds shorter than a second there is not enough to say.
+    """Look for the pattern at every place where it may begin; not at all where ``unheard`` says why.
 
     The level of each bin less that of its neighbours, over all channels, is compared with the pattern; the best of all beginnings
     counts, against how the others scatter.
     """
-    if sound.seconds < LEAST_SECONDS or sound.peak < 1e-4 or sound.rate < 4000:
+    if unheard(sound):
         return Found(False, 0.0)
     from scipy.ndimage import uniform_filter
 
     transform, band = _transform(sound.rate)
-    power = sum(np.square(np.abs(transform.stft(x.astype(np.float64))))[band] for x in sound.samples)
-    s = np.sqrt(power)
-    level = 20 * np.log10(s + 1e-4 * s.max())
-    off = np.clip(level - uniform_filter(level, (3 * _BINS, 3 * _FRAMES)), -12, 12)
-    loud = level.max(0) > level.max() - 45
-    off = off * loud
-    by_bin = off.reshape(-1, _BINS, off.shape[1]).mean(1)  # (cells, frames)
-    cells = _pattern(band.stop - band.start)
-    period = _PERIOD * _FRAMES
+    many = transform.p_num(sound.samples.shape[1])
+    starts = range(0, many, _BLOCK)
+    loudest = max(float(_levels(sound, transform, band, range(k, min(many, k + _BLOCK))).max()) for k in starts)
+    cells, period = _pattern(band.stop - band.start), _PERIOD * _FRAMES
     folded = np.zeros((len(cells), period))
-    np.add.at(folded.T, _places(by_bin.shape[1], transform.hop, sound.rate), by_bin.T)
+    for first in starts:
+        frames = range(first, min(many, first + _BLOCK))
+        around = range(max(0, first - 3 * _FRAMES), min(many, frames.stop + 3 * _FRAMES))  # that the filter sees
+        s = _levels(sound, transform, band, around)
+        level = 20 * np.log10(s + 1e-4 * loudest)
+        off = np.clip(level - uniform_filter(level, (3 * _BINS, 3 * _FRAMES)), -12, 12)
+        off *= level.max(0) > 20 * np.log10(1.0001 * loudest) - 45
+        by_bin = off.reshape(-1, _BINS, off.shape[1]).mean(1)  # (cells, frames)
+        mine = by_bin[:, frames.start - around.start : frames.stop - around.start]
+        np.add.at(folded.T, _places(frames, transform.hop, sound.rate), mine.T)
     wide = np.repeat(cells, _FRAMES, axis=1)
     wide = wide - wide.mean(1, keepdims=True)
     score = np.fft.irfft((np.fft.rfft(folded) * np.fft.rfft(wide).conj()).sum(0), period)
