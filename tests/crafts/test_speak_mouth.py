@@ -175,6 +175,21 @@ def test_files(tmp_path):
         write_mouth(made, tmp_path / "a.csv" / "b.csv")
 
 
+@pytest.mark.parametrize("fps", [50.5, 60, 90, 120])
+def test_no_frame_of_a_film_is_shorter_than_players_show(fps, tmp_path):
+    """They take 0 and 10 ms for 100: more than 50 frames a second would play in slow motion."""
+    n = round(2 * fps)
+    opening = 0.5 + 0.5 * np.sin(np.arange(n) / n * math.tau)
+    with Image.open(draw_mouth(Mouth(opening, np.full(n, 0.5), fps), tmp_path / "a.gif")) as film:
+        times = []
+        for k in range(film.n_frames):
+            film.seek(k)
+            times.append(film.info["duration"])
+    assert min(times) >= 20
+    assert sum(times) == pytest.approx(1000 * n / fps, abs=20)
+    assert len(write_mouth(Mouth(opening, opening, fps), tmp_path / "a.csv").read_text().splitlines()) == n + 1
+
+
 @pytest.mark.parametrize("fps", [25, 30])
 def test_a_drawn_mouth_moves_as_the_curve_says(fps, tmp_path):
     opening = np.array([0.0, 0.3, 1.0, 0.6, 0.0, 0.9] * fps)

@@ -244,7 +244,11 @@ def own_place(path: Path, sources: Sequence[Path] = (), option: str = "--out", *
 
     for source in sources:
         inside = path.exists() and source.is_dir() and source.resolve() in path.resolve().parents
-        if inside or path.resolve() == source.resolve() or (path.exists() and source.exists() and path.samefile(source)):
+        if (
+            inside
+            or path.resolve() == source.resolve()
+            or (path.exists() and source.exists() and path.samefile(source))
+        ):
             raise OutputError(f"{path} is what was given; choose another place with {option}")
     check_place(path, folder=folder, option=option)
     return path
@@ -264,5 +268,5 @@ def sound_out(out: Path, sources: Sequence[Path] = (), picture: Path | None = No
     if picture is not None:
         if picture.suffix.lower() not in _DRAWN:
             raise OutputError(f"{picture}: pictures are not drawn as {picture.suffix}; let the name of --picture end in .png")  # fmt: skip
-        own_place(drawn_to(picture), [*sources, path], "--picture")
+        own_place(picture if picture.suffix else drawn_to(picture), [*sources, path], "--picture")
     return path

@@ -26,6 +26,7 @@ VOICE_HZ = (150.0, 4000.0)  # of vowels and voiced consonants; hum lies below, m
 RANGE_DB = 40.0  # below the loud, from where lips stay closed
 LOUDNESS = 0.3  # of power: Stevens 1955, "The measurement of loudness"
 LONGEST = 300.0  # seconds that are drawn
+MOST_DRAWN = 50.0  # frames of a GIF a second: what players show a frame of 0 or 10 ms for is 100 ms
 _SIDE = 160  # pixels of a drawing
 
 # How far apart lips are, and how wide: vowels by their height and rounding (the IPA's chart), consonants by the groups that
@@ -219,7 +220,7 @@ def check_mouth_path(path: Path, endings: Sequence[str], option: str = "--out") 
 
 
 def draw_mouth(made: Mouth, path: Path) -> Path:
-    """Drawn lips as an animated ``.gif``, or a ``.png`` strip of up to 60 frames, evenly chosen; returns the path.
+    """Drawn lips as an animated ``.gif`` of at most 50 frames a second, or a ``.png`` strip of up to 60 frames, evenly chosen; returns the path.
 
     Raises:
         RecipeError: another ending.
@@ -236,9 +237,12 @@ def draw_mouth(made: Mouth, path: Path) -> Path:
             raise DataError(
                 f"{n / made.fps:.0f} seconds would be drawn, and at most {LONGEST:.0f} are; cut the recording"
             )
-        ends = [round(100 * (k + 1) / made.fps) for k in range(n)]  # a GIF counts hundredths of a second
+        fps = min(made.fps, MOST_DRAWN)
+        many = max(1, round(n * fps / made.fps))
+        shown = [min(n - 1, int((k + 0.5) * made.fps / fps)) for k in range(many)]  # what is seen in its middle
+        ends = [round(100 * (k + 1) / fps) for k in range(many)]  # a GIF counts hundredths of a second
         times = [10 * (b - a) for a, b in zip([0, *ends], ends, strict=False)]
-        pictures = [_lips(o, w) for o, w in zip(made.opening, made.width, strict=True)]
+        pictures = [_lips(made.opening[k], made.width[k]) for k in shown]
         pictures[0].save(file, "GIF", save_all=True, append_images=pictures[1:], duration=times, loop=0)
     else:
         shown = sorted({round(k) for k in np.linspace(0, n - 1, min(n, 60))})
