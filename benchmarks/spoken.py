@@ -12,6 +12,7 @@ import argparse
 import statistics
 import time
 from collections.abc import Sequence
+from inspect import signature
 from pathlib import Path
 from typing import Any
 
@@ -125,7 +126,8 @@ def asked(run: Run, args: argparse.Namespace, ears: dict[str, Ear], train: Tenso
     labels = [f"{d} {v}" for d in digits for v in voices]
     wanted = [labels[k % len(labels)] for k in range(args.n)]
     out: dict[str, Any] = {}
-    knobs = [{"guidance": g} for g in args.guidance]
+    cooler = args.temperature if "temperature" in signature(run.model.sample).parameters else [1.0]
+    knobs = [{"guidance": g} | ({} if t == 1 else {"temperature": t}) for g in args.guidance for t in cooler]
     for knob in knobs:
         rng, items = Rng(0), []
         began = time.process_time()
@@ -159,6 +161,13 @@ def main(argv: Sequence[str] = ()) -> None:
     )
     parser.add_argument("--n", type=int, default=300, help="samples of each model and knob")
     parser.add_argument("--guidance", type=float, nargs="+", default=[1.0, 2.0], help="how hard the label is followed")
+    parser.add_argument(
+        "--temperature",
+        type=float,
+        nargs="+",
+        default=[1.0, 0.9],
+        help="of models that have one: below 1 is more typical",
+    )
     parser.add_argument("--ear-steps", type=int, default=1200)
     parser.add_argument("--runs", type=Path, default=Path("runs"), help="where runs are kept; a stopped one goes on")
     parser.add_argument("--keep", type=Path, help="a folder for some of the sounds")
