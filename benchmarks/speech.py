@@ -7,15 +7,18 @@ sentences and of those asked. Sentences asked were in no training.
 
 from __future__ import annotations
 
+import json
 import statistics
 import time
 from collections.abc import Sequence
 from datetime import date, timedelta
+from hashlib import sha256
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import torch
+from safetensors import safe_open
 from safetensors.torch import load_file, save_file
 from torch import Tensor
 
@@ -53,10 +56,17 @@ ASKED = 9000  # seed of the sentences that are asked for
 class Ears:
     """Words and voices, by networks that heard the cast ``others``."""
 
-    def __init__(self, speaker: Speaker, n: int, steps: int, kept: Path | None = None) -> None:
+    def __init__(self, speaker: Speaker, n: int, steps: int, kept: Path | None = None, throats: int = 5) -> None:
         self.codec = speaker.codec
         self.layout = self.codec.layout()
-        data = worlds.load("espeak", n=n, voices="others", throats=5, seed=ASKED - 4000)
+        self.about = {"recordings": n, "throats": throats, "steps": steps}
+        # what they hear are the run's own bands and sounds
+        hears = [self.codec.tokens, *(self.layout[k] for k in ("mels", "rate", "hop"))]
+        asked = {k: str(v) for k, v in self.about.items()} | {
+            "hears": sha256(json.dumps(hears).encode()).hexdigest()[:12]
+        }
+        there = {} if kept is None or not kept.is_file() else kept_ears(kept, asked)
+        data = worlds.load("espeak", n=n, voices="others", throats=throats, seed=ASKED - 4000)
         known = [i.cond.partition("|")[2] for i in data.items]
         self.loop = self._words(known)
         self.mels = [self.mel(i.value) for i in data.items]
@@ -68,7 +78,6 @@ class Ears:
         mels = [self.mels[k][: len(s)] for k, s in zip(fits, sounds, strict=True)]
         sounds = [s[: len(m)] for m, s in zip(mels, sounds, strict=True)]
         torch.manual_seed(0)
-        there = {} if kept is None or not kept.is_file() else load_file(kept)
         if there:
             self.ear.load_state_dict({k[4:]: v for k, v in there.items() if k.startswith("ear.")})
         else:
@@ -87,7 +96,7 @@ class Ears:
             )
             if kept is not None:
                 weights = {f"ear.{k}": v for k, v in self.ear.state_dict().items()}
-                save_file(weights | {f"net.{k}": v for k, v in self.net.state_dict().items()}, kept)
+                save_file(weights | {f"net.{k}": v for k, v in self.net.state_dict().items()}, kept, asked)
         self.ear.eval(), self.net.eval()
 
     def _words(self, texts: Sequence[str]) -> WordLoop:
@@ -116,6 +125,16 @@ class Ears:
     def voices(self, sounds: Sequence[Sound]) -> Tensor:
         """Unit vectors ``(N, D)``."""
         return embedded(self.net, [self.mel(s) for s in sounds])
+
+
+def kept_ears(path: Path, asked: dict[str, str]) -> dict[str, Tensor]:
+    """Weights of ears from their file; exits where they are other ears than those that are asked for."""
+    with safe_open(path, "pt") as file:
+        about = file.metadata() or {}
+    other = [f"{k} {about.get(k, 'unknown')}, not {v}" for k, v in asked.items() if about.get(k) != v]
+    if other:
+        raise SystemExit(f"{path} holds other ears than asked ({'; '.join(other)}); name another file with --ears")
+    return load_file(path)
 
 
 def voices_of(speaker: Speaker) -> list[str]:
@@ -446,10 +465,12 @@ def main(argv: Sequence[str] = ()) -> None:
         "decoders": lambda ears: decoders(speaker, min(args.n, 64), args.decoder_steps),
     }
     wanted = [p for p in args.only.split(",") if p] or list(parts)
-    ears = Ears(speaker, 1500, args.ear_steps, args.ears) if {"spoken", "cloned", "converted"} & set(wanted) else None
+    heard = {"spoken", "cloned", "converted"}
+    ears = Ears(speaker, 1500, args.ear_steps, args.ears) if heard & set(wanted) else None
     for name in wanted:
         print("==", name, flush=True)
-        keep("speech", {name: parts[name](ears) | {"run": told(speaker.run)}}, args, beside=True)  # type: ignore[arg-type]
+        by = {"ears": ears.about} if ears is not None and name in heard else {}
+        keep("speech", {name: parts[name](ears) | by | {"run": told(speaker.run)}}, args, beside=True)  # type: ignore[arg-type]
 
 
 if __name__ == "__main__":
