@@ -5,6 +5,7 @@ from __future__ import annotations
 import re
 
 from bottega.codecs._say_numbers import Step, cardinal, ordinal
+from bottega.core.english import ROMAN
 
 __all__ = ["ABBREVIATIONS", "ADDRESSES", "SPELLED"]
 
@@ -138,7 +139,7 @@ _RULERS = (
 )
 _CROWNS = "King|Queen|Pope|Emperor|Empress|Tsar|Czar|Kaiser|Sultan|Shah|Prince|Duke"
 _VALUES = {"I": 1, "V": 5, "X": 10, "L": 50, "C": 100}
-_ROMAN = r"(?=[IVXL])(?:XC|XL|L?X{0,3})(?:IX|IV|V?I{0,3})(?<=[IVXLC])"
+_ROMAN = rf"(?=[IVXL]){ROMAN}(?<=[IVXLC])"
 _NUMERAL = rf"(?!{_PERSON})({_ROMAN})\b"
 
 
