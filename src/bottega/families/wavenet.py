@@ -10,7 +10,7 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from bottega.core import Batch, Family, RecipeError, Rng, Spec, Terms, Turn
-from bottega.nets.band_plan import ORDER, BandPlan
+from bottega.nets.band_plan import ORDER, BandPlan, Past
 from bottega.nets.condition import Condition, check_drop, no_picture
 from bottega.nets.dilated import DilatedStack
 from bottega.nets.wave_loop import Loop, check_length, log_mixture, parts
@@ -24,14 +24,14 @@ class _Wave(nn.Module):
     """The network of the samples: the stack, what it is told, and the head, ``(n, 1, T) -> (n, outputs, T)``."""
 
     def __init__(
-        self, spec: Spec, size: int, dilations: tuple[int, ...], outputs: int, steps: int, bands: int
+        self, spec: Spec, size: int, dilations: tuple[int, ...], outputs: int, steps: int, columns: int
     ) -> None:  # fmt: skip
         super().__init__()
         self.given = Condition(spec.cond, size)
         self.places = nn.Parameter(0.1 * torch.randn(size, steps)) if steps else None
         # what is planned of the steps around one says how the sound goes on within it
-        self.planned = nn.Conv1d(bands, size, 3, padding=1) if bands else None
-        told = steps or bands or spec.cond
+        self.planned = nn.Conv1d(columns, size, 3, padding=1) if columns else None
+        told = steps or columns or spec.cond
         self.tell = nn.Linear(size, size) if told else None
         self.stack = DilatedStack(1, size, dilations, size if told else 0)
         hidden = max(2 * size, 64)
@@ -44,7 +44,7 @@ class _Wave(nn.Module):
     def known(
         self, cond: Tensor | None, n: int, drop: Tensor | None = None, plan: Tensor | None = None
     ) -> Tensor | None:
-        """What every layer is told, ``(n, size, steps)`` or None; ``plan`` is ``(n, steps, bands)``."""
+        """What every layer is told, ``(n, size, steps)`` or None; ``plan`` is ``(n, steps, columns)``."""
         if self.tell is None:
             return None
         known = self.given(cond, n, drop)[:, :, None]
@@ -67,9 +67,9 @@ class WaveNet(Family):
     piece (section 2.5) enters every layer, together with where in the piece a moment lies. That is enough for notes, and not for words,
     whose sounds follow one another over a time that the layers do not see. With ``bands`` a piece is planned first, how loud each band is
     in each step, given what is known; then its samples are made, given the plan (see ``nets.band_plan``), as the paper's speech is made
-    from features that other networks tell (section 3.2). A plan also predicts each sample linearly from those before it, and the
-    network has only to say what that leaves (Song, Byun and Kang 2019, arXiv:1811.04769: an excitation network): even noise in that
-    place is a whisper. The likelihood is then that of a piece and its plan, a lower bound.
+    from features that other networks tell (section 3.2). A plan also predicts each sample linearly from those before it and of a
+    period ago, and the network has only to say what that leaves (Song, Byun and Kang 2019, arXiv:1811.04769: an excitation network): even noise in that
+    place is a voice. The likelihood is then that of a piece and its plan, a lower bound.
 
     Sampling keeps what each layer has seen and costs the same for every sample (Le Paine et al. 2016, arXiv:1611.09482);
     where numba is installed it is a compiled loop, the same samples many times as fast.
@@ -116,7 +116,9 @@ class WaveNet(Family):
         if bands:
             self.bound = "lower"
         steps = -(-self.length // place) if place and not bands else 0
-        self.wave = _Wave(spec, size, dilations, spec.vocab or 3 * mixtures, steps, bands)
+        self.wave = _Wave(
+            spec, size, dilations, spec.vocab or 3 * mixtures, steps, self.plan.columns if self.plan else 0
+        )
         # Middles spread over quiet samples, scales wide enough for loud ones; or for what a plan leaves.
         if not spec.is_tokens:
             middles = torch.linspace(-0.3, 0.3, mixtures) / (_REST if bands else 1)
@@ -128,7 +130,7 @@ class WaveNet(Family):
         """A plan and the samples given it are learned apart, each at its own pace."""
         if self.plan is None:
             return (Turn("", self.loss),)
-        return Turn("plan", self.plan_loss), Turn("wave", self.wave_loss)
+        return Turn("plan", self.plan_loss, repeat=2), Turn("wave", self.wave_loss)  # a plan is quick to read
 
     @classmethod
     def accepts(cls, spec: Spec) -> str:
@@ -145,9 +147,8 @@ class WaveNet(Family):
         plan, shift = None, x.new_zeros(len(x))
         if self.plan is not None:
             plan = self.plan.measure(x)
-            taps, error = self.plan.filters_of(plan, slice(0, self.length), x.dtype)
-            x = self.plan.whitened(F.pad(x, (ORDER, 0)), taps, error) / _REST
-            shift = (error * _REST).log().sum(1)
+            x, error = self.plan.left_of(x, plan)
+            x, shift = x / _REST, (error * _REST).log().sum(1)
         known = self.wave.known(batch.cond, len(x), drop, plan)
         if known is not None and self.hop < self.length:  # a step is ``hop`` samples, the last one perhaps fewer
             known = known.repeat_interleave(self.hop, 2)[:, :, : self.length] if self.length % self.hop else known
@@ -239,21 +240,20 @@ class WaveNet(Family):
         loop = Loop(
             self.wave.stack, self.wave.head, n, self.wave.known(cond, n, None, plan), free, self.hop, self.spec.vocab, temperature, guidance, compiled
         )  # fmt: skip
-        past = torch.zeros(n, ORDER, dtype=torch.double)  # what the next part is predicted from
+        rest = None  # what the plan leaves of what is kept
+        if self.plan is not None and plan is not None and real is not None:
+            rest = (self.plan.left_of(real[0].double(), plan)[0] / _REST).float()
+        past = Past.silence(n)
         for part in parts(length):
             u = rng.uniform(n, part.stop - part.start, 2).double()
             given = None if real is None else (real[0][:, part], real[1][:, part])
             if self.plan is None or plan is None:
                 made = loop.more(u, given).to(u.device)
-            else:  # the network says what the plan does not, and is told what it leaves of samples that stay
-                taps, error = (t.cpu() for t in self.plan.filters_of(plan, part, torch.double))
-                rest = None
-                if real is not None and given is not None:
-                    given = given[0].double().cpu(), given[1].cpu()
-                    before = F.pad(real[0].double().cpu(), (ORDER, 0))[:, part.start : part.stop + ORDER]
-                    rest = (BandPlan.whitened(before, taps, error) / _REST).float(), given[1]
-                said = loop.more(u, rest).cpu().double() * _REST
-                made, past = BandPlan.coloured(said, taps, error, past, given)
+            else:  # the network says what the plan does not
+                told = None if rest is None or given is None else (rest[:, part], given[1])
+                said = loop.more(u, told).cpu().double() * _REST
+                stays = None if given is None else (given[0].cpu().double(), given[1].cpu())
+                made, past = self.plan.sound_of(said, plan, part, past, stays)
                 made = made.clamp(-1, 1).to(u.device, torch.float32)
             if self.spec.is_tokens:
                 yield self.spec.as_tokens(made)
