@@ -3,9 +3,10 @@
 import pytest
 import torch
 
-from bottega.core import Batch, Encoded, RecipeError, Rng, Spec
+from bottega.core import Batch, CheckpointError, Encoded, RecipeError, Rng, Spec
 from bottega.data.stream import Stream
 from bottega.families.musicvae import MusicVAE
+from bottega.training.checkpoint import load_weights
 from bottega.training.loop import fit
 from bottega.training.optim import make_optims
 
@@ -67,11 +68,35 @@ def test_samples_are_pieces_of_the_world(learned):
     assert torch.equal(learned.sample(3, Rng(1), temperature=0.0), learned.sample(3, Rng(1), temperature=0.0))
 
 
+def test_padding_is_not_read_and_every_token_is():
+    """A code is that of all tokens, and of none that stands behind the end."""
+    torch.manual_seed(0)
+    model = MusicVAE(SPEC, size=8, latent=4, segment=LONG, looks=3).eval()
+    x = pieces(1, 4)[0].expand(2, -1).clone()
+    x[1, 5:] = 0
+    mask = torch.arange(SPEC.shape[0]) < torch.tensor([[5], [5]])
+    padded = model.encode(Batch(x, mask=mask))
+    torch.testing.assert_close(padded[0], padded[1])
+    for k in range(SPEC.shape[0]):
+        other = x[:1].clone()
+        other[0, k] = 8
+        assert not torch.allclose(model.encode(Batch(other)), model.encode(Batch(x[:1])), atol=1e-5)
+
+
+def test_a_run_of_the_encoder_that_read_two_states_is_refused_in_one_line():
+    model = MusicVAE(SPEC, size=8)
+    old = {name: t for name, t in model.state_dict().items() if not name.startswith(("look", "where"))}
+    with pytest.raises(
+        CheckpointError, match=r"^weight 'look.bias' is missing .*an older version, to be trained anew$"
+    ):
+        load_weights(model, old)
+
+
 def test_what_it_needs_is_said():
     assert "vae" in MusicVAE.accepts(Spec((1, 8, 8)))
     assert MusicVAE.accepts(Spec((8,), vocab=11, cond=Spec((6,), vocab=11)))
-    for wrong in ({"segment": 0}, {"beta": -1.0}, {"word_dropout": 1.0}, {"latent": 0}):
-        with pytest.raises(RecipeError, match="at least 1, 1, 1, 0, 0"):
+    for wrong in ({"segment": 0}, {"beta": -1.0}, {"word_dropout": 1.0}, {"latent": 0}, {"looks": 0}):
+        with pytest.raises(RecipeError, match="at least 1, 1, 1, 1, 0, 0"):
             MusicVAE(SPEC, **wrong)
     with pytest.raises(RecipeError, match="temperature is -1"):
         MusicVAE(SPEC, size=4).sample(1, Rng(0), temperature=-1)

@@ -124,9 +124,10 @@ def unpack(
 def load_weights(model: torch.nn.Module, weights: Mapping[str, Tensor]) -> None:
     """Put ``weights`` into ``model``; raises CheckpointError naming the first that does not fit."""
     own = model.state_dict()
-    for name in own.keys() ^ weights.keys():
+    for name in sorted(own.keys() ^ weights.keys()):
         raise CheckpointError(
-            f"weight {name!r} is {'missing from the file' if name in own else 'unknown to the model'}; the file holds another model"
+            f"weight {name!r} is {'missing from the file' if name in own else 'unknown to the model'}; the file holds another model, "
+            "or one of an older version, to be trained anew"
         )
     for name, t in weights.items():
         if own[name].shape != t.shape:
