@@ -23,6 +23,7 @@ import zipfile
 from collections import Counter
 from collections.abc import Sequence
 from dataclasses import replace
+from itertools import pairwise
 from pathlib import Path
 from typing import Any
 
@@ -327,17 +328,28 @@ def codes(args: argparse.Namespace) -> dict[str, Any]:
         "ways": len(ends), "ends_kept": float(np.mean([k for way in ends for k in way.kept])),
         "in_key": float(np.mean([m.said["in_key"] for way in ends for m in way.pieces])),
     }  # fmt: skip
+    some = [item.value for item in items[: args.pieces * 3]]
     for name in compose_blend.ATTRIBUTES:
-        along = compose_blend.direction(run, name)
-        some = [item.value for item in items[: args.pieces * 3]]
-        ways = [compose_blend.move(run, piece, name, along=along).attribute[name] for piece in some]
+        known = compose_blend.survey(run, name)
         found[name] = {
-            "monotone": share([list(v) == sorted(v) and v[-1] > v[0] for v in ways]),
-            "correlation": float(
-                np.mean([spearmanr(range(len(v)), v).statistic if len(set(v)) > 1 else 0.0 for v in ways])
-            ),
+            how: moved([compose_blend.move(run, piece, name, tries=tries, known=known) for piece in some], name)
+            for how, tries in (("chosen", 9), ("even_steps", 1))
         }
+    heard = [item.value for item in codec.decode(batch.x[: len(some)])]  # in the one key that the codec knows
+    found["notes_shared_by_chance"] = float(np.mean([notes_kept(a, b) for a, b in pairwise(heard)]))
     return {**told(run), **found}
+
+
+def moved(ways: Sequence[compose_blend.Way], name: str) -> dict[str, Any]:
+    """How an attribute goes along ways of five pieces, and what the piece in the middle shares with those beside it."""
+    values = [way.attribute[name] for way in ways]
+    rank = [spearmanr(range(len(v)), v).statistic if len(set(v)) > 1 else 0.0 for v in values]
+    beside = [notes_kept(way.pieces[2].score, way.pieces[k].score) for way in ways for k in (1, 3)]
+    return {
+        "monotone": share([v == sorted(v) and v[-1] > v[0] for v in values]), "correlation": float(np.mean(rank)),
+        "from_to": [float(np.mean([v[0] for v in values])), float(np.mean([v[-1] for v in values]))],
+        "steps_that_rise": float(np.mean([np.diff(v) > 0 for v in values])), "notes_shared_with_the_next": float(np.mean(beside)),
+    }  # fmt: skip
 
 
 def mean(values: Sequence[float]) -> dict[str, Any]:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from itertools import pairwise
 from typing import Any
 
 import torch
@@ -18,9 +19,10 @@ from bottega.workshop.build import find_data
 from bottega.workshop.run import Run
 from bottega.workshop.training import divide
 
-__all__ = ["ATTRIBUTES", "Way", "attribute", "blend", "direction", "move"]
+__all__ = ["ATTRIBUTES", "Known", "Way", "attribute", "blend", "direction", "move", "survey"]
 
-MOST = 2000  # training pieces that a direction is found from
+MOST = 2000  # training pieces that directions are found from
+NEAR = 300  # of those, as many as are near
 
 
 def _steps(score: Score) -> list[int]:
@@ -44,7 +46,7 @@ class Way:
 
     Attributes:
         pieces: in order; of a blend from the first piece to the last, of a move from the least to the most.
-        at: where each stands: shares of the way, or how many spreads (standard deviations of all codes along the direction).
+        at: where each stands: shares of the way, or how many spreads (standard deviations of all codes along its direction).
         attribute: ``density``, ``height`` or ``leaps`` of each piece, ``{}`` of the names that were asked for.
         kept: of the given pieces, the share of moments whose pitch classes come back from their codes.
     """
@@ -82,7 +84,7 @@ def blend(run: Run, first: Score, last: Score, *, n: int = 5) -> Way:
     at = torch.linspace(0, 1, n)
     return _way(
         run,
-        torch.stack([_arc(z[0], z[1], t.item()) for t in at]),
+        _rows(run, torch.stack([_arc(z[0], z[1], t.item()) for t in at])),
         at.tolist(),
         list(ATTRIBUTES),
         [first, last],
@@ -90,14 +92,25 @@ def blend(run: Run, first: Score, last: Score, *, n: int = 5) -> Way:
     )
 
 
-def direction(run: Run, name: str) -> tuple[Tensor, float]:
-    """The unit vector in the codes along which an attribute grows, and the spread of training pieces along it.
+@dataclass(frozen=True)
+class Known:
+    """What training pieces have of an attribute.
 
-    The mean code of the quarter of the training pieces that have most of it, less that of the quarter that have least (an
-    attribute vector, Roberts et al. 2018, arXiv:1803.05428, section 5.4).
+    Attributes:
+        codes: ``(N, latent)``.
+        values: ``(N,)``, of the pieces as the codec says them.
+    """
+
+    codes: Tensor
+    values: Tensor
+
+
+def survey(run: Run, name: str) -> Known:
+    """Codes of the training pieces, and what each has of an attribute.
 
     Raises:
-        BottegaError, DataError, RecipeError: no codes; the training data is gone or has too few pieces; no such attribute.
+        BottegaError, DataError, RecipeError: no codes; the training data is gone, has too few pieces, or all have as much; no
+            such attribute.
     """
     measure = attribute(name)
     need_codes(run)
@@ -107,20 +120,52 @@ def direction(run: Run, name: str) -> tuple[Tensor, float]:
     scores = [item.value for item in run.codec.decode(batch.x)]  # what the codes can say, row by row
     if len(scores) < 8:
         raise DataError(f"{run.path} was trained on {len(scores)} pieces; a direction takes 8 at least")
-    values, z = torch.tensor([measure(s) for s in scores]), codes_of(run, batch).flatten(1)
-    order, quarter = values.argsort(), len(scores) // 4
-    apart = z[order[-quarter:]].mean(0) - z[order[:quarter]].mean(0)
+    known = Known(codes_of(run, batch).flatten(1), torch.tensor([measure(s) for s in scores], dtype=torch.float32))
+    if known.values.min() == known.values.max():
+        raise DataError(f"all training pieces of {run.path} have the same {name}; there is no direction to it")
+    return known
+
+
+def direction(known: Known, z: Tensor | None = None) -> tuple[Tensor, float]:
+    """The unit vector in the codes along which an attribute grows, and the spread of training pieces along it.
+
+    The mean code of the quarter of the pieces that have most of it, less that of the quarter that have least, and in both
+    all that have as much as its last (an attribute vector, Roberts et al. 2018, arXiv:1803.05428, section 5.4).
+
+    Args:
+        known: of ``survey``.
+        z: a code, ``(latent,)``: only the pieces nearest to it count, ``NEAR`` or as many more as it takes for two to differ.
+
+    Raises:
+        DataError: the codes of pieces that have much and little are the same.
+    """
+    codes, values = known.codes, known.values
+    if z is not None:
+        near, some = (codes - z).square().sum(1).argsort(), NEAR
+        while some < len(values) and values[near[:some]].min() == values[near[:some]].max():
+            some *= 2
+        codes, values = codes[near[:some]], values[near[:some]]
+    low, high = values.quantile(torch.tensor([0.25, 0.75]), interpolation="nearest")
+    apart = codes[values >= high].mean(0) - codes[values <= low].mean(0)
     size = apart.norm()
     if not size > 0:
-        raise DataError(f"all training pieces of {run.path} have the same {name}; there is no direction to it")
+        raise DataError(
+            "pieces that have much and pieces that have little have the same codes; train the run for longer"
+        )
     unit = apart / size
-    return unit, (z @ unit).std().item()
+    return unit, (known.codes @ unit).std().item()
 
 
 def move(
-    run: Run, piece: Score, name: str, *, n: int = 5, most: float = 2.0, along: tuple[Tensor, float] | None = None
+    run: Run, piece: Score, name: str, *, n: int = 5, most: float = 2.0, tries: int = 9, known: Known | None = None
 ) -> Way:
-    """The piece with less and more of an attribute: its code moved along ``direction`` by up to ``most`` spreads either way.
+    """The piece with less and more of an attribute: its code moved by up to ``most`` spreads either way.
+
+    There are two ways: along the direction that the nearest training pieces show, and along that of all. About each of ``n``
+    even steps, ``tries`` codes of either way are decoded and measured, and one a step is taken: so that the attribute falls
+    as seldom as can be, stands still as seldom as can be, and the steps are as even as can be, in this order. A step that
+    falls nevertheless stays where the one before it is, seen from the middle. So an attribute never goes the wrong way, but
+    may not move, and that it does not is chosen from what was heard. An odd ``n`` has the piece itself in the middle.
 
     Args:
         run: of music with codes of real numbers.
@@ -128,20 +173,66 @@ def move(
         name: of the attribute.
         n: how many pieces.
         most: how far, in spreads of the training pieces.
-        along: what ``direction`` found, for those who move many pieces; by default it is looked for, in the training data.
+        tries: codes about each step; 1 chooses nothing and goes in even steps along the direction of the nearest.
+        known: what ``survey`` found, for those who move many pieces; by default it is looked for, in the training data.
 
     Raises:
-        BottegaError, DataError, RecipeError: as ``direction`` and ``blend``.
+        BottegaError, DataError, RecipeError: as ``survey``, ``direction`` and ``blend``.
     """
     if n < 2:
         raise RecipeError(f"n is {n}; a way has two ends at least")
     if not most > 0:
         raise RecipeError(f"most is {most}; a way has a length above 0")
-    unit, spread = direction(run, name) if along is None else along
-    z = _codes(run, [piece])
-    at = torch.linspace(-most, most, n)
-    moved = z + at[:, None] * spread * unit
-    return _way(run, moved, at.tolist(), [name], [piece], [], z)
+    if tries < 1:
+        raise RecipeError(f"tries is {tries}; a step takes one code at least")
+    measure = attribute(name)
+    known = survey(run, name) if known is None else known
+    z = _codes(run, [piece])[0]
+    even = torch.linspace(-most, most, n)
+    off = (torch.arange(tries) - (tries - 1) / 2) / (tries + 1)  # shares of a step, -0.5 to 0.5
+    at = (even[:, None] + off * 2 * most / (n - 1)).masked_fill(even[:, None] == 0, 0.0)
+    ways = [direction(known, z)] + [direction(known)] * (tries > 1)
+    codes = torch.cat([z + at[..., None] * spread * unit for unit, spread in ways], 1)  # (n, candidates, latent)
+    rows = _rows(run, codes.flatten(0, 1))
+    stands, best = list(range(n)), [0] * n
+    if tries > 1:
+        values = torch.tensor([measure(item.value) for item in run.codec.decode(rows)], dtype=torch.float64).view(n, -1)
+        best = _rising(values, off.abs().repeat(len(ways)))
+        stands = _staying(values[range(n), best].tolist())
+    rows, at = rows.unflatten(0, codes.shape[:2])[range(n), best], at.repeat(1, len(ways))[range(n), best]
+    return _way(run, rows[stands], at[stands].tolist(), [name], [piece], [], z[None])
+
+
+def _rising(values: Tensor, off: Tensor) -> list[int]:
+    """Of each row of ``(n, m)`` values one: with the fewest falls, then the fewest rows as high as the one before, then the least ``off``.
+
+    ``off`` is ``(m,)``, at most 0.5 each.
+    """
+    n = len(values)
+    cost = off / n  # less than 1 altogether
+    before: list[Tensor] = []
+    for low, high in pairwise(values):
+        rise = high - low[:, None]
+        step = torch.where(rise > 0, 0.0, torch.where(rise == 0, 1.0, float(n)))
+        cost, back = (cost[:, None] + step).min(0)
+        cost = cost + off / n
+        before.append(back)
+    best = [int(cost.argmin())]
+    for back in reversed(before):
+        best.append(int(back[best[-1]]))
+    return best[::-1]
+
+
+def _staying(values: Sequence[float]) -> list[int]:
+    """Which of the values each step has: its own, or that of the step before, seen from the middle, where its own goes the wrong way."""
+    stands, middle = list(range(len(values))), len(values) // 2
+    for k in range(middle + 1, len(values)):
+        if values[k] < values[stands[k - 1]]:
+            stands[k] = stands[k - 1]
+    for k in reversed(range(middle)):
+        if values[k] > values[stands[k + 1]]:
+            stands[k] = stands[k + 1]
+    return stands
 
 
 def _codes(run: Run, scores: Sequence[Score]) -> Tensor:
@@ -181,16 +272,20 @@ def _arc(a: Tensor, b: Tensor, t: float) -> Tensor:
     return out
 
 
+def _rows(run: Run, z: Tensor) -> Tensor:
+    """``(N, latent) -> (N, L)``."""
+    return decoded(run, z.unflatten(1, run.model.latent.shape))  # type: ignore[operator,union-attr]
+
+
 def _way(
-    run: Run, z: Tensor, at: list[float], names: Sequence[str], given: Sequence[Score], ends: Sequence[int],
+    run: Run, rows: Tensor, at: list[float], names: Sequence[str], given: Sequence[Score], ends: Sequence[int],
     own: Tensor | None = None,
 ) -> Way:  # fmt: skip
-    """The pieces of codes; how near the ``given`` ones come back, as the pieces ``ends`` or by codes of their ``own``."""
-    rows = decoded(run, z.unflatten(1, run.model.latent.shape))  # type: ignore[operator,union-attr]
+    """The pieces of rows; how near the ``given`` ones come back, as the pieces ``ends`` or by codes of their ``own``."""
     scores = [item.value for item in run.codec.decode(rows)]
     again = [scores[k] for k in ends]
     if own is not None:
-        again = [i.value for i in run.codec.decode(decoded(run, own.unflatten(1, run.model.latent.shape)))]  # type: ignore[operator,union-attr]
+        again = [i.value for i in run.codec.decode(_rows(run, own))]
     heard = [run.codec.decode(run.codec.encode([Item(s, name="the piece")]).x[:1])[0].value for s in given]
     kept = [1 - differ(a, b) for a, b in zip(heard, again, strict=True)]
     pieces = [Made(s, 0, math.nan, [], (0, s.length)) for s in scores]

@@ -33,7 +33,9 @@ def move(
 ) -> None:  # fmt: skip
     """Write a piece with less and more of an attribute, by a run with codes (family musicvae).
 
-    The direction is found from the training pieces that have most and least of it. It says how much each piece has.
+    Directions are found from the training pieces that have most and least of it: the nearest ones, and all. About each step
+    several codes are decoded, and one is taken so that what is asked for grows; where none has more, the step before stays.
+    It says how much each piece has.
     """
     from bottega.crafts import compose_blend as craft
     from bottega.workshop.run import load
