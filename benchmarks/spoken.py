@@ -88,6 +88,7 @@ def numbers(waves: Tensor) -> dict[str, float]:
         "rms_db": float((10 * waves.square().mean(1).clamp_min(1e-12).log10()).median()),
         "peak": float(peak.median()), "centroid_hz": float(((power * hz).sum(1) / power.sum(1).clamp_min(1e-12)).median()),
         "silent_share": float((loud < 0.01 * peak[:, None]).float().mean()), "fundamental_hz": statistics.median(voiced or [0.0]),
+        "voiced_share": statistics.fmean(float((row > 0).float().mean()) for row in f0),
     }  # fmt: skip
 
 
