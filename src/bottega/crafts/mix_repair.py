@@ -17,6 +17,7 @@ from scipy.signal import lfilter
 
 from bottega.core import Sound
 from bottega.crafts._ears import Wave, active, band_db, checked, db, frame_size, frames_db, power_frames, spectrum
+from bottega.crafts._hum import find_hum
 from bottega.crafts._pauses import gated, pauses
 from bottega.crafts.mix_effects import Band, Compressor, DeEsser, Denoise, Effect, Equaliser, run
 from bottega.crafts.mix_room import DRY_DB, dryness_db, in_room
@@ -57,7 +58,6 @@ _QUIET = -40.0  # dB to the whole: what rustles or bleeds below it is healthy, w
 _NOISE_LIKE, _WANDERS = 0.5, 6.0  # flatness from which a pause holds noise, and dB from which that noise comes and goes
 _WORTH = 1.0  # dB that a gate must lower pauses by to be one at all
 _CUT = 0.5  # what a gate may take outside of pauses, to what it takes within them
-_PROMINENT = 8.0  # dB that a line of hum stands above what is around it, in the quietest quarter of the time
 _SURE = 40.0  # times its usual size that a residual must have to be a click
 
 
@@ -222,37 +222,13 @@ def _residual(x: Wave, order: int) -> Wave:
     return np.asarray(lfilter(np.concatenate([[1.0], -a]), [1.0], x))
 
 
-def _hum_lines(sound: Sound) -> tuple[list[float], float]:
-    """Frequencies of mains hum, of 50 or 60 Hz, and its level to the whole in dB; none is minus infinity."""
-    if sound.seconds < 2:
-        return [], -math.inf
-    size = frame_size(sound.rate, 1.0 if sound.seconds >= 4 else 0.5)
-    frames, hz = power_frames(sound.samples, size, size // 4), np.fft.rfftfreq(size, 1 / sound.rate)
-    steady, whole = np.quantile(frames, 0.25, axis=0), frames.mean(0).sum()
-    best: tuple[list[float], float] = ([], -math.inf)
-    for base in (50.0, 60.0):
-        lines, power = [], 0.0
-        for k in range(1, 11):
-            near = np.flatnonzero(np.abs(hz - k * base) < max(1.5, 0.01 * k * base))
-            around = (np.abs(hz - k * base) < 0.45 * base) & (np.abs(hz - k * base) > 6 * hz[1] + 0.01 * k * base)
-            if not len(near) or k * base > 0.45 * sound.rate:
-                continue
-            top = int(near[steady[near].argmax()])
-            if db(steady[top : top + 1])[0] - db(np.array([np.median(steady[around])]))[0] > _PROMINENT:
-                left, middle, right = db(steady[top - 1 : top + 2])
-                line = float(hz[top] + hz[1] * 0.5 * (left - right) / min(-1e-9, left - 2 * middle + right))
-                if abs(line - k * base) > 0.004 * k * base + 0.2 * hz[1]:
-                    continue  # a note near it
-                lines.append(line)
-                power += float(steady[max(0, top - 2) : top + 3].sum())
-        if len([f for f in lines if f < 6.5 * base]) >= 4:
-            level = 10 * math.log10(power / max(float(whole), 1e-12))
-            best = max(best, (lines, level), key=lambda found: found[1])
-    return best
-
-
 def _hum(sound: Sound) -> float:
-    return _hum_lines(sound)[1]
+    """Level of mains hum, of 50 or 60 Hz, to the whole, dB; minus infinity where there is none of which one can be sure."""
+    found = find_hum(sound)
+    if found is None:
+        return -math.inf
+    hum, whole = (float(np.square(x, dtype=np.float64).mean()) for x in (found.wave, sound.samples))
+    return 10 * math.log10(max(hum, 1e-30) / whole)
 
 
 def _pauses(sound: Sound) -> tuple[Wave, Wave, Wave]:
@@ -397,15 +373,11 @@ def _mend_clicks(sound: Sound, value: float, limit: float) -> Mended:
 
 
 def _mend_hum(sound: Sound, value: float, limit: float) -> Mended:
-    lines, _ = _hum_lines(sound)
-    made = sound
-    for _ in range(3):  # what lay a little beside its line comes to light
-        made = run(Equaliser([Band("notch", f, q=min(200.0, max(2.0, f / 1.2))) for f in lines]), made)
-        more, _ = _hum_lines(made)
-        if not more:
-            break
-        lines = more
-    return made, "notches at " + ", ".join(f"{f:.1f}" for f in lines) + " Hz"
+    found = find_hum(sound)
+    assert found is not None
+    where = f"{found.low:.2f}" if f"{found.low:.2f}" == f"{found.high:.2f}" else f"{found.low:.2f} to {found.high:.2f}"
+    told = f"{where} Hz and its multiples, {len(found.lines)} lines, fitted and subtracted"
+    return Sound((sound.samples - found.wave).astype(np.float32), sound.rate), told
 
 
 def _mend_noise(sound: Sound, value: float, limit: float) -> Mended:
