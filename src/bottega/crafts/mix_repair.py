@@ -133,7 +133,7 @@ def repair(sound: Sound, limits: dict[str, float] | None = None, room: Sound | N
     """The recording with what is wrong mended, each finding with its measure before and after.
 
     One defect after the other, in the order of ``LIMITS``: what is mended first is heard mended by the next. Clipping is
-    named and not mended. A mend that does not improve its measure is taken back. The room comes last.
+    named and not mended. A mend that does not improve its measure is taken back. The room comes last, and is kept.
 
     Args:
         sound: as ``diagnose`` takes it.
