@@ -20,7 +20,7 @@ from bottega.codecs._sound_files import read_sound, read_sounds
 from bottega.core import Sound, mean_interval
 from bottega.crafts._hum import find_hum
 from bottega.crafts.mix_effects import Band, Denoise, Equaliser, run
-from bottega.crafts.mix_repair import Repaired, repair
+from bottega.crafts.mix_repair import repair
 from bottega.data._sounds import multitrack, speech
 from bottega.judge.enhancement import si_sdr_db
 
@@ -172,41 +172,42 @@ def _planted(sounds: dict[str, Sound], name: str, plant: Plant) -> dict[str, Any
     }  # fmt: skip
 
 
+def _moment_db(sound: Sound, inside: NDArray[np.bool_]) -> float:
+    """The level of the median moment of 20 ms that lies wholly where it is asked for, dB of full scale."""
+    size = sound.rate // 50
+    many = sound.samples.shape[1] // size
+    power = np.square(sound.samples[0, : many * size], dtype=np.float64).reshape(many, size).mean(1)
+    return 10 * math.log10(np.median(power[inside[: many * size].reshape(many, size).all(1)]) + 1e-12)
+
+
 def _gate(talks: int) -> dict[str, Any]:
-    """Rustle in talks with pauses, where a gate is chosen: what it gains, what the best gate there could be would, and what ``Denoise`` does."""
+    """Rustle in talks with pauses: where a gate is chosen, what it gains, what one that knew the pauses would, and what ``Denoise`` does."""
     out = {}
+    names = (
+        "si_sdr_gain",
+        "of_a_gate_that_knows_the_pauses",
+        "of_denoise",
+        "pauses_lowered_db",
+        "by_denoise_db",
+        "share_of_pauses",
+    )
+    made_talks = [_talk(60 + seed, gap=0.3 + 0.1 * (seed % 6)) for seed in range(talks)]
+    healthy = [talk for talk in made_talks if not repair(talk).findings]
     for decibels in (-20.0, -25.0):
-        rows, chosen = [], 0
-        for seed in range(talks):
-            clean = _talk(60 + seed, gap=0.3 + 0.1 * (seed % 6))
-            x, draw = clean.samples.astype(np.float64), np.random.default_rng(seed)
-            bad = Sound(_rustle(decibels)(x, clean.rate, draw).astype(np.float32), clean.rate)
-            made: Repaired = repair(bad)
+        rows = []
+        for seed, clean in enumerate(healthy):
+            x = clean.samples.astype(np.float64)
+            bad = Sound(_rustle(decibels)(x, clean.rate, np.random.default_rng(seed)).astype(np.float32), clean.rate)
+            made = repair(bad)
             if not any("gate" in f.done for f in made.findings):
                 continue
-            chosen += 1
             silent = np.convolve(np.abs(x[0]), np.ones(160), "same") < 1e-4
-            best = Sound(np.where(silent, 0, bad.samples).astype(np.float32), clean.rate)
-            before = _near(bad, clean)
-            level = [
-                float(np.mean(np.square(s.samples[:, silent], dtype=np.float64)))
-                for s in (bad, made.sound, run(Denoise(24), bad))
-            ]
-            rows.append((
-                _near(made.sound, clean) - before, _near(best, clean) - before, _near(run(Denoise(24), bad), clean) - before,
-                10 * math.log10(level[0] / level[1]), 10 * math.log10(level[0] / level[2]), float(silent.mean()),
-            ))  # fmt: skip
-        names = (
-            "si_sdr_gain",
-            "of_a_gate_that_knows_the_pauses",
-            "of_denoise",
-            "pauses_lowered_db",
-            "by_denoise_db",
-            "share_of_pauses",
-        )
-        out[f"rustle at {decibels:g} dB"] = {"talks": talks, "gate_chosen": chosen} | {
-            n: _mean(list(v)) for n, v in zip(names, zip(*rows, strict=True), strict=True)
-        }  # fmt: skip
+            other, best = run(Denoise(24), bad), Sound(np.where(silent, 0, bad.samples).astype(np.float32), clean.rate)
+            gains = [_near(sound, clean) - _near(bad, clean) for sound in (made.sound, best, other)]
+            down = [_moment_db(bad, silent) - _moment_db(sound, silent) for sound in (made.sound, other)]
+            rows.append((*gains, *down, float(silent.mean())))
+        found = {name: _mean([row[i] for row in rows]) for i, name in enumerate(names)}
+        out[f"rustle at {decibels:g} dB"] = {"talks": len(healthy), "gate_chosen": len(rows)} | found
     return out
 
 
@@ -214,7 +215,7 @@ def main(argv: Sequence[str] = ()) -> None:
     """Measure and keep."""
     parser = options("repair", __doc__, "", "--seconds 6 --talks 6")
     parser.add_argument("--seconds", type=float, default=12.0, help="of a part of a real clip, and of a made mix")
-    parser.add_argument("--talks", type=int, default=24, help="made talks with rustle")
+    parser.add_argument("--talks", type=int, default=24, help="made talks, of which those that are healthy get rustle")
     args = parser.parse_args(argv)
     sounds = _real(args.seconds) | _made(args.seconds)
     made = {name: repair(sound) for name, sound in sounds.items()}

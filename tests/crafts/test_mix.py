@@ -334,9 +334,7 @@ def test_a_planted_defect_is_found_and_mended(piece, voice, defect, whose):
     sound = {"piece": piece, "voice": voice}[whose]
     limits = limits_of([sound]) if defect in {"boomy", "sibilance"} else LIMITS
     assert diagnose(sound, limits) == []
-    made = repair(
-        planted(sound, defect, 0.4 if whose == "piece" else 0.2), limits
-    )  # among many low notes less is not sure
+    made = repair(planted(sound, defect), limits)
     found = {f.name: f for f in made.findings}
     assert defect in found
     assert found[defect].mended, found[defect]

@@ -30,14 +30,9 @@ _SLOW = 50  # of them are one once a line is brought down to 0 Hz
 _AWAY, _STEP = 0.35, 0.02  # Hz that the fundamental may be off its nominal value, and between two that are tried
 _LONG, _LONG_HOP = 2.0, 0.25  # seconds of the windows in which it is looked for
 _HOP, _PARTS = 0.125, 10  # seconds and slow samples between the windows, four times as long, in which lines are fitted
-_SURE, _LINES, _TAKEN = (
-    0.25,
-    3,
-    0.05,
-)  # nats a window by which so many lines must be foretold; any other line that is taken, too
+_SURE, _LINES = 0.3, 3  # nats a window by which so many lines must be foretold for hum to be found
+_TAKEN = 0.05  # and from which any other line of it is taken, too
 _HELD = (2.0, 6.0, 30.0)  # seconds over which the amplitude of a line may be held: what foretells it best
-
-
 _BESIDE = tuple(0.7 * i for i in (-6, -5, -4, -3, -2, 2, 3, 4, 5, 6))  # Hz beside, where no hum is
 
 
@@ -50,7 +45,7 @@ class _Way(NamedTuple):
     level: bool
 
 
-_WAYS = (_Way((2, 4), 0.003, 1e-2, False), _Way((2, 4, 8), 0.001, 1e-3, False), _Way((2, 4, 8), 0.0003, 3e-4, True))
+_WAYS = (_Way((2, 4), 0.003, 1e-2, False), _Way((), 0, 1e-2, False), _Way((), 0, 1e-2, True), _Way((), 0, 1e-3, True))
 
 
 class Hum(NamedTuple):
@@ -83,7 +78,7 @@ class _Fit(NamedTuple):
 def find_hum(sound: Sound) -> Hum | None:
     """The hum of a recording of 2 seconds or more; None where there is none of which one can be sure.
 
-    At least three lines must be foretold: each stretch of 2 seconds from those beside it, by 0.25 nats a window (of a Student
+    At least three lines must be foretold: each stretch of 2 seconds from those beside it, by 0.3 nats a window (of a Student
     t likelihood with one degree of freedom) more than silence foretells it. What a machine repeats has lines at every multiple
     of its beat, 2 Hz at 120 a minute, so also at 50 and 60 Hz: frequencies beside them must not be foretold half as well.
     """
@@ -147,6 +142,23 @@ def _followed(scores: Wave) -> NDArray[np.intp]:
     for i in range(len(scores) - 1, 0, -1):
         path.append(path[-1] + int(back[i, path[-1]]))
     return np.array(path[::-1])
+
+
+def _steady(lowered: Waves) -> float:
+    """Hz by which a fundamental that does not move is ahead: what stands out in one window as long as the whole, in which quiet moments count most."""
+    n, slow = lowered.shape[2], _RATE / _SLOW
+    at, c = np.arange(0, n, _PARTS), _windows(lowered, np.zeros(n))
+    full = 1 << math.ceil(math.log2(8 * n))
+    step, window = slow / full, np.hanning(n)
+    tried = np.arange(-_AWAY, _AWAY, max(5e-4, slow / n / 40))
+    total = np.zeros(len(tried))
+    for k, (z, spread) in enumerate(zip(lowered, _spread(c, np.zeros_like(c)), strict=True), 1):
+        weight = window * np.interp(np.arange(n), at, 1 / spread)
+        power = (np.abs(np.fft.fft(z * weight, full)) ** 2).mean(0)
+        near, far = round((k * _AWAY + 0.5) / step), round(12 / step)
+        beside = np.median(power[np.r_[near:far, -far:-near]]) / math.log(2) + 1e-30
+        total += np.clip(np.log(power[np.round(k * tried / step).astype(int)] / beside + 1e-12), 0, 8)
+    return float(tried[total.argmax()])
 
 
 def _thinned(x: NDArray[Any], taps: Wave, step: int) -> NDArray[Any]:
@@ -228,8 +240,10 @@ def _fitted(lowered: Waves, scores: Wave, floor: Wave, way: _Way) -> _Fit:
     at = np.arange(0, n, _PARTS)
     middles = (_LONG / 2 + _LONG_HOP * np.arange(len(scores))) * slow
     off = -_AWAY + _STEP * np.arange(scores.shape[1])
-    track = np.full(len(scores), off[scores.mean(0).argmax()]) if way.level else off[_followed(scores)]
-    track = uniform_filter1d(np.interp(at, middles, track), 17, mode="nearest")
+    if way.level:
+        track = np.full(len(at), _steady(lowered))
+    else:
+        track = uniform_filter1d(np.interp(at, middles, off[_followed(scores)]), 17, mode="nearest")
     theta = math.tau * np.cumsum(np.interp(np.arange(n), at, track)) / slow
     k = np.arange(1, len(lowered) + 1)[:, None]
     window = np.hanning(4 * _PARTS + 1)
@@ -241,7 +255,7 @@ def _fitted(lowered: Waves, scores: Wave, floor: Wave, way: _Way) -> _Fit:
         turned = (c[:, :, lag:] * c[:, :, :-lag].conj()).sum(1)
         above = np.maximum(np.abs(turned) / np.maximum(noise[:, lag:], noise[:, :-lag]) - 2, 0)
         away = math.tau * k * lag * _HOP
-        weight = away**2 * above / (1 + above / 30) / 4  # windows overlap, and a loud line may be a note
+        weight = away**2 * above / (1 + above / 3) / 4  # windows overlap, and a loud line may be a note
         error = _walked(weight.sum(0), (weight * np.angle(turned) / away).sum(0), way.hz)
         theta = theta + math.tau * np.cumsum(np.interp(np.arange(n), (at[lag:] + at[:-lag]) / 2, error)) / slow
     for _ in range(4):  # now that it is known nearly, its phase against amplitudes that hold

@@ -40,7 +40,7 @@ class Past(NamedTuple):
 
     @classmethod
     def silence(cls, n: int) -> Past:
-        """Nothing went before."""
+        """Nothing went before ``n`` rows."""
         return cls(*(torch.zeros(n, k, dtype=torch.double) for k in (ORDER, _LONG + 2)))
 
 
@@ -204,7 +204,7 @@ class BandPlan(nn.Module):
 
     @staticmethod
     def scaled(plan: Tensor) -> Tensor:
-        """Levels as numbers from -1 to 1."""
+        """Levels as numbers from -1 to 1, of any shape."""
         return plan * (2 / (PLANNED - 1)) - 1
 
     def log_prob(self, plan: Tensor, cond: Tensor | None, drop: Tensor | None = None, rng: Rng | None = None) -> Tensor:

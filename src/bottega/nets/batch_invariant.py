@@ -16,7 +16,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-__all__ = ["RowCounts", "Product", "elementwise", "batch_invariant"]
+__all__ = ["RowCounts", "Product", "alike", "elementwise", "batch_invariant"]
 
 Product = Callable[[Tensor], Tensor]
 
@@ -127,3 +127,17 @@ def elementwise(function: Callable[[Tensor], Tensor], x: Tensor) -> Tensor:
     else:
         out = torch.cat([function(part) for part in x.split(step)])
     return out[:, :width] if over else out
+
+
+def alike(make: Callable[..., Tensor], *parts: Tensor) -> bool:
+    """Whether the rows of ``make(*parts)`` have the same bits made among others, ``(n, ...)``, and some at a time.
+
+    >>> alike(torch.neg, torch.ones(64, 4)), alike(lambda x: x * len(x), torch.ones(64, 4))
+    (True, False)
+    """
+    whole = make(*parts)
+    return all(
+        torch.equal(make(*(part[at:][:n] for part in parts)), whole[at:][:n])
+        for n in (1, 2, 3, 4, 5, 7, 11, 16, 23, 32)
+        for at in (0, 13, 31)
+    )
